@@ -1,0 +1,100 @@
+# Works from a fresh clone; needs Python >= 3.10 with venv, and a C++20 compiler. CMake and Ninja come by themselves.
+#
+#   make demo      train a small network on lines of handwritten digits, and see it work
+#   make test      run the tests
+#   make bench     measure against torch (BENCH_ARGS=...)
+#   make docs      build the documentation; warnings are errors
+#   make lint      check style and types            make format    mend what can be mended by itself
+#   make sanitize  run the tests of the core under AddressSanitizer and UndefinedBehaviorSanitizer
+#   make wheel     build this platform's wheel, install it in an empty environment, and use it there
+#   make clean     remove the environment and everything built
+
+PYTHON ?= python3
+VENV ?= .venv
+
+# Installed before anything that asks for torch, and pinned: on Linux a plain `torch` brings gigabytes of CUDA packages
+# where pip finds no CPU build. To choose the index it comes from: make TORCH='torch==2.13.0 --index-url ...'.
+TORCH ?= torch==2.13.0
+
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check
+# Directories too: their dates tell of files that went away.
+SOURCES := pyproject.toml CMakeLists.txt $(shell find native src -not -path '*/__pycache__*')
+CXX_FILES = $(wildcard native/*.cpp native/*.hpp native/*.inl)
+
+.PHONY: demo test bench docs lint format sanitize wheel clean
+
+demo: $(VENV)/installed
+	@$(PY) examples/digits.py
+
+test: $(VENV)/installed $(VENV)/dev
+	@$(PY) -m pytest $(PYTEST_ARGS)
+
+bench: $(VENV)/installed
+	@$(PY) -m benchmarks $(BENCH_ARGS)
+
+docs: $(VENV)/installed $(VENV)/dev
+	@$(PY) -m sphinx -q -W --keep-going -b html docs build/docs
+	@echo "docs: build/docs/index.html"
+
+lint: $(VENV)/dev
+	@$(PY) -m ruff check
+	@$(PY) -m ruff format --check
+	@$(VENV)/bin/clang-format --dry-run -Werror $(CXX_FILES)
+	@$(PY) -m mypy
+
+format: $(VENV)/dev
+	@$(PY) -m ruff check --fix-only
+	@$(PY) -m ruff format
+	@$(VENV)/bin/clang-format -i $(CXX_FILES)
+
+# The environment is made in three steps, each with a file that remembers when it was done.
+$(VENV)/torch: Makefile pyproject.toml
+	@echo "== $(VENV): torch and the build tools"
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install -q --upgrade 'pip>=25.1'
+	@$(PIP) install -q $(TORCH)
+	@$(PIP) install -q --group build
+	@touch $@
+
+# No isolation, and a build folder that is kept: only what changed is compiled again.
+$(VENV)/installed: $(VENV)/torch $(SOURCES)
+	@echo "== $(VENV): ctckit and what the demo needs"
+	@$(PIP) install -q --no-build-isolation --config-settings=build-dir=$(VENV)/build \
+	  --config-settings=cmake.define.CTCKIT_WERROR=ON '.[demo,bench]'
+	@touch $@
+
+$(VENV)/dev: $(VENV)/torch
+	@echo "== $(VENV): tools for tests, checks and documentation"
+	@$(PIP) install -q --group dev
+	@touch $@
+
+# Only the core is instrumented, so the runtime has to be loaded before Python; libstdc++ comes with it, or the runtime
+# does not find the functions that throw. Fresh memory is filled with 0xff, a NaN in every floating-point type.
+SANITIZED := build/sanitize/site
+SANITIZE_TESTS ?= tests
+RUNTIMES = $(foreach library,libasan.so libubsan.so libstdc++.so.6,$(shell $(CXX) -print-file-name=$(library)))
+sanitize: $(VENV)/installed $(VENV)/dev
+	@rm -rf $(SANITIZED)
+	@$(PIP) install -q --no-build-isolation --no-deps --target $(SANITIZED) \
+	  --config-settings=build-dir=build/sanitize/cmake --config-settings=cmake.build-type=RelWithDebInfo \
+	  --config-settings=cmake.define.CTCKIT_SANITIZE=address,undefined .
+	@nm -D $(SANITIZED)/ctckit/_core*.so | grep -q __asan_report || { echo 'the core is not instrumented'; exit 1; }
+	@PYTHONPATH=$(SANITIZED) PYTHONMALLOC=malloc LD_PRELOAD="$(RUNTIMES)" \
+	  ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0:allocator_may_return_null=1:malloc_fill_byte=255:max_malloc_fill_size=16777216 \
+	  UBSAN_OPTIONS=print_stacktrace=1 $(PY) -m pytest -q -p no:cacheprovider $(SANITIZE_TESTS)
+
+# As a user gets it: built by pip in isolation, away from the repository's files.
+wheel: $(VENV)/torch
+	@rm -rf build/wheel
+	@$(PIP) wheel -q --no-deps --wheel-dir build/wheel .
+	@$(PYTHON) -m venv build/wheel/empty
+	@build/wheel/empty/bin/python -m pip install -q $(TORCH)
+	@build/wheel/empty/bin/python -m pip install -q build/wheel/*.whl
+	@cd build/wheel && empty/bin/python -I ../../tests/wheel_smoke.py
+
+clean:
+	rm -rf $(VENV) build

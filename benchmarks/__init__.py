@@ -1,0 +1,1 @@
+"""Benchmarks of ctckit: ``python -m benchmarks`` (see README.md in this folder)."""

@@ -1,0 +1,252 @@
+"""Teach a network to read lines of handwritten digits, and ask it where in the picture each digit is.
+
+    python examples/digits.py
+
+takes about a minute. The network is shown lines such as "4 0 7 1 1 9" together with their digits, but is never told
+where a digit stands: the CTC loss sums over all the places where they could be. Afterwards `ctckit.posteriors` says
+where the network sees them, and because the lines are put together from single digits (digit_lines.py), it is known
+how far that is from the truth.
+
+Read from top to bottom: the network, training, reading, locating, a picture.
+"""
+
+import argparse
+import time
+from itertools import groupby
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from digit_lines import BLANK, HEIGHT, Batch, DigitLines, Line, collate, split
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+from tqdm import tqdm
+
+import ctckit
+from ctckit import plot
+
+# --- 1. The network: a picture goes in, and for every pixel column scores of 11 classes come out. ---------------------
+
+
+class Reader(nn.Module):
+    """Three convolutions turn pixels into features of a column; an LSTM reads the columns in both directions."""
+
+    def __init__(self, features: int = 64, hidden: int = 64) -> None:
+        super().__init__()
+        # The height shrinks, 12 to 6 to 3 to 1. The width does not: frame t of the output is pixel column t.
+        self.look = nn.Sequential(
+            *(nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d((2, 1))),
+            *(nn.Conv2d(16, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d((2, 1))),
+            *(nn.Conv2d(32, features, (HEIGHT // 4, 3), padding=(0, 1)), nn.BatchNorm2d(features), nn.ReLU()),
+        )
+        self.read = nn.LSTM(features, hidden, bidirectional=True, batch_first=True)
+        self.score = nn.Linear(2 * hidden, 1 + 10)  # the blank and ten digits
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 1, HEIGHT, width) pictures -> (N, width, 11) logits. No log_softmax: it is part of the loss."""
+        columns = self.look(images).squeeze(2).transpose(1, 2)
+        logits: Tensor = self.score(self.read(columns)[0])
+        return logits
+
+
+# --- 2. Training: a loop like any other. ------------------------------------------------------------------------------
+
+
+def train(lines: DigitLines, steps: int, device: str = "cpu") -> tuple[Reader, list[tuple[float, float]]]:
+    """Train a new network. Return it, and the seconds that torch's loss and ours took on every tenth batch."""
+    network = Reader().to(device)
+    ctc = ctckit.CTCWithLogitsLoss(blank=BLANK, batch_first=True)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0.01)
+    # The learning rate grows over 100 steps and then falls to 0.
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / 100, 1 - step / steps))
+    seconds = []
+    progress = tqdm(range(steps), desc="training", unit="batch", mininterval=0.5)
+    for step in progress:
+        batch = to(device, collate(lines.lines(32)))
+        logits = network(batch.images)
+        # All lines of a batch are padded to the longest; the widths tell the loss where each of them really ends.
+        loss = ctc(logits, batch.targets, batch.widths, batch.target_lengths)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), max_norm=1.0)
+        optimizer.step()
+        schedule.step()
+        if step % 10 == 0:
+            progress.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
+            seconds.append(race(logits, batch, torch_first=step % 20 == 0))
+    return network.eval(), seconds
+
+
+def race(logits: Tensor, batch: Batch, *, torch_first: bool) -> tuple[float, float]:
+    """Time torch's loss and ours on one batch, from the logits to their gradient. Return the seconds of each."""
+
+    def torch_loss(x: Tensor) -> Tensor:
+        log_probs = x.log_softmax(2).transpose(0, 1)
+        return nn.functional.ctc_loss(log_probs, batch.targets, batch.widths, batch.target_lengths)
+
+    def ctckit_loss(x: Tensor) -> Tensor:
+        return ctckit.ctc_loss_with_logits(x, batch.targets, batch.widths, batch.target_lengths, batch_first=True)
+
+    seconds = {}
+    for loss in (torch_loss, ctckit_loss) if torch_first else (ctckit_loss, torch_loss):
+        x = logits.detach().requires_grad_()
+        wait_for(x)
+        start = time.perf_counter()
+        loss(x).backward()
+        wait_for(x)
+        seconds[loss] = time.perf_counter() - start
+    return seconds[torch_loss], seconds[ctckit_loss]
+
+
+# --- 3. Reading: take the best class of every frame, merge repeats, drop blanks. --------------------------------------
+
+
+def read(logits: Tensor, batch: Batch) -> list[list[int]]:
+    """Return the digits of each line."""
+    best = logits.argmax(2).tolist()
+    rows = (row[:width] for row, width in zip(best, batch.widths.tolist(), strict=True))
+    return [[label - 1 for label, _ in groupby(row) if label != BLANK] for row in rows]
+
+
+def edit_distance(a: list[int], b: list[int]) -> int:
+    """Return how many digits must be inserted, deleted or replaced to turn `a` into `b`."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, start=1):
+        diagonal, row[0] = row[0], i
+        for j, y in enumerate(b, start=1):
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (x != y))
+    return row[-1]
+
+
+# --- 4. Locating: given that a line shows these digits, where is each of them? ----------------------------------------
+
+
+def locate(logits: Tensor, batch: Batch) -> list[np.ndarray]:
+    """Return, for each line, how probably each of its states is occupied at each pixel column.
+
+    The states of a line of S digits are: blank, first digit, blank, second digit, ..., last digit, blank. So the result
+    for a line is (width, 2S + 1), and column 2s + 1 belongs to digit s. (By class, two equal digits of a line could not
+    be told apart.)
+    """
+    lengths = batch.widths, batch.target_lengths
+    occupancy = ctckit.posteriors(logits, batch.targets, *lengths, logits=True, batch_first=True, per_state=True)
+    sizes = zip(*(length.tolist() for length in lengths), strict=True)
+    return [line[:width, : 2 * s + 1].cpu().numpy() for line, (width, s) in zip(occupancy, sizes, strict=True)]
+
+
+def centres(occupancy: np.ndarray) -> np.ndarray:
+    """Return (S,): where each digit is expected, the mean of the pixel columns weighted by its occupancy."""
+    digits = occupancy[:, 1::2]
+    middles = np.arange(len(digits)) + 0.5  # column 0 reaches from 0 to 1
+    expected: np.ndarray = middles @ digits / digits.sum(0)
+    return expected
+
+
+class Result(NamedTuple):
+    """What became of the test lines."""
+
+    error_rate: float  # wrong, missing and invented digits, per digit of the lines
+    distances: np.ndarray  # pixels between the expected and the true centre, of every digit
+    texts: list[list[int]]  # what was read, line by line
+    places: list[np.ndarray]  # the occupancy, line by line
+
+
+@torch.inference_mode()
+def evaluate(network: Reader, lines: list[Line], device: str = "cpu") -> Result:
+    """Read and locate lines whose digits the network has never seen."""
+    texts, places = [], []
+    for start in range(0, len(lines), 50):
+        batch = to(device, collate(lines[start : start + 50]))
+        logits = network(batch.images)
+        texts += read(logits, batch)
+        places += locate(logits, batch)
+    errors = sum(edit_distance(text, line.digits.tolist()) for text, line in zip(texts, lines, strict=True))
+    misses = [centres(place) - line.spans.mean(1) for place, line in zip(places, lines, strict=True)]
+    distances = np.abs(np.concatenate(misses))
+    return Result(errors / len(distances), distances, texts, places)
+
+
+# --- 5. The picture. --------------------------------------------------------------------------------------------------
+
+CAPTION = """\
+Bars: the probability that the digit is emitted in this column, given the digits of the line (white: the blank).
+A digit's name stands at its expected place. Shaded: where the digit really is, which training never saw."""
+
+
+def draw(lines: list[Line], texts: list[list[int]], places: list[np.ndarray]) -> Figure:
+    """Draw each line; under it how probably each digit is where; and, shaded, where it really is."""
+    widest = max(line.image.shape[1] for line in lines)
+    figure = Figure(figsize=(8, 0.9 + 210 / widest * len(lines)), layout="constrained")
+    figure.suptitle("Handwritten digits never seen before, read and located by CTC", x=0.012, ha="left", weight="bold")
+    rows = figure.subplots(len(lines), sharex=True, squeeze=False)[:, 0]
+    for ax, line, text, place in zip(rows, lines, texts, places, strict=True):
+        plot.posteriors(place, line.digits, image=line.image, spans=line.spans, ax=ax)
+        wrong = edit_distance(text, line.digits.tolist())
+        verdict = f"{wrong} wrong" if wrong else "correct"
+        ax.set_title(f"read as {' '.join(map(str, text))} ({verdict})", loc="left", size=9)
+        ax.set_ylabel("occupancy", y=0.18, size=8)
+        ax.tick_params(labelsize=8)
+    rows[-1].set_xlim(0, widest)
+    rows[-1].set_xlabel("pixel column, which is one frame", size=9)
+    figure.supxlabel(CAPTION, x=0.012, ha="left", size=8, color="dimgrey")
+    return figure
+
+
+# --- The rest is bookkeeping. -----------------------------------------------------------------------------------------
+
+
+def to(device: str, batch: Batch) -> Batch:
+    """Move a batch to a device."""
+    return Batch(*(tensor.to(device) for tensor in batch))
+
+
+def wait_for(x: Tensor) -> None:
+    """Let a GPU finish what it was given, so that the clock can be read."""
+    if x.is_cuda:
+        torch.cuda.synchronize(x.device)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train, evaluate, report, draw."""
+    parser = argparse.ArgumentParser(description="Read handwritten digits with CTC, and locate them in the picture.")
+    parser.add_argument("--steps", type=int, default=500, help="training batches (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of weights and training lines (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("out/digits.png"), help="picture (default: %(default)s)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1, repeatable on any machine)")
+    options = parser.parse_args(arguments)
+    if options.steps < 1:
+        parser.error(f"--steps is {options.steps}, but must be at least 1")
+    began = time.perf_counter()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+
+    for_training, for_test = split()
+    print(f"training lines of {len(for_training)} handwritten digits, test lines of {len(for_test)} others")
+    network, seconds = train(DigitLines(for_training, options.seed), options.steps, options.device)
+    lines = DigitLines(for_test, seed=1).lines(500)  # the same for every --seed
+    result = evaluate(network, lines, options.device)
+
+    # Times are taken in pairs on the same logits, so that whatever else the machine does hits both; hence the medians.
+    theirs, ours = (median(column) for column in zip(*seconds, strict=True))
+    near, far = np.percentile(result.distances, [50, 90])
+    print(f"time inside the loss (logits to gradient, {options.threads} thread{'s' * (options.threads > 1)}):")
+    print(f"    torch   {1e3 * theirs:7.3f} ms a batch {theirs * options.steps:8.3f} s for all {options.steps}")
+    print(f"    ctckit  {1e3 * ours:7.3f} ms a batch {ours * options.steps:8.3f} s, {theirs / ours:.1f} times faster")
+    print(f"label error rate on {len(lines)} test lines: {result.error_rate:.2%}")
+    print(f"distance of digits from their true centres: {near:.2f} pixels (median), {far:.2f} (90th percentile)")
+
+    shown = [n for n, line in enumerate(lines) if len(line.digits) >= 9][:4]  # the first long ones
+    picture = draw([lines[n] for n in shown], [result.texts[n] for n in shown], [result.places[n] for n in shown])
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    picture.savefig(options.out, dpi=200)
+    print(
+        f"In {time.perf_counter() - began:.0f} s the network learnt to read with {result.error_rate:.1%} label errors "
+        f"and to locate digits to {near:.1f} pixels: see {options.out}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+// What the caller hands over and what it gets back. Plain data: the only header that every part of the core shares.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace ctckit {
+
+enum class DType : int { float16, bfloat16, float32, float64 };
+
+// What is written per frame and class: nothing, the derivative of the loss, or the occupancy.
+enum class Output : int { none, gradient, occupancy };
+
+struct Strides {  // in elements
+  std::int64_t frame, item, clazz;
+};
+
+// A batch as the lattice describes it: label s of item n is labels[offsets[n] + s]. Validated before it comes here.
+struct Batch {
+  DType dtype;
+  const void* emissions;  // (frames, items, classes), any strides
+  Strides strides;
+  std::int64_t frames, items, classes;
+
+  const std::int64_t* labels;
+  const std::int64_t* offsets;
+  const std::int64_t* input_lengths;
+  const std::int64_t* target_lengths;
+  std::int64_t blank;
+
+  bool logits;        // normalise each frame over its classes (log_softmax) first
+  bool mean_weights;  // the gradient is that of the mean over the batch of loss / max(target length, 1), not of the sum
+
+  double* nll;  // (items): negative log-likelihood in nats; inf where no path exists, NaN where the item holds a NaN
+
+  Output output;
+  void* out;  // (frames, items, classes) of dtype, class stride 1; may be the emissions' own memory
+  Strides out_strides;
+
+  void* state_occupancy;  // null, or (frames, items, state_width) contiguous, of dtype: blank, label 1, blank, label 2, ...
+  std::int64_t state_width;
+};
+
+// One instruction set's kernels. `scratch_bytes` is what `run_item` needs for item n, beyond the buffers of the batch.
+struct Kernels {
+  const char* name;
+  std::size_t (*scratch_bytes)(const Batch&, std::int64_t n);
+  void (*run_item)(const Batch&, std::int64_t n, std::byte* scratch);
+};
+
+}  // namespace ctckit

@@ -1,0 +1,159 @@
+#include "core.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <numeric>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+namespace ctckit {
+
+namespace baseline {
+extern const Kernels kernels;
+}
+#if defined(CTCKIT_WITH_AVX2)
+namespace avx2 {
+extern const Kernels kernels;
+}
+#endif
+#if defined(CTCKIT_WITH_AVX512)
+namespace avx512 {
+extern const Kernels kernels;
+}
+#endif
+
+std::span<const Kernels* const> available_kernels() {
+  static const std::vector<const Kernels*> available = [] {
+    std::vector<const Kernels*> found;
+#if defined(CTCKIT_WITH_AVX512)
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx2"))
+      found.push_back(&avx512::kernels);
+#endif
+#if defined(CTCKIT_WITH_AVX2)
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))
+      found.push_back(&avx2::kernels);
+#endif
+    found.push_back(&baseline::kernels);
+    return found;
+  }();
+  return available;
+}
+
+const Kernels& kernels_named(std::string_view name) {
+  for (const Kernels* kernels : available_kernels())
+    if (name == kernels->name) return *kernels;
+  throw std::invalid_argument("no kernels '" + std::string(name) + "' that this processor can run");
+}
+
+bool is_valid(const Batch& batch, const LabelStorage& storage) {
+  if (batch.blank < 0 || batch.blank >= batch.classes) return false;
+  std::int64_t total = 0;
+  for (std::int64_t n = 0; n < batch.items; ++n) {
+    const std::int64_t frames = batch.input_lengths[n], labels = batch.target_lengths[n], offset = batch.offsets[n];
+    if (frames < 0 || frames > batch.frames || labels < 0 || labels > storage.max_target) return false;
+    if (offset < 0 || offset > storage.size || labels > storage.size - offset) return false;
+    total += labels;
+    for (std::int64_t s = 0; s < labels; ++s) {
+      const std::int64_t label = batch.labels[offset + s];
+      if (label < 0 || label >= batch.classes || label == batch.blank) return false;
+    }
+  }
+  return !storage.concatenated || total == storage.size;
+}
+
+double reduce(const Batch& batch, Reduction reduction, bool zero_infinity) {
+  double sum = 0;
+  for (std::int64_t n = 0; n < batch.items; ++n) {
+    double& nll = batch.nll[n];
+    if (zero_infinity && std::isinf(nll)) nll = 0;
+    const auto labels = static_cast<double>(std::max<std::int64_t>(batch.target_lengths[n], 1));
+    sum += reduction == Reduction::mean ? nll / labels : nll;
+  }
+  return reduction == Reduction::mean ? sum / static_cast<double>(batch.items) : sum;
+}
+
+namespace {
+
+// Roughly the number of operations of an item.
+double work_of(const Batch& batch, std::int64_t n) {
+  const double frames = static_cast<double>(batch.input_lengths[n]);
+  return frames * (8.0 * static_cast<double>(batch.target_lengths[n] + 8) + static_cast<double>(batch.classes));
+}
+
+constexpr std::size_t kAlignment = 64;
+struct AlignedDelete {
+  void operator()(std::byte* memory) const { ::operator delete[](memory, std::align_val_t{kAlignment}); }
+};
+
+class Scratch {
+ public:
+  std::byte* at_least(std::size_t bytes) {
+    if (bytes > size_) {
+      memory_.reset();
+      memory_.reset(static_cast<std::byte*>(::operator new[](bytes, std::align_val_t{kAlignment})));
+      size_ = bytes;
+    }
+    return memory_.get();
+  }
+
+ private:
+  std::unique_ptr<std::byte[], AlignedDelete> memory_;
+  std::size_t size_ = 0;
+};
+
+}  // namespace
+
+void run(const Kernels& kernels, const Batch& batch, int threads) {
+  // Longest first, so that no thread starts a long item when the others are done.
+  std::vector<std::int64_t> order(static_cast<std::size_t>(batch.items));
+  std::iota(order.begin(), order.end(), std::int64_t{0});
+  double total_work = 0;
+  for (std::int64_t n : order) total_work += work_of(batch, n);
+
+  // A thread costs some 20 microseconds to start: worth it for a few hundred thousand operations.
+  constexpr double kWorkPerThread = 2e5;
+  const double useful = std::min(total_work / kWorkPerThread, static_cast<double>(batch.items));
+  const int used = std::max(1, std::min(threads, static_cast<int>(std::min(useful, 1024.0))));
+  if (used > 1)
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::int64_t a, std::int64_t b) { return work_of(batch, a) > work_of(batch, b); });
+
+  std::atomic<std::size_t> next{0};
+  std::exception_ptr failure;
+  std::mutex failure_mutex;
+  const auto worker = [&] {
+    try {
+      Scratch scratch;
+      for (std::size_t k = next++; k < order.size(); k = next++) {
+        const std::int64_t n = order[k];
+        kernels.run_item(batch, n, scratch.at_least(kernels.scratch_bytes(batch, n)));
+      }
+    } catch (...) {
+      const std::lock_guard lock(failure_mutex);
+      failure = std::current_exception();
+      next = order.size();
+    }
+  };
+  // Threads of this call only: nothing outlives it, so a fork before or after is harmless.
+  std::vector<std::thread> helpers;
+  helpers.reserve(static_cast<std::size_t>(used - 1));
+  try {
+    for (int k = 1; k < used; ++k) helpers.emplace_back(worker);
+  } catch (const std::system_error&) {
+    // No more threads to be had: the ones that started, and this one, do the work.
+  }
+  worker();
+  for (std::thread& helper : helpers) helper.join();
+  if (failure) std::rethrow_exception(failure);
+}
+
+}  // namespace ctckit

@@ -1,0 +1,368 @@
+// One item of a batch: its loss, and its gradient or occupancy, in two sweeps over its frames.
+//
+//   forward   blocks of kBlock frames; the state is saved at the start of every segment of blocks (a checkpoint)
+//   backward  segment by segment from the last: alpha is walked again from the checkpoint and kept, beta comes to meet
+//             it, their product is the occupancy, and the frame's gradient is written
+//
+// so that memory grows with sqrt(frames) * labels, and what a segment works on stays in the cache.
+#pragma once
+
+#include "arena.hpp"
+#include "dense.hpp"
+#include "emissions.hpp"
+#include "occupancy.hpp"
+
+namespace ctckit::CTCKIT_ISA {
+namespace {
+
+constexpr std::int64_t kKeptTables = std::int64_t{1} << 20;  // bytes: what the second-level cache holds
+
+template <class T>
+class Item {
+  using Real = typename ComputedIn<T>::Real;
+
+ public:
+  Item(const Batch& batch, std::int64_t n, Arena& arena)
+      : batch_(batch),
+        n_(n),
+        frames_(batch.input_lengths[n]),
+        labels_(batch.target_lengths[n]),
+        target_(batch.labels + batch.offsets[n]),
+        weight_(batch.mean_weights ? 1.0 / static_cast<double>(batch.items * (labels_ > 0 ? labels_ : 1)) : 1.0),
+        width_((labels_ + kLanes) / kLanes * kLanes),
+        pitch_(width_ + 2 * kPad),
+        source_(batch, n, arena) {
+    if (pitch_ / 8 % 2 == 0) pitch_ += 8;  // an odd number of cache lines: rows do not fall on the same cache sets
+    choose_segment();
+    lay_out(arena);
+  }
+
+  void run() {
+    prepare_target();
+    double nll = std::numeric_limits<double>::infinity();
+    RangeFlags flags;
+    if (labels_ + repeats_ <= frames_) nll = forward(flags);
+    batch_.nll[n_] = nll;
+    if (batch_.output == Output::none && batch_.state_occupancy == nullptr) return;
+    if (nll - nll != 0) {  // infinite or NaN
+      fill_frames(0, frames_, nll != nll ? nll : 0.0);
+    } else {
+      backward(flags);
+    }
+    fill_frames(frames_, batch_.frames, 0.0);
+  }
+
+ private:
+  // ---- memory -------------------------------------------------------------------------------------------------------
+
+  // The longest segment whose kept rows stay near half a mebibyte, but long enough that checkpoints take at most 8 MiB,
+  // or, where that cannot be, the one that makes the sum of both smallest.
+  void choose_segment() {
+    const std::int64_t state_bytes = 4 * 8 * pitch_, kept_bytes = 3 * 8 * pitch_;
+    std::int64_t blocks = (std::int64_t{1} << 19) / (kept_bytes * kBlock);
+    blocks = blocks < 1 ? 1 : blocks;
+    const auto checkpoints_bytes = [&](std::int64_t b) { return (frames_ / (b * kBlock) + 1) * state_bytes; };
+    const auto kept_segment_bytes = [&](std::int64_t b) { return b * kBlock * kept_bytes; };
+    while (checkpoints_bytes(blocks) > (std::int64_t{1} << 23) &&
+           checkpoints_bytes(blocks) + kept_segment_bytes(blocks) >
+               checkpoints_bytes(blocks + 1) + kept_segment_bytes(blocks + 1))
+      ++blocks;
+    segment_ = blocks * kBlock < frames_ ? blocks * kBlock : (frames_ + kBlock - 1) / kBlock * kBlock;
+    if (segment_ < kBlock) segment_ = kBlock;
+  }
+
+  Row take_row(Arena& arena) {
+    const auto values = [&] { return arena.take<double>(pitch_) + kPad; };
+    const auto exponents = [&] { return arena.take<std::int64_t>(pitch_) + kPad; };
+    return {values(), values(), exponents(), exponents()};
+  }
+
+  KeptBlock take_kept(Arena& arena, std::int64_t rows) {
+    const auto values = [&] { return arena.take<double>(rows * pitch_) + kPad; };
+    const auto exponents = [&] { return arena.take<std::int64_t>(rows * pitch_) + kPad; };
+    return {values(), values(), exponents(), exponents(), pitch_, false};
+  }
+
+  void lay_out(Arena& arena) {
+    skip_ = arena.take<std::int64_t>(pitch_) + kPad;
+    slots_ = arena.take<std::int32_t>(pitch_) + kPad;
+    for (Row& row : alpha_) row = take_row(arena);
+    ratios_ = {arena.take<double>(pitch_) + kPad, arena.take<double>(pitch_) + kPad, arena.take<double>(pitch_) + kPad};
+    exact_label_ = arena.take<double>(kBlock * pitch_) + kPad;
+    exact_label_exponent_ = arena.take<std::int64_t>(kBlock * pitch_) + kPad;
+    const bool both_ways = batch_.output != Output::none || batch_.state_occupancy != nullptr;
+    const std::int64_t rows = both_ways ? segment_ : kBlock;
+    expanded_ = arena.take<double>(rows * pitch_) + kPad;
+    const std::int64_t all_tables = (frames_ + kBlock - 1) / kBlock * source_.table_size();
+    keep_tables_ = both_ways && all_tables * 8 <= kKeptTables;
+    tables_ = arena.take<double>(keep_tables_ ? all_tables : rows / kBlock * source_.table_size());
+    if (!both_ways) return;
+    extreme_ = arena.take<bool>((keep_tables_ ? frames_ + kBlock - 1 : segment_) / kBlock);
+    for (Row& row : beta_) row = take_row(arena);
+    kept_alpha_ = take_kept(arena, segment_);
+    alpha_exact_ = arena.take<bool>(segment_ / kBlock);
+    kept_beta_ = take_kept(arena, kBlock);
+    per_slot_ = arena.take<double>(source_.table_size());
+    if (batch_.state_occupancy != nullptr) {
+      states_blank_ = arena.take<double>(kBlock * pitch_) + kPad;
+      states_label_ = arena.take<double>(kBlock * pitch_) + kPad;
+    }
+    checkpoints_ = arena.take<std::byte>((frames_ / segment_ + 1) * checkpoint_bytes());
+  }
+
+  // ---- the lattice --------------------------------------------------------------------------------------------------
+
+  void prepare_target() {
+    source_.choose_slots(target_, labels_, slots_);
+    for (std::int64_t i = labels_; i < width_; ++i) slots_[i] = source_.empty_slot();
+    repeats_ = 0;
+    for (std::int64_t i = -kPad; i < pitch_ - kPad; ++i) {
+      const bool follows = i > 0 && i < labels_;
+      skip_[i] = follows && target_[i] != target_[i - 1] ? -1 : 0;
+      repeats_ += follows && target_[i] == target_[i - 1];
+    }
+  }
+
+  Topology topology() const { return {labels_, width_, skip_}; }
+
+  // The positions that frames [t, t + frames), and the frame that a walk over them comes from, can use: reached from
+  // the start by at most one label a frame, and still able to finish. Label i of the mirror is at position i + 1.
+  Range range_of(std::int64_t t, int frames) const {
+    const std::int64_t low = labels_ - frames_ + t - 1, high = t + frames + 1;
+    const std::int64_t begin = (low > 0 ? low : 0) / kLanes * kLanes;
+    const std::int64_t end = (high < labels_ ? high : labels_) / kLanes * kLanes + kLanes;
+    return {begin, end};
+  }
+
+  // ---- walking ------------------------------------------------------------------------------------------------------
+
+  // Emission rows of a block, [frame][position], from the table [slot][frame]; their exponents likewise, as bits.
+  template <class Bits>
+  void expand(Range range, int frames, const Bits* table, Bits* rows) const {
+    const std::int64_t begin = range.begin >= kLanes ? range.begin - kLanes : 0;
+    for (std::int64_t i = begin; i < range.end; i += kLanes) {
+      for (int group = 0; group < frames; group += kLanes) {
+        F64 tile[kLanes];
+        for (int j = 0; j < kLanes; ++j) tile[j] = load<F64>(table + slots_[i + j] * kBlock + group);
+        transpose(tile);
+        for (int j = 0; j < kLanes; ++j) store(rows + (group + j) * pitch_ + i, tile[j]);
+      }
+    }
+    for (int k = 0; k < frames; ++k) rows[k * pitch_ - 1] = 0;  // where the mirror looks for the label of position 0
+  }
+
+  // Walks one block from states[0], swapping so that the result is in states[0] again.
+  template <int Direction>
+  void advance(RangeFlags& flags, std::int64_t t, int frames, const double* emission_rows, const double* table,
+               bool extreme, Row (&states)[2], KeptBlock* kept) {
+    const Range range = range_of(t, frames);
+    const std::int64_t blank = source_.blank_slot() * kBlock;
+    const auto swap = [&states] {
+      const Row first = states[0];
+      states[0] = states[1];
+      states[1] = first;
+    };
+    if (!extreme) {
+      flags.clear();
+      if (normalise<Direction>(topology(), range, states[0], states[1], ratios_)) {
+        const Emissions emissions{emission_rows, pitch_, table + blank, nullptr, nullptr};
+        if (kept != nullptr) {
+          walk_block<Direction, true>(range, frames, states[1], ratios_, emissions, kept->blank, kept->label, pitch_);
+        } else {
+          walk_block<Direction, false>(range, frames, states[1], ratios_, emissions, nullptr, nullptr, 0);
+        }
+        if (!flags.raised()) {
+          if (kept != nullptr) {
+            kept->exact = false;
+            for (std::int64_t i = range.begin; i < range.end; i += kLanes) {
+              store(kept->blank_exponent + i, load<I64>(states[1].blank_exponent + i));
+              store(kept->label_exponent + i, load<I64>(states[1].label_exponent + i));
+            }
+          }
+          swap();
+          return;
+        }
+      }
+    }
+    const ExactTable exact = source_.read_exactly(t, frames);
+    expand(range, frames, exact.mantissa, exact_label_);
+    expand(range, frames, exact.exponent, exact_label_exponent_);
+    const Emissions emissions{exact_label_, pitch_, exact.mantissa + blank, exact_label_exponent_,
+                              exact.exponent + blank};
+    if (kept != nullptr) kept->exact = true;
+    for (int step = 0; step < frames; ++step) {
+      const int k = Direction > 0 ? step : frames - 1 - step;
+      const Row row = kept != nullptr ? kept->at(k) : Row{};
+      exact_step<Direction>(topology(), range, k, states[0], states[1], emissions, kept != nullptr ? &row : nullptr);
+      swap();
+    }
+    mark_void<Direction>(topology(), states[0]);
+  }
+
+  // Returns the loss in nats, infinite where no path has any probability, NaN where a NaN was met.
+  double forward(RangeFlags& flags) {
+    for (const Row& row : alpha_) start<+1>(topology(), row);
+    double log_scale = 0;  // what the emissions were divided by, less the log-normalisers
+    for (std::int64_t t = 0; t < frames_; t += kBlock) {
+      const int frames = block_frames(t);
+      if (checkpoints_ != nullptr && t % segment_ == 0) save(t / segment_);
+      double* const table = keep_tables_ ? table_of(t / kBlock) : tables_;
+      const BlockScale block = source_.read(t, frames, true, table);
+      if (block.nan) return std::numeric_limits<double>::quiet_NaN();
+      log_scale += block.log_scale;
+      if (keep_tables_) extreme_[t / kBlock] = block.extreme;
+      expand(range_of(t, frames), frames, table, expanded_);
+      advance<+1>(flags, t, frames, expanded_, table, block.extreme, alpha_, nullptr);
+    }
+    const Row& last = alpha_[0];
+    const double blank = last.blank[labels_], label = labels_ > 0 ? last.label[labels_ - 1] : 0.0;
+    const std::int64_t blank_e = last.blank_exponent[labels_];
+    const std::int64_t label_e = labels_ > 0 ? last.label_exponent[labels_ - 1] : 0;
+    if (blank == 0 && label == 0) return std::numeric_limits<double>::infinity();
+    total_exponent_ = label == 0 || (blank != 0 && blank_e + std::ilogb(blank) > label_e + std::ilogb(label))
+                          ? blank_e + std::ilogb(blank)
+                          : label_e + std::ilogb(label);
+    total_ = scaled(blank, blank_e - total_exponent_) + scaled(label, label_e - total_exponent_);
+    return -(log_scale + static_cast<double>(total_exponent_) * 0x1.62e42fefa39efp-1 + std::log(total_));
+  }
+
+  void backward(RangeFlags& flags) {
+    for (const Row& row : beta_) start<-1>(topology(), row);
+    for (std::int64_t first = (frames_ - 1) / segment_ * segment_; frames_ > 0 && first >= 0; first -= segment_) {
+      const std::int64_t end = first + segment_ < frames_ ? first + segment_ : frames_;
+      restore(first / segment_);
+      for (std::int64_t t = first; t < end; t += kBlock) {
+        const int frames = block_frames(t);
+        const std::int64_t row = t - first, block = (keep_tables_ ? t : row) / kBlock;
+        double* const table = table_of(block);
+        if (!keep_tables_) extreme_[block] = source_.read(t, frames, false, table).extreme;
+        expand(range_of(t, frames), frames, table, expanded_ + row * pitch_);
+        KeptBlock kept = kept_rows(row);
+        advance<+1>(flags, t, frames, expanded_ + row * pitch_, table, extreme_[block], alpha_, &kept);
+        alpha_exact_[row / kBlock] = kept.exact;
+      }
+      for (std::int64_t t = (end - 1) / kBlock * kBlock; t >= first; t -= kBlock) {
+        const int frames = block_frames(t);
+        const std::int64_t row = t - first, block = (keep_tables_ ? t : row) / kBlock;
+        const double* const table = table_of(block);
+        advance<-1>(flags, t, frames, expanded_ + row * pitch_, table, extreme_[block], beta_, &kept_beta_);
+        KeptBlock kept = kept_rows(row);
+        kept.exact = alpha_exact_[row / kBlock];
+        write_block(t, frames, table, kept);
+      }
+    }
+  }
+
+  double* table_of(std::int64_t block) const { return tables_ + block * source_.table_size(); }
+
+  int block_frames(std::int64_t t) const {
+    return static_cast<int>(frames_ - t < kBlock ? frames_ - t : kBlock);
+  }
+
+  KeptBlock kept_rows(std::int64_t row) const {
+    const Row at = {kept_alpha_.blank + row * pitch_, kept_alpha_.label + row * pitch_,
+                    kept_alpha_.blank_exponent + row * pitch_, kept_alpha_.label_exponent + row * pitch_};
+    return {at.blank, at.label, at.blank_exponent, at.label_exponent, pitch_, false};
+  }
+
+  static double scaled(double m, std::int64_t exponent) {
+    return exponent < -2000 ? 0.0 : std::ldexp(m, static_cast<int>(exponent));
+  }
+
+  std::int64_t checkpoint_bytes() const { return 4 * 8 * width_; }
+
+  void save(std::int64_t segment) {
+    std::byte* to = checkpoints_ + segment * checkpoint_bytes();
+    const std::size_t bytes = 8 * static_cast<std::size_t>(width_);
+    std::memcpy(to, alpha_[0].blank, bytes);
+    std::memcpy(to + bytes, alpha_[0].label, bytes);
+    std::memcpy(to + 2 * bytes, alpha_[0].blank_exponent, bytes);
+    std::memcpy(to + 3 * bytes, alpha_[0].label_exponent, bytes);
+  }
+
+  void restore(std::int64_t segment) {
+    for (const Row& row : alpha_) start<+1>(topology(), row);
+    const std::byte* from = checkpoints_ + segment * checkpoint_bytes();
+    const std::size_t bytes = 8 * static_cast<std::size_t>(width_);
+    std::memcpy(alpha_[0].blank, from, bytes);
+    std::memcpy(alpha_[0].label, from + bytes, bytes);
+    std::memcpy(alpha_[0].blank_exponent, from + 2 * bytes, bytes);
+    std::memcpy(alpha_[0].label_exponent, from + 3 * bytes, bytes);
+  }
+
+  // ---- output -------------------------------------------------------------------------------------------------------
+
+  T* out_row(std::int64_t t) const {
+    return static_cast<T*>(batch_.out) + t * batch_.out_strides.frame + n_ * batch_.out_strides.item;
+  }
+  T* state_row(std::int64_t t) const {
+    return static_cast<T*>(batch_.state_occupancy) + (t * batch_.items + n_) * batch_.state_width;
+  }
+
+  void fill_frames(std::int64_t from, std::int64_t to, double value) const {
+    const T filler = narrow<T>(value);
+    for (std::int64_t t = from; t < to; ++t) {
+      if (batch_.output != Output::none)
+        for (T *c = out_row(t), *end = c + batch_.classes; c < end; ++c) *c = filler;
+      if (batch_.state_occupancy != nullptr)
+        for (T *s = state_row(t), *end = s + batch_.state_width; s < end; ++s) *s = filler;
+    }
+  }
+
+  void write_block(std::int64_t t, int frames, const double* table, const KeptBlock& alpha) {
+    const Range range = range_of(t, frames);
+    for (int k = 0; k < kBlock; ++k) kept_beta_.label[k * pitch_ + range.end] = 0;  // beyond what can be reached
+    for (int k = frames; k < kBlock; ++k) {  // a last, short block: nothing passes through the frames that it lacks
+      const std::size_t bytes = sizeof(double) * static_cast<std::size_t>(range.end - range.begin);
+      double* const rows[] = {alpha.blank, alpha.label, kept_beta_.blank, kept_beta_.label};
+      for (double* row : rows) std::memset(row + k * pitch_ + range.begin, 0, bytes);
+    }
+    double blank_sums[kBlock] = {};
+    std::memset(per_slot_, 0, sizeof(double) * static_cast<std::size_t>((source_.empty_slot() + 1) * kBlock));
+    const Occupancy to{per_slot_, blank_sums, states_blank_, states_label_};
+    accumulate_occupancy(range, frames, alpha, kept_beta_, total_exponent_, slots_, to);
+    std::memcpy(per_slot_ + source_.blank_slot() * kBlock, blank_sums, sizeof blank_sums);
+    if (batch_.state_occupancy != nullptr)
+      for (int k = 0; k < frames; ++k) write_states(t + k, k, range);
+    if (batch_.output != Output::none) source_.write(t, frames, table, per_slot_, total_, weight_, out_row(t));
+  }
+
+  void write_states(std::int64_t t, int k, Range range) const {
+    T* to = state_row(t);
+    for (std::int64_t s = 0; s < batch_.state_width; ++s) {
+      const std::int64_t i = s / 2;
+      const double* row = (s % 2 == 0 ? states_blank_ : states_label_) + k * pitch_;
+      const bool inside = s <= 2 * labels_ && i >= range.begin && i < range.end;
+      to[s] = narrow<T>(inside ? row[i] / total_ : 0.0);
+    }
+  }
+
+  const Batch& batch_;
+  const std::int64_t n_, frames_, labels_;
+  const std::int64_t* target_;
+  const double weight_;
+  const std::int64_t width_;
+  std::int64_t pitch_, segment_ = kBlock, repeats_ = 0;
+  EmissionSource<T> source_;
+
+  double total_ = 0;  // the likelihood is total_ * 2^total_exponent_, relative to the frames' scales
+  std::int64_t total_exponent_ = 0;
+
+  std::int64_t* skip_ = nullptr;
+  std::int32_t* slots_ = nullptr;  // position -> row of the tables
+  Row alpha_[2] = {}, beta_[2] = {};
+  Ratios ratios_ = {};
+  double* expanded_ = nullptr;
+  double* exact_label_ = nullptr;
+  std::int64_t* exact_label_exponent_ = nullptr;
+  double* tables_ = nullptr;  // emissions, [block][slot][frame], of a segment, or, where that is little, of the item
+  bool keep_tables_ = false;
+  bool* extreme_ = nullptr;
+  bool* alpha_exact_ = nullptr;
+  KeptBlock kept_alpha_ = {}, kept_beta_ = {};
+  double *per_slot_ = nullptr, *states_blank_ = nullptr, *states_label_ = nullptr;
+  std::byte* checkpoints_ = nullptr;
+};
+
+}  // namespace
+}  // namespace ctckit::CTCKIT_ISA

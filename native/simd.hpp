@@ -1,0 +1,245 @@
+// The vector operations that the kernels are written in, over the compiler's own vector types (GCC >= 12, Clang).
+// This file is compiled once per instruction set; CTCKIT_ISA names the namespace that keeps the copies apart, so that
+// the linker can never choose a wide version for a narrow processor.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+#include <utility>
+
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#endif
+
+#if defined(__AVX512F__)
+#define CTCKIT_VECTOR_BYTES 64
+#elif defined(__AVX2__)
+#define CTCKIT_VECTOR_BYTES 32
+#else
+#define CTCKIT_VECTOR_BYTES 16  // SSE4.2, NEON
+#endif
+
+namespace ctckit::CTCKIT_ISA {
+namespace {
+
+using F64 = double __attribute__((vector_size(CTCKIT_VECTOR_BYTES)));
+using F32 = float __attribute__((vector_size(CTCKIT_VECTOR_BYTES)));
+using I64 = std::int64_t __attribute__((vector_size(CTCKIT_VECTOR_BYTES)));
+using U64 = std::uint64_t __attribute__((vector_size(CTCKIT_VECTOR_BYTES)));
+using F32Half = float __attribute__((vector_size(CTCKIT_VECTOR_BYTES / 2)));  // as many floats as there are doubles
+using I32Half = std::int32_t __attribute__((vector_size(CTCKIT_VECTOR_BYTES / 2)));
+using I32 = std::int32_t __attribute__((vector_size(CTCKIT_VECTOR_BYTES)));
+
+constexpr int kLanes = CTCKIT_VECTOR_BYTES / 8;  // of doubles and 64-bit integers: the width of the recursion
+
+template <class Real>
+struct VectorOf;
+template <>
+struct VectorOf<float> {
+  using Values = F32;
+  using Integers = I32;
+  using Integer = std::int32_t;
+};
+template <>
+struct VectorOf<double> {
+  using Values = F64;
+  using Integers = I64;
+  using Integer = std::int64_t;
+};
+
+template <class Vector, class Element>
+inline Vector load(const Element* from) {
+  Vector value;
+  std::memcpy(&value, from, sizeof value);
+  return value;
+}
+
+template <class Vector, class Element>
+inline void store(Element* to, Vector value) {
+  std::memcpy(to, &value, sizeof value);
+}
+
+template <class Vector, class Element>
+inline Vector broadcast(Element value) {
+  return Vector{} + value;
+}
+
+template <class Vector>
+inline Vector larger(Vector a, Vector b) {
+  return a > b ? a : b;
+}
+
+template <class Vector>
+inline Vector smaller(Vector a, Vector b) {
+  return a < b ? a : b;
+}
+
+// 2^d for integers d: 0 below the normal range, 2^1023 above it.
+inline F64 power_of_two(I64 d) {
+  const I64 clipped = smaller(d, broadcast<I64>(std::int64_t{1023}));
+  const I64 bits = (clipped + 1023) << 52;
+  return (F64)(clipped < -1022 ? I64{} : bits);
+}
+
+// m = mantissa * 2^exponent with mantissa in [1, 2). Zero stays zero, and its exponent is meaningless.
+inline I64 exponent_of(F64 m) { return (I64)((U64)m >> 52) - 1023; }
+inline F64 mantissa_of(F64 m) {
+  const I64 fraction = broadcast<I64>(std::int64_t{0x000fffffffffffff});
+  const I64 one = broadcast<I64>(std::int64_t{0x3ff0000000000000});
+  return (F64)(m == 0.0 ? I64{} : (((I64)m & fraction) | one));
+}
+
+template <int Distance, class Vector, std::size_t... Lane>
+inline Vector rotate_lanes(Vector v, std::index_sequence<Lane...>) {
+  return __builtin_shufflevector(v, v, static_cast<int>((Lane + Distance) % sizeof...(Lane))...);
+}
+
+// Folds all lanes into one, halving the distance each round: the order of additions is fixed.
+template <int Distance, class Vector, class Fold>
+inline auto fold_lanes(Vector v, Fold fold) {
+  using Lanes = std::make_index_sequence<sizeof(Vector) / sizeof(v[0])>;
+  v = fold(v, rotate_lanes<Distance>(v, Lanes{}));
+  if constexpr (Distance > 1) {
+    return fold_lanes<Distance / 2>(v, fold);
+  } else {
+    return v[0];
+  }
+}
+inline double sum_of_lanes(F64 v) {
+  return fold_lanes<kLanes / 2>(v, [](F64 a, F64 b) { return a + b; });
+}
+template <class Vector>
+inline auto largest_of_lanes(Vector v) {
+  return fold_lanes<sizeof(Vector) / sizeof(v[0]) / 2>(v, [](Vector a, Vector b) { return larger(a, b); });
+}
+
+template <class Integers>
+inline bool any_lane(Integers mask) {
+#if CTCKIT_VECTOR_BYTES == 64
+  return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
+#else
+  const I64 words = (I64)mask;
+  std::int64_t any = 0;
+  for (int j = 0; j < kLanes; ++j) any |= words[j];
+  return any != 0;
+#endif
+}
+
+// {before's last lane, current's lanes but the last}: what each state's left neighbour holds.
+inline F64 shift_up(F64 before, F64 current) {
+#if CTCKIT_VECTOR_BYTES == 64
+  return __builtin_shufflevector(before, current, 7, 8, 9, 10, 11, 12, 13, 14);
+#elif CTCKIT_VECTOR_BYTES == 32
+  return __builtin_shufflevector(before, current, 3, 4, 5, 6);
+#else
+  return __builtin_shufflevector(before, current, 1, 2);
+#endif
+}
+
+// {current's lanes but the first, after's first lane}: the same for the mirrored problem.
+inline F64 shift_down(F64 current, F64 after) {
+#if CTCKIT_VECTOR_BYTES == 64
+  return __builtin_shufflevector(current, after, 1, 2, 3, 4, 5, 6, 7, 8);
+#elif CTCKIT_VECTOR_BYTES == 32
+  return __builtin_shufflevector(current, after, 1, 2, 3, 4);
+#else
+  return __builtin_shufflevector(current, after, 1, 2);
+#endif
+}
+
+// Between a vector of doubles and half a vector of floats or integers. Intrinsics where GCC would take detours.
+inline F64 widen_half(F32Half v) {
+#if CTCKIT_VECTOR_BYTES == 64
+  return (F64)_mm512_cvtps_pd((__m256)v);
+#elif CTCKIT_VECTOR_BYTES == 32
+  return (F64)_mm256_cvtps_pd((__m128)v);
+#else
+  return __builtin_convertvector(v, F64);
+#endif
+}
+inline F32Half narrow_half(F64 v) {
+#if CTCKIT_VECTOR_BYTES == 64
+  return (F32Half)_mm512_cvtpd_ps((__m512d)v);
+#elif CTCKIT_VECTOR_BYTES == 32
+  return (F32Half)_mm256_cvtpd_ps((__m256d)v);
+#else
+  return __builtin_convertvector(v, F32Half);
+#endif
+}
+inline I64 widen_half(I32Half v) {
+#if CTCKIT_VECTOR_BYTES == 64
+  return (I64)_mm512_cvtepi32_epi64((__m256i)v);
+#elif CTCKIT_VECTOR_BYTES == 32
+  return (I64)_mm256_cvtepi32_epi64((__m128i)v);
+#else
+  return __builtin_convertvector(v, I64);
+#endif
+}
+template <class Half, class Vector>
+inline Half half_of(Vector v, int which) {
+  Half halves[2];
+  std::memcpy(halves, &v, sizeof v);
+  return halves[which];
+}
+
+// Of two rows, the blocks of Distance lanes that belong to the upper (or lower) row of the transposed pair.
+template <int Distance, bool kLower, class Vector, std::size_t... Lane>
+inline Vector exchange_blocks(Vector a, Vector b, std::index_sequence<Lane...>) {
+  constexpr int width = sizeof...(Lane);
+  constexpr auto source = [](int lane) {
+    const bool from_b = lane / Distance % 2 == 1;
+    return kLower ? (from_b ? width + lane : lane + Distance) : (from_b ? width + lane - Distance : lane);
+  };
+  return __builtin_shufflevector(a, b, source(static_cast<int>(Lane))...);
+}
+
+// Transposes a square, as many rows as there are lanes: log2(width) rounds, each exchanging blocks of Distance lanes.
+template <int Distance = 1, class Vector, int kWidth>
+__attribute__((always_inline)) inline void transpose(Vector (&rows)[kWidth]) {
+  using Lanes = std::make_index_sequence<kWidth>;
+  static_assert(kWidth * sizeof(rows[0][0]) == sizeof(Vector));
+  for (int i = 0; i < kWidth; ++i) {
+    if (i / Distance % 2 == 1) continue;
+    const Vector a = rows[i], b = rows[i + Distance];
+    rows[i] = exchange_blocks<Distance, false>(a, b, Lanes{});
+    rows[i + Distance] = exchange_blocks<Distance, true>(a, b, Lanes{});
+  }
+  if constexpr (2 * Distance < kWidth) transpose<2 * Distance>(rows);
+}
+
+// The processor's record of products that fell out of the range of a double, kept for the block of frames at hand.
+// Tiny results are flushed to zero on x86 for the length of a call: they are either harmless or lead to a second try.
+class RangeFlags {
+ public:
+#if defined(__x86_64__) || defined(_M_X64)
+  RangeFlags() : saved_(_mm_getcsr()) { _mm_setcsr((saved_ & ~kSticky) | kFlushToZero | kMaskAll); }
+  ~RangeFlags() { _mm_setcsr(saved_); }
+  void clear() { _mm_setcsr((_mm_getcsr() & ~kSticky)); }
+  bool raised() const {
+    __asm__ volatile("" ::: "memory");  // the stores of the block come first
+    return (_mm_getcsr() & kOutOfRange) != 0;
+  }
+
+ private:
+  static constexpr unsigned kSticky = 0x3f, kOutOfRange = 0x19;  // invalid, overflow, underflow
+  static constexpr unsigned kFlushToZero = 0x8000, kMaskAll = 0x1f80;
+  unsigned saved_;
+#elif defined(__aarch64__)
+  RangeFlags() { clear(); }
+  void clear() { __asm__ volatile("msr fpsr, xzr" ::: "memory"); }
+  bool raised() const {
+    std::uint64_t status;
+    __asm__ volatile("mrs %0, fpsr" : "=r"(status)::"memory");
+    return (status & 0x0d) != 0;  // invalid, overflow, underflow
+  }
+#else
+#error "ctckit's core knows the floating-point status of x86-64 and arm64 only; use the reference backend elsewhere"
+#endif
+ public:
+  RangeFlags(const RangeFlags&) = delete;
+  RangeFlags& operator=(const RangeFlags&) = delete;
+};
+
+}  // namespace
+}  // namespace ctckit::CTCKIT_ISA

@@ -1,0 +1,26 @@
+"""CTC for PyTorch: the loss and its gradient, and where each label is in the signal.
+
+>>> import torch, ctckit
+>>> ctckit.ctc_loss_with_logits(torch.zeros(4, 1, 3), torch.tensor([[1, 2]]))
+tensor(0.8431)
+"""
+
+from ctckit import backends, reference
+from ctckit.diagnosis import Problem, check, feasible
+from ctckit.loss import CTCLoss, CTCWithLogitsLoss, ctc_loss, ctc_loss_with_logits
+from ctckit.posterior import posteriors
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CTCLoss",
+    "CTCWithLogitsLoss",
+    "Problem",
+    "backends",
+    "check",
+    "ctc_loss",
+    "ctc_loss_with_logits",
+    "feasible",
+    "posteriors",
+    "reference",
+]

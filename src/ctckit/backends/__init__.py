@@ -1,0 +1,126 @@
+"""Which code computes: the C++ core for the CPU, plain torch for everything else.
+
+A backend is a module with two functions of one lattice, `loss` and `posteriors` (see `ctckit.backends.reference` for
+their contract in its shortest form). To add one: write the module, and give it its line in `backend_for`.
+
+The choice can be forced, for tests and comparisons, by the environment variable ``CTCKIT_BACKEND`` or with `use`.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from importlib import import_module
+from typing import Protocol, cast
+
+import torch
+from torch import Tensor
+
+from ctckit.lattice import Lattice
+
+__all__ = ["NAMES", "Backend", "available", "backend_for", "name_for", "use"]
+
+NAMES = ("cpu", "reference")
+"""The backends, by the names of their modules."""
+
+
+class Backend(Protocol):
+    """What every backend can do. All arguments come from `ctckit.lattice.gate`."""
+
+    def loss(
+        self,
+        emissions: Tensor,
+        lattice: Lattice,
+        *,
+        logits: bool,
+        reduction: str,
+        zero_infinity: bool,
+        gradient: Tensor | None,
+    ) -> Tensor:
+        """Return the loss, and write its derivative by the emissions to `gradient` unless that is None.
+
+        For the reductions 'none' and 'sum' the derivative is that of the sum over the items. So it is for float16,
+        whatever the reduction: divided by the size of a batch it would underflow.
+        """
+
+    def posteriors(
+        self, emissions: Tensor, lattice: Lattice, *, logits: bool, per_state: bool
+    ) -> Tensor:
+        """Return the occupancy, (T, N, C), or (T, N, 2 * max_target + 1) if `per_state`."""
+
+
+_forced: ContextVar[str | None] = ContextVar("ctckit_backend", default=None)
+
+
+def name_for(device: torch.device) -> str:
+    """Say which backend computes on a device, by name.
+
+    >>> with use("reference"):
+    ...     name_for(torch.device("cpu"))
+    'reference'
+    """
+    forced = _forced.get() or os.environ.get("CTCKIT_BACKEND")
+    if forced:
+        return _known(forced)
+    if device.type == "cpu" and available("cpu"):
+        return "cpu"
+    return "reference"
+
+
+def backend_for(device: torch.device) -> Backend:
+    """Return the module that computes on a device."""
+    name = name_for(device)
+    if name == "cpu" and device.type != "cpu":
+        raise ValueError(f"the backend 'cpu' is forced, but the tensors are on {device}: move them with .cpu()")
+    return cast("Backend", import_module(f"ctckit.backends.{name}"))
+
+
+@contextmanager
+def use(name: str) -> Iterator[None]:
+    """Force a backend within a ``with`` block, for this thread or task.
+
+    Args:
+        name: one of `NAMES`.
+
+    Raises:
+        ValueError: for another name.
+        ImportError: if the backend cannot be had here.
+
+    >>> import ctckit
+    >>> with ctckit.backends.use("reference"):
+    ...     ctckit.ctc_loss(torch.zeros(3, 2), torch.tensor([1]), 3, 1)
+    tensor(-1.7918)
+    """
+    _known(name)
+    import_module(f"ctckit.backends.{name}")
+    token = _forced.set(name)
+    try:
+        yield
+    finally:
+        _forced.reset(token)
+
+
+@cache
+def available(name: str) -> bool:
+    """Say whether a backend can be imported; warn, once, if the core cannot."""
+    try:
+        import_module(f"ctckit.backends.{_known(name)}")
+    except ImportError as error:
+        warnings.warn(
+            f"ctckit's C++ core cannot be imported ({error}), so the slow reference backend stands in. Reinstall "
+            f"ctckit with `pip install --force-reinstall --no-deps ctckit`, and report this if it stays.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return False
+    return True
+
+
+def _known(name: str) -> str:
+    if name not in NAMES:
+        raise ValueError(f"there is no backend {name!r}: choose one of {', '.join(map(repr, NAMES))}")
+    return name

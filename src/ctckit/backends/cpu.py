@@ -1,0 +1,124 @@
+"""The C++ core as a backend: what torch knows of a tensor becomes pointers and strides.
+
+Items are spread over `torch.get_num_threads` threads; the result does not depend on how many. ``CTCKIT_SIMD`` names the
+instruction set to use (see ``python -m ctckit``) instead of the best that the processor has.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from ctckit import _core
+from ctckit.lattice import Lattice, validate
+
+_DTYPES: Final = {torch.float16: 0, torch.bfloat16: 1, torch.float32: 2, torch.float64: 3}
+_REDUCTIONS: Final = {"none": 0, "mean": 1, "sum": 2}
+_NOTHING, _GRADIENT, _OCCUPANCY = 0, 1, 2
+_HUGE: Final = 4 << 20  # bytes from which fresh memory is worth large pages
+
+simd_levels = _core.simd_levels
+
+
+def loss(
+    emissions: Tensor,
+    lattice: Lattice,
+    *,
+    logits: bool,
+    reduction: str,
+    zero_infinity: bool,
+    gradient: Tensor | None,
+) -> Tensor:
+    """See `ctckit.backends.Backend.loss`."""
+    nll = torch.empty(lattice.offsets.shape[0], dtype=torch.float64)
+    if gradient is not None:
+        _fresh(gradient)
+    reduced = _run(
+        emissions,
+        lattice,
+        nll,
+        logits=logits,
+        reduction=reduction,
+        zero_infinity=zero_infinity,
+        mean_weights=reduction == "mean" and emissions.dtype != torch.float16,
+        output=_NOTHING if gradient is None else _GRADIENT,
+        out=gradient,
+    )
+    dtype = torch.float64 if emissions.dtype == torch.float64 else torch.float32
+    return nll.to(dtype) if reduction == "none" else torch.tensor(reduced, dtype=dtype)
+
+
+def posteriors(emissions: Tensor, lattice: Lattice, *, logits: bool, per_state: bool) -> Tensor:
+    """See `ctckit.backends.Backend.posteriors`."""
+    frames, items, classes = emissions.shape
+    width = 2 * lattice.max_target + 1 if per_state else classes
+    out = _fresh(torch.empty(frames, items, width, dtype=emissions.dtype))
+    nll = torch.empty(items, dtype=torch.float64)
+    _run(
+        emissions,
+        lattice,
+        nll,
+        logits=logits,
+        output=_NOTHING if per_state else _OCCUPANCY,
+        out=None if per_state else out,
+        states=out if per_state else None,
+    )
+    return out
+
+
+def _fresh(tensor: Tensor) -> Tensor:
+    """Prepare memory that has not been touched yet for being written."""
+    size = tensor.numel() * tensor.element_size()
+    if size >= _HUGE:
+        _core.advise_huge_pages(tensor.data_ptr(), size)
+    return tensor
+
+
+def _run(
+    emissions: Tensor,
+    lattice: Lattice,
+    nll: Tensor,
+    *,
+    logits: bool,
+    reduction: str = "none",
+    zero_infinity: bool = False,
+    mean_weights: bool = False,
+    output: int = _NOTHING,
+    out: Tensor | None = None,
+    states: Tensor | None = None,
+) -> float:
+    labels, offsets = lattice.labels.contiguous(), lattice.offsets.contiguous()
+    input_lengths, target_lengths = lattice.input_lengths.contiguous(), lattice.target_lengths.contiguous()
+    reduced = _core.loss(
+        _DTYPES[emissions.dtype],
+        emissions.data_ptr(),
+        emissions.shape,
+        emissions.stride(),
+        labels.data_ptr(),
+        labels.shape[0],
+        lattice.max_target,
+        lattice.concatenated,
+        offsets.data_ptr(),
+        input_lengths.data_ptr(),
+        target_lengths.data_ptr(),
+        lattice.blank,
+        logits,
+        _REDUCTIONS[reduction],
+        zero_infinity,
+        mean_weights,
+        nll.data_ptr(),
+        output,
+        0 if out is None else out.data_ptr(),
+        (0, 0, 0) if out is None else out.stride(),
+        0 if states is None else states.data_ptr(),
+        0 if states is None else states.shape[2],
+        torch.get_num_threads(),
+        os.environ.get("CTCKIT_SIMD", ""),
+    )
+    if reduced is None:
+        validate(lattice, emissions.shape[0], emissions.shape[2])
+        raise AssertionError("the core rejected a lattice in which Python finds no fault")
+    return reduced

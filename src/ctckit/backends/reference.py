@@ -1,0 +1,61 @@
+"""`ctckit.reference` as a backend: any device, by autograd."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ctckit import reference
+from ctckit.lattice import Lattice, tighten, validate
+
+
+def loss(
+    emissions: Tensor,
+    lattice: Lattice,
+    *,
+    logits: bool,
+    reduction: str,
+    zero_infinity: bool,
+    gradient: Tensor | None,
+) -> Tensor:
+    """See `ctckit.backends.Backend.loss`."""
+    lattice = _checked(emissions, lattice)
+    if gradient is None:
+        with torch.no_grad():
+            return reduce(reference.ctc(emissions, lattice, logits=logits), lattice, reduction, zero_infinity)
+    with torch.enable_grad():
+        x = emissions.detach().requires_grad_()
+        nll = reference.ctc(x, lattice, logits=logits)
+        result = reduce(nll, lattice, reduction, zero_infinity)
+        of_sum = reduction == "none" or emissions.dtype == torch.float16
+        # Infinite losses have the derivative 0, whether they count or not.
+        (derivative,) = torch.autograd.grad((nll if of_sum else result).sum(), x)
+    gradient.copy_(derivative)
+    return result.detach()
+
+
+def posteriors(emissions: Tensor, lattice: Lattice, *, logits: bool, per_state: bool) -> Tensor:
+    """See `ctckit.backends.Backend.posteriors`."""
+    with torch.no_grad():
+        lattice = _checked(emissions, lattice)
+        per_class, states = reference.posteriors(emissions, lattice, logits=logits)
+        return (states if per_state else per_class).to(emissions.dtype)
+
+
+def reduce(nll: Tensor, lattice: Lattice, reduction: str, zero_infinity: bool) -> Tensor:
+    """Reduce the items' losses as torch does: 'mean' divides each by its target length first."""
+    if zero_infinity:
+        nll = torch.where(nll == torch.inf, 0.0, nll)
+    if reduction == "sum":
+        return nll.sum()
+    if reduction == "mean":
+        return (nll / lattice.target_lengths.clamp(min=1)).mean()
+    return nll
+
+
+def _checked(emissions: Tensor, lattice: Lattice) -> Lattice:
+    """Check values where that waits for nobody; elsewhere invalid items become NaN."""
+    if emissions.device.type == "cpu":
+        validate(lattice, emissions.shape[0], emissions.shape[2])
+        return tighten(lattice)
+    return lattice

@@ -1,0 +1,352 @@
+r"""The topology of CTC, and the gate through which every argument passes.
+
+The page to read first: what the library sums over, and how a caller's arguments become one description of it.
+
+**The problem.** A network reads T frames and gives, for each frame t and class c, an emission ``x[t, c]``: the log of
+the probability of class c. A target is a row of S labels, ``l[1] .. l[S]``, none of them the blank. An *alignment* is
+a path of T classes that spells the target once runs of equal classes are merged and blanks are dropped, in that order:
+``a a - a b b`` spells ``a a b``. The likelihood of the target is the sum over its alignments of the product of their
+probabilities; the CTC loss is minus its logarithm (Graves et al., 2006).
+
+**The lattice.** The sum runs over paths through frames × states, where the K = 2S + 1 states of a target are its labels
+with a blank before, between and after them::
+
+    state      0      1      2      3      4     ...    2S - 1    2S
+    class    blank   l[1]  blank   l[2]  blank   ...     l[S]    blank
+
+A path starts in state 0 or 1, ends in state 2S - 1 or 2S, and takes one arc per frame, of one of three kinds:
+
+1. *stay*, s <- s: a label or a blank lasts one frame more;
+2. *step*, s <- s - 1: from a blank to the label after it, or from a label to the blank after it;
+3. *skip*, s <- s - 2: from a label straight to the next, without a blank, allowed only if the two differ (were they
+   equal, the run would be merged into one label). `may_skip` says where.
+
+::
+
+    state 0  blank   o--->o--->o--->o            horizontal: stay
+                      \    \    \               one down:   step
+    state 1  l[1]    o--->o--->o--->o            two down:   skip (label to label, if they differ)
+                      \    \    \
+    state 2  blank   o--->o--->o--->o
+                      \    \    \
+    state 3  l[2]    o--->o--->o--->o
+
+So a target takes at least S frames, and one more for each pair of equal neighbours (`frames_needed`); given fewer it is
+*infeasible*: no path exists, the likelihood is 0 and the loss is infinite.
+
+**The gate.** Targets come padded, concatenated or unbatched; lengths as tensors, sequences, numbers or not at all.
+`gate` turns whatever was passed into one `Lattice` and raises every error that types and shapes can show, reading no
+value: it works in the same way under ``torch.compile``, ``torch.export`` and ``torch.func``. `validate` raises what
+only values can show. Where nobody may look at values (another device, a traced graph), `is_invalid` marks the items in
+question, and their loss is NaN. Nothing else in the library interprets a caller's formats.
+
+References:
+    A. Graves, S. Fernández, F. Gomez, J. Schmidhuber. Connectionist temporal classification: labelling unsegmented
+    sequence data with recurrent neural networks. ICML 2006.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from ctckit.faults import FAULT_KINDS, PADDING, Fault, bad_label, bad_length, describe_fault, faults, validate
+
+__all__ = [
+    "FAULT_KINDS",
+    "PADDING",
+    "Fault",
+    "Lattice",
+    "Lengths",
+    "describe_fault",
+    "faults",
+    "frames_needed",
+    "gate",
+    "is_invalid",
+    "may_skip",
+    "padded_labels",
+    "state_labels",
+    "tighten",
+    "validate",
+]
+
+Lengths: TypeAlias = Tensor | Sequence[int] | int | None
+
+_EMISSION_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+_INTEGER_DTYPES = (
+    torch.int64,
+    torch.int32,
+    torch.int16,
+    torch.int8,
+    torch.uint8,
+    torch.uint16,
+    torch.uint32,
+    torch.uint64,
+)
+
+
+class Lattice(NamedTuple):
+    """A batch of N targets, in the one form that all backends read.
+
+    Label s (from 0) of item n is ``labels[offsets[n] + s]`` for s < ``target_lengths[n]``. What lies between the items
+    (padding) may hold anything and is never read.
+    """
+
+    labels: Tensor
+    """(M,) int64: all labels of the batch in one row."""
+    offsets: Tensor
+    """(N,) int64: where each item's labels start: n * width if padded, the sum of lengths before if concatenated."""
+    input_lengths: Tensor
+    """(N,) int64, on the device of the emissions."""
+    target_lengths: Tensor
+    """(N,) int64, on the device of the emissions."""
+    max_target: int
+    """No target is longer; known without reading a tensor (the width if padded; at most the total if concatenated)."""
+    blank: int
+    """The class of the blank."""
+    concatenated: bool = False
+    """Whether `labels` must hold the items' labels and nothing else, that is, M must be the sum of `target_lengths`."""
+
+
+# ---------------------------------------------------------------------------------------------------------- topology
+
+
+def state_labels(labels: Tensor, blank: int) -> Tensor:
+    """(..., S) labels -> (..., 2S + 1) classes of the states: blank, l[1], blank, l[2], ..., blank."""
+    blanks = torch.full_like(labels, blank)
+    pairs = torch.stack((blanks, labels), dim=-1).flatten(-2)
+    return torch.nn.functional.pad(pairs, (0, 1), value=blank)
+
+
+def may_skip(labels: Tensor, blank: int) -> Tensor:
+    """(..., K) classes of states -> (..., K) bool: whether state s may be entered from s - 2.
+
+    Only a label may be, and only from a different one. (Two blanks are equal, so no blank may be entered so.)
+    """
+    two_before = torch.nn.functional.pad(labels, (2, 0), value=blank)[..., : labels.shape[-1]]
+    differs = (labels != blank) & (labels != two_before)
+    # States 0 and 1 have no state two before them.
+    return differs & (torch.arange(labels.shape[-1], device=labels.device) >= 2)
+
+
+def padded_labels(lattice: Lattice) -> Tensor:
+    """Give the labels as a table (N, max_target) int64, with the blank beyond each item's length."""
+    items, width, total = lattice.offsets.shape[0], lattice.max_target, lattice.labels.shape[0]
+    column = torch.arange(width, device=lattice.labels.device)
+    if lattice.concatenated and width > 0:
+        # Clamped, because lengths that nobody has validated may point anywhere.
+        table = lattice.labels[(lattice.offsets[:, None] + column).clamp(0, total - 1)]
+    else:
+        table = lattice.labels[: items * width].reshape(items, width)
+    return torch.where(column < lattice.target_lengths[:, None], table, lattice.blank)
+
+
+def frames_needed(lattice: Lattice) -> Tensor:
+    """(N,) int64: the fewest frames in which each target can be spelt, labels + pairs of equal neighbours."""
+    labels = padded_labels(lattice)
+    # Beyond the length the table holds only blanks, which are no label of a valid target.
+    repeats = (labels[:, 1:] == labels[:, :-1]) & (labels[:, 1:] != lattice.blank)
+    return lattice.target_lengths + repeats.sum(1)
+
+
+def tighten(lattice: Lattice) -> Lattice:
+    """Make `max_target` the longest target of the batch. Reads the lengths: waits for a GPU."""
+    if lattice.target_lengths.shape[0] == 0 or not lattice.concatenated:
+        return lattice
+    return lattice._replace(max_target=int(lattice.target_lengths.max().clamp(0, lattice.labels.shape[0])))
+
+
+def is_invalid(lattice: Lattice, frames: int, classes: int) -> Tensor:
+    """(N,) bool: which items `validate` would reject. Reads no value: for devices and traces where nobody may."""
+    total = lattice.labels.shape[0]
+    inside = torch.arange(lattice.max_target, device=lattice.labels.device) < lattice.target_lengths[:, None]
+    bad: Tensor = (bad_label(padded_labels(lattice), classes, lattice.blank) & inside).any(1)
+    bad = bad | bad_length(lattice.input_lengths, frames)
+    bad = bad | bad_length(lattice.target_lengths, total if lattice.concatenated else lattice.max_target)
+    if lattice.concatenated:
+        # Which item's length is the wrong one cannot be told.
+        bad = bad | (lattice.target_lengths.sum() != total)
+    return bad
+
+
+# -------------------------------------------------------------------------------------------------------------- gate
+
+
+def gate(
+    emissions: Tensor,
+    targets: Tensor,
+    input_lengths: Lengths,
+    target_lengths: Lengths,
+    blank: int,
+    *,
+    batch_first: bool = False,
+    name: str = "log_probs",
+) -> tuple[Tensor, Lattice, bool]:
+    """Check types and shapes, and bring the arguments of any public function to one form.
+
+    Args:
+        emissions: (T, N, C), or (N, T, C) if `batch_first`, or (T, C) unbatched; floating-point, any strides.
+        targets: integers on the device of the emissions: padded (N, S), concatenated (sum of lengths,), unbatched (S,).
+        input_lengths: frames per item: integer tensor (N,) on any device, sequence of ints, int (one item), or None
+            for all T.
+        target_lengths: labels per item, likewise; None with padded targets: up to the first -100.
+        blank: class of the blank.
+        batch_first: whether the batch is the first dimension of `emissions`.
+        name: what the caller's signature calls `emissions`, for messages.
+
+    Returns:
+        The emissions as a (T, N, C) view, the lattice, and whether the input had a batch dimension.
+
+    Raises:
+        TypeError: for a wrong type or dtype.
+        ValueError: for a wrong dimension, size, device, or blank.
+    """
+    if not isinstance(emissions, Tensor):
+        raise TypeError(f"{name} is a {_kind(emissions)}, but must be a torch.Tensor: convert it with torch.as_tensor")
+    if emissions.dtype not in _EMISSION_DTYPES:
+        raise TypeError(
+            f"{name} has dtype {emissions.dtype}, but must be float16, bfloat16, float32 or float64: "
+            f"convert it, for example with {name}.float()"
+        )
+    shape = tuple(emissions.shape)
+    batched = len(shape) == 3
+    if batched:
+        emissions = emissions.transpose(0, 1) if batch_first else emissions
+    elif len(shape) == 2:
+        emissions = emissions.unsqueeze(1)
+    else:
+        batch = "(N, T, C)" if batch_first else "(T, N, C)"
+        raise ValueError(f"{name} has shape {shape}, but must be {batch}, or (T, C) for one item without a batch")
+    frames, items, classes = emissions.shape
+    if classes == 0:
+        raise ValueError(f"{name} has shape {shape}, that is 0 classes, but there must be at least one, the blank")
+    blank = _blank(blank, classes, name)
+
+    device = emissions.device
+    _check_targets(targets, target_lengths, items, batched, device, name)
+    if targets.dtype != torch.int64:
+        targets = targets.to(torch.int64)
+    concatenated = targets.ndim == 1 and target_lengths is not None
+    if targets.ndim == 1 and target_lengths is None:
+        targets = targets.unsqueeze(0)
+
+    if input_lengths is None:
+        inputs = torch.full((items,), frames, dtype=torch.int64, device=device)
+    else:
+        inputs, _ = _lengths(input_lengths, "input_lengths", items, device)
+    if target_lengths is None:
+        # All labels are counted, not only those before the first -100: where a label follows a -100, that -100 then
+        # lies within the length and is found as the invalid label it is, on every device.
+        lengths, longest = (targets != PADDING).sum(1), None
+    else:
+        lengths, longest = _lengths(target_lengths, "target_lengths", items, device)
+
+    max_target = targets.shape[-1]
+    if items == 1:
+        offsets = torch.zeros_like(lengths)  # what the other two give, in a third of the time of a tiny call
+    elif concatenated:
+        offsets = lengths.cumsum(0) - lengths
+    else:
+        offsets = torch.arange(items, device=device) * max_target
+    if concatenated and longest is not None:
+        max_target = max(0, min(longest, max_target))
+    lattice = Lattice(targets.reshape(-1), offsets, inputs, lengths, max_target, blank, concatenated)
+    return emissions, lattice, batched
+
+
+def _check_targets(
+    targets: Tensor, target_lengths: Lengths, items: int, batched: bool, device: torch.device, name: str
+) -> None:
+    if not isinstance(targets, Tensor):
+        raise TypeError(f"targets is a {_kind(targets)}, but must be a torch.Tensor: use torch.tensor(targets)")
+    if targets.dtype not in _INTEGER_DTYPES:
+        raise TypeError(
+            f"targets has dtype {targets.dtype}, but labels are class indices and must be integers: use targets.long()"
+        )
+    if targets.device != device:
+        raise ValueError(
+            f"targets is on {targets.device}, but {name} is on {device}: move it with targets.to({name}.device)"
+        )
+    shape = tuple(targets.shape)
+    if len(shape) == 2:
+        if shape[0] != items:
+            have = f"a batch of {items}" if batched else "one item without a batch"
+            raise ValueError(
+                f"targets has shape {shape}, that is {shape[0]} rows, but {name} is {have}: pass one row of labels per "
+                f"item, or all labels concatenated in one dimension"
+            )
+    elif len(shape) != 1:
+        raise ValueError(
+            f"targets has shape {shape}, but must be (N, S), padded, or one row of labels: concatenated, with "
+            f"target_lengths, or the (S,) labels of one item without a batch"
+        )
+    elif target_lengths is None and batched:
+        raise ValueError(
+            f"target_lengths is None, but targets of shape {shape} are concatenated and cannot be told apart without: "
+            f"pass target_lengths, or targets of shape (N, S) padded with {PADDING}"
+        )
+
+
+def _lengths(
+    lengths: Tensor | Sequence[int] | int, name: str, items: int, device: torch.device
+) -> tuple[Tensor, int | None]:
+    """Lengths in any accepted form -> (N,) int64 on the device, and the largest if known without reading a tensor."""
+    if isinstance(lengths, Tensor):
+        if lengths.dtype not in _INTEGER_DTYPES:
+            raise TypeError(f"{name} has dtype {lengths.dtype}, but lengths must be integers: use {name}.long()")
+        if lengths.ndim > 1 or lengths.numel() != items:
+            raise ValueError(
+                f"{name} has shape {tuple(lengths.shape)}, but must hold one length per item, that is have shape "
+                f"({items},)"
+            )
+        if lengths.device != device:
+            # A copy from pageable memory to a GPU need not wait. (From pinned memory it must, or the caller could
+            # change it before it is read; to the CPU it must, too.)
+            nonblocking = lengths.device.type == "cpu" and not lengths.is_pinned()
+            lengths = lengths.to(device, torch.int64, non_blocking=nonblocking)
+        elif lengths.dtype != torch.int64:
+            lengths = lengths.to(torch.int64)
+        return (lengths if lengths.ndim == 1 else lengths.reshape(1)), None
+    if isinstance(lengths, (int, torch.SymInt)):
+        lengths = (lengths,)
+    elif not isinstance(lengths, (tuple, list)):
+        raise TypeError(
+            f"{name} is a {_kind(lengths)}, but must be an integer tensor, a tuple or list of ints, an int or None: "
+            f"convert it with torch.as_tensor"
+        )
+    if len(lengths) != items:
+        raise ValueError(
+            f"{name} holds {len(lengths)} length{'' if len(lengths) == 1 else 's'}, but there must be one per item, "
+            f"that is {items}"
+        )
+    values = [x if type(x) is int else _int(x, f"{name}[{item}]") for item, x in enumerate(lengths)]
+    return torch.tensor(values, dtype=torch.int64, device=device), max(values) if values else 0
+
+
+def _blank(blank: int, classes: int, name: str) -> int:
+    blank = _int(blank, "blank")
+    if not 0 <= blank < classes:
+        remedy = f"; for the last class pass blank={classes - 1}" if blank in (-1, classes) else ""
+        raise ValueError(f"blank is {blank}, but {name} has classes 0 to {classes - 1}{remedy}")
+    return blank
+
+
+def _int(value: Any, name: str) -> int:
+    if type(value) is int:
+        return value
+    if not isinstance(value, bool):
+        if isinstance(value, torch.SymInt):
+            return value  # type: ignore[return-value]  # a size under tracing, which stands for an int
+        try:
+            return operator.index(value)
+        except TypeError:
+            pass
+    raise TypeError(f"{name} is {value!r}, a {_kind(value)}, but must be an int")
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__

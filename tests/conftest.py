@@ -1,0 +1,44 @@
+"""What holds for all tests: a fixed seed, one thread, and one list of the backends to test."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import hypothesis
+import pytest
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# The same examples on every machine; HYPOTHESIS_PROFILE=explore looks for new ones.
+hypothesis.settings.register_profile("fixed", deadline=None, derandomize=True, database=None, max_examples=50)
+hypothesis.settings.register_profile("explore", deadline=None, database=None, max_examples=2000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
+
+BACKENDS = ("reference", "cpu")
+
+
+@pytest.fixture(autouse=True)
+def _same_every_time() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The name of each backend in turn, in use while the test runs. One that is not built shows as skipped."""
+    name: str = request.param
+    if name == "cpu":
+        try:
+            import ctckit._core  # noqa: F401
+        except ImportError as error:
+            pytest.skip(f"the core is not built: {error}")
+    from ctckit import backends
+
+    with backends.use(name):
+        yield name

@@ -1,0 +1,20 @@
+"""The examples in the docstrings of the installed package do what they say."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import ctckit
+
+MODULES = [module.name for module in pkgutil.walk_packages(ctckit.__path__, "ctckit.")]
+
+
+@pytest.mark.parametrize("name", ["ctckit", *(name for name in MODULES if not name.endswith("__main__"))])
+def test_examples(name: str) -> None:
+    module = importlib.import_module(name)
+    outcome = doctest.testmod(module, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    assert outcome.failed == 0

@@ -42,7 +42,7 @@ def fill(document: str, results: report.Results) -> str:
         name = match[2]
         if name not in known:
             raise SystemExit(f"no results for the block {name!r}; there are: {', '.join(known)}")
-        return match[1] + known[name] + match[3]
+        return f"{match[1]}\n{known[name]}\n{match[3]}"  # blank lines: both are blocks of their own
 
     return BLOCK.sub(replace, document)
 

@@ -27,6 +27,8 @@ from tqdm import tqdm
 import ctckit
 from ctckit import plot
 
+TEST_LINES = 500
+
 # --- 1. The network: a picture goes in, and for every pixel column scores of 11 classes come out. ---------------------
 
 
@@ -215,18 +217,18 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of weights and training lines (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("out/digits.png"), help="picture (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1, repeatable on any machine)")
+    parser.add_argument("--threads", type=int, default=1, help="of the CPU (default: %(default)s)")
     options = parser.parse_args(arguments)
     if options.steps < 1:
         parser.error(f"--steps is {options.steps}, but must be at least 1")
     began = time.perf_counter()
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(options.threads)  # 1, because on a busy machine threads that await each other are far slower
     torch.manual_seed(options.seed)
 
     for_training, for_test = split()
     print(f"training lines of {len(for_training)} handwritten digits, test lines of {len(for_test)} others")
     network, seconds = train(DigitLines(for_training, options.seed), options.steps, options.device)
-    lines = DigitLines(for_test, seed=1).lines(500)  # the same for every --seed
+    lines = DigitLines(for_test, seed=1).lines(TEST_LINES)  # the same for every --seed
     result = evaluate(network, lines, options.device)
 
     # Times are taken in pairs on the same logits, so that whatever else the machine does hits both; hence the medians.

@@ -37,7 +37,8 @@ struct Batch {
   void* out;  // (frames, items, classes) of dtype, class stride 1; may be the emissions' own memory
   Strides out_strides;
 
-  void* state_occupancy;  // null, or (frames, items, state_width) contiguous, of dtype: blank, label 1, blank, label 2, ...
+  void* state_occupancy;  // null, or (frames, items, state_width) contiguous, of dtype: blank, label 1, blank, label 2,
+                          // ...
   std::int64_t state_width;
 };
 

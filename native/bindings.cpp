@@ -1,22 +1,19 @@
 // The Python module ctckit._core. The only file that knows of Python, and of how little it takes to be called: pointers
 // as integers, strides in elements. ctckit/backends/cpu.py is its only caller and keeps the memory alive.
 #include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <tuple>
 #include <vector>
 
+#include "buffer.hpp"
 #include "core.hpp"
-
-#if defined(__linux__)
-#include <sys/mman.h>
-#include <unistd.h>
-#endif
 
 namespace nb = nanobind;
 using namespace ctckit;
@@ -30,18 +27,18 @@ T* pointer(std::uintptr_t address) {
   return reinterpret_cast<T*>(address);
 }
 
-Strides strides_of(const Triple& strides) {
-  return {std::get<0>(strides), std::get<1>(strides), std::get<2>(strides)};
-}
+Strides strides_of(const Triple& strides) { return {std::get<0>(strides), std::get<1>(strides), std::get<2>(strides)}; }
 
-// Returns the reduced loss, or nothing if a length or a label is out of bounds (then nothing has been computed).
-nb::object loss(int dtype, std::uintptr_t emissions, const Triple& shape, const Triple& strides, std::uintptr_t labels,
-                std::int64_t labels_size, std::int64_t max_target, bool concatenated, std::uintptr_t offsets,
-                std::uintptr_t input_lengths, std::uintptr_t target_lengths, std::int64_t blank, bool logits,
-                int reduction, bool zero_infinity, bool mean_weights, std::uintptr_t nll, int output,
-                std::uintptr_t out, const Triple& out_strides, std::uintptr_t state_occupancy,
-                std::int64_t state_width, int threads, const std::string& simd) {
+// Writes the loss, one number or, without reduction, one per item. Returns whether all lengths and labels are within
+// bounds; if not, nothing has been computed.
+bool loss(int dtype, std::uintptr_t emissions, const Triple& shape, const Triple& strides, std::uintptr_t labels,
+          std::int64_t labels_size, std::int64_t max_target, bool concatenated, std::uintptr_t offsets,
+          std::uintptr_t input_lengths, std::uintptr_t target_lengths, std::int64_t blank, bool logits, int reduction,
+          bool zero_infinity, bool mean_weights, std::uintptr_t result, bool result_is_double, int output,
+          std::uintptr_t out, const Triple& out_strides, std::uintptr_t state_occupancy, std::int64_t state_width,
+          int threads, const std::string& simd) {
   const Kernels& kernels = simd.empty() ? *available_kernels().front() : kernels_named(simd);
+  std::vector<double> nll(static_cast<std::size_t>(std::get<1>(shape)));
   const Batch batch{
       .dtype = static_cast<DType>(dtype),
       .emissions = pointer<const void>(emissions),
@@ -56,32 +53,35 @@ nb::object loss(int dtype, std::uintptr_t emissions, const Triple& shape, const 
       .blank = blank,
       .logits = logits,
       .mean_weights = mean_weights,
-      .nll = pointer<double>(nll),
+      .nll = nll.data(),
       .output = static_cast<Output>(output),
       .out = pointer<void>(out),
       .out_strides = strides_of(out_strides),
       .state_occupancy = pointer<void>(state_occupancy),
       .state_width = state_width,
   };
-  std::optional<double> reduced;
-  {
-    const nb::gil_scoped_release release;
-    if (is_valid(batch, {labels_size, max_target, concatenated})) {
-      run(kernels, batch, threads);
-      reduced = reduce(batch, static_cast<Reduction>(reduction), zero_infinity);
-    }
+  const nb::gil_scoped_release release;
+  if (!is_valid(batch, {labels_size, max_target, concatenated})) return false;
+  run(kernels, batch, threads);
+  if (static_cast<Reduction>(reduction) != Reduction::none || zero_infinity) {
+    const double reduced = reduce(batch, static_cast<Reduction>(reduction), zero_infinity);
+    if (static_cast<Reduction>(reduction) != Reduction::none) nll.assign(1, reduced);
   }
-  return reduced ? nb::cast(*reduced) : nb::none();
+  if (result == 0) return true;
+  if (result_is_double) {
+    std::copy(nll.begin(), nll.end(), pointer<double>(result));
+  } else {
+    std::transform(nll.begin(), nll.end(), pointer<float>(result), [](double x) { return static_cast<float>(x); });
+  }
+  return true;
 }
 
-// Asks for large pages for memory that is about to be written for the first time: a fresh tensor of hundreds of
-// megabytes otherwise costs more in page faults than the loss itself.
-void advise_huge_pages([[maybe_unused]] std::uintptr_t address, [[maybe_unused]] std::size_t bytes) {
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-  const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
-  const std::uintptr_t begin = (address + page - 1) / page * page, end = (address + bytes) / page * page;
-  if (begin < end) madvise(pointer<void>(begin), end - begin, MADV_HUGEPAGE);  // advice: a refusal does no harm
-#endif
+// Memory for a large result, as an array of bytes; kept for the next one when the last tensor over it is gone.
+nb::ndarray<nb::numpy, std::uint8_t, nb::ndim<1>> buffer(std::size_t bytes) {
+  Buffer* const buffer = Buffer::take(bytes).release();
+  const nb::capsule owner(
+      buffer, [](void* p) noexcept { Buffer::give_back(std::unique_ptr<Buffer>(static_cast<Buffer*>(p))); });
+  return {buffer->data(), {bytes}, owner};
 }
 
 std::vector<std::string> simd_levels() {
@@ -97,9 +97,10 @@ NB_MODULE(_core, m) {
   m.def("loss", &loss, nb::arg("dtype"), nb::arg("emissions"), nb::arg("shape"), nb::arg("strides"), nb::arg("labels"),
         nb::arg("labels_size"), nb::arg("max_target"), nb::arg("concatenated"), nb::arg("offsets"),
         nb::arg("input_lengths"), nb::arg("target_lengths"), nb::arg("blank"), nb::arg("logits"), nb::arg("reduction"),
-        nb::arg("zero_infinity"), nb::arg("mean_weights"), nb::arg("nll"), nb::arg("output"), nb::arg("out"),
-        nb::arg("out_strides"), nb::arg("state_occupancy"), nb::arg("state_width"), nb::arg("threads"),
-        nb::arg("simd"));
-  m.def("advise_huge_pages", &advise_huge_pages, nb::arg("address"), nb::arg("bytes"));
+        nb::arg("zero_infinity"), nb::arg("mean_weights"), nb::arg("result"), nb::arg("result_is_double"),
+        nb::arg("output"), nb::arg("out"), nb::arg("out_strides"), nb::arg("state_occupancy"), nb::arg("state_width"),
+        nb::arg("threads"), nb::arg("simd"));
+  m.def("buffer", &buffer, nb::arg("bytes"));
+  m.def("release_memory", &Buffer::release_kept);
   m.def("simd_levels", &simd_levels);
 }

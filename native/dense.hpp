@@ -41,14 +41,50 @@ Real largest(const Real* row, std::int64_t classes) {
   return largest_of_lanes(best[0]);
 }
 
+// The first class of the given value.
+template <class Real>
+std::int64_t index_of(Real value, const Real* row, std::int64_t classes) {
+  using Vector = typename VectorOf<Real>::Values;
+  constexpr int width = sizeof(Vector) / sizeof(Real), unroll = 4;
+  std::int64_t c = 0;
+  for (; c + unroll * width <= classes; c += unroll * width) {
+    auto found = load<Vector>(row + c) == value;
+    for (int j = 1; j < unroll; ++j) found |= load<Vector>(row + c + j * width) == value;
+    if (any_lane(found)) break;
+  }
+  while (c < classes && row[c] != value) ++c;
+  return c;
+}
+
+// Sum of exp(row[c] - max) over [begin, end), added up in Real over short stretches and in double beyond.
+template <class Real>
+double sum_exponentials(const Real* row, std::int64_t begin, std::int64_t end, Real max) {
+  using Vector = typename VectorOf<Real>::Values;
+  constexpr int width = sizeof(Vector) / sizeof(Real), unroll = 4;
+  constexpr std::int64_t stretch = 16 * unroll * width;
+  F64 sum{};
+  std::int64_t c = begin;
+  while (c < end) {
+    const std::int64_t stop = end - c < stretch ? end : c + stretch;
+    Vector parts[unroll] = {};
+    for (; c + unroll * width <= stop; c += unroll * width)
+      for (int j = 0; j < unroll; ++j) parts[j] += exp_of_nonpositive<Real>(load<Vector>(row + c + j * width) - max);
+    for (; c + width <= stop; c += width) parts[0] += exp_of_nonpositive<Real>(load<Vector>(row + c) - max);
+    if (c < stop) parts[1] += exp_of_nonpositive<Real>(load_tail(row + c, stop - c) - max);
+    c = stop;
+    const Vector part = (parts[0] + parts[1]) + (parts[2] + parts[3]);
+    if constexpr (sizeof(Real) == 4) {
+      sum += widen_half(half_of<F32Half>(part, 0)) + widen_half(half_of<F32Half>(part, 1));
+    } else {
+      sum += part;
+    }
+  }
+  return sum_of_lanes(sum);
+}
+
 template <class Real>
 FrameSum sum_frame(const Real* row, std::int64_t classes) {
-  using Vector = typename VectorOf<Real>::Values;
-  using Integers = typename VectorOf<Real>::Integers;
-  constexpr int width = sizeof(Vector) / sizeof(Real);
-  constexpr std::int64_t chunk = 64 * width;  // what is added in Real before it is added in double
   constexpr Real infinity = std::numeric_limits<Real>::infinity();
-
   const Real max = largest(row, classes);
   if (max == -infinity) {  // no class is possible, unless a NaN hides among them
     for (std::int64_t c = 0; c < classes; ++c)
@@ -56,35 +92,8 @@ FrameSum sum_frame(const Real* row, std::int64_t classes) {
     return {max, 0.0};
   }
   if (max == infinity) return {max, std::numeric_limits<double>::quiet_NaN()};  // as softmax: infinity - infinity
-
-  Integers ties{};
-  const auto without_max = [&ties, max](Vector x) {
-    const Integers is_max = x == max;
-    ties -= is_max;
-    const Vector e = exp_of_nonpositive<Real>(x - max);
-    return is_max ? Vector{} : e;
-  };
-  F64 sum{};
-  std::int64_t c = 0;
-  while (c < classes) {
-    const std::int64_t end = classes - c < chunk ? classes : c + chunk;
-    Vector even{}, odd{};
-    for (; c + 2 * width <= end; c += 2 * width) {
-      even += without_max(load<Vector>(row + c));
-      odd += without_max(load<Vector>(row + c + width));
-    }
-    for (; c + width <= end; c += width) even += without_max(load<Vector>(row + c));
-    if (c < end) odd += without_max(load_tail(row + c, end - c));
-    c = end;
-    even += odd;
-    if constexpr (sizeof(Real) == 4) {
-      sum += widen_half(half_of<F32Half>(even, 0)) + widen_half(half_of<F32Half>(even, 1));
-    } else {
-      sum += even;
-    }
-  }
-  const auto count = fold_lanes<width / 2>(ties, [](Integers a, Integers b) { return a + b; });
-  return {static_cast<double>(max), sum_of_lanes(sum) + static_cast<double>(count - 1)};
+  const std::int64_t argmax = index_of(max, row, classes);
+  return {max, sum_exponentials(row, 0, argmax, max) + sum_exponentials(row, argmax + 1, classes, max)};
 }
 
 // out[c] = scale * exp(x[c] - max). The row may be its own output.
@@ -99,7 +108,8 @@ void scaled_softmax(const Real* row, std::int64_t classes, Real max, Real scale,
     store(out + c, first);
     store(out + c + width, second);
   }
-  for (; c + width <= classes; c += width) store(out + c, exp_of_nonpositive<Real>(load<Vector>(row + c) - max) * scale);
+  for (; c + width <= classes; c += width)
+    store(out + c, exp_of_nonpositive<Real>(load<Vector>(row + c) - max) * scale);
   if (c < classes) {
     const Vector last = exp_of_nonpositive<Real>(load_tail(row + c, classes - c) - max) * scale;
     std::memcpy(out + c, &last, static_cast<std::size_t>(classes - c) * sizeof(Real));

@@ -94,7 +94,8 @@ class EmissionSource {
     Real scale[kBlock];
     const bool narrow_range = read_raw(t, frames, scale);
     F64 sums[kBlock / kLanes] = {};
-    const bool extreme = narrow_range ? exponentials<true>(scale, table, sums) : exponentials<false>(scale, table, sums);
+    const bool extreme =
+        narrow_range ? exponentials<true>(scale, table, sums) : exponentials<false>(scale, table, sums);
     std::memset(table + used_ * kBlock, 0, kBlock * sizeof(double));
 
     bool nan = false;
@@ -119,7 +120,8 @@ class EmissionSource {
     for (std::int64_t u = 0; u < used_; ++u) {
       for (int k = 0; k < kBlock; ++k) {
         const std::int64_t at = u * kBlock + k;
-        const double y = named_[u] ? (static_cast<double>(raw_[at]) - static_cast<double>(scale[k])) * kLog2E : -kInfinity;
+        const double y =
+            named_[u] ? (static_cast<double>(raw_[at]) - static_cast<double>(scale[k])) * kLog2E : -kInfinity;
         const double n = std::rint(y < kSmallest ? kSmallest : y);
         mantissas_[at] = y == -kInfinity ? 0.0 : std::exp2(y < kSmallest ? 0.0 : y - n);
         exponents_[at] = y == -kInfinity ? 0 : static_cast<std::int64_t>(n);
@@ -130,8 +132,8 @@ class EmissionSource {
     return {mantissas_, exponents_};
   }
 
-  // Writes frames [t, t + frames): weight times softmax - occupancy for logits, -occupancy for log-probabilities, or the
-  // occupancy itself. `occupancy`, [slot][frame], is in units of 1 / total, and is overwritten.
+  // Writes frames [t, t + frames): weight times softmax - occupancy for logits, -occupancy for log-probabilities, or
+  // the occupancy itself. `occupancy`, [slot][frame], is in units of 1 / total, and is overwritten.
   void write(std::int64_t t, int frames, const double* table, double* occupancy, double total, double weight, T* out) {
     const bool gradient = batch_.output == Output::gradient, softmax = gradient && batch_.logits;
     double share[kBlock] = {};  // weight / normaliser, by which emissions become softmax
@@ -173,7 +175,8 @@ class EmissionSource {
     if constexpr (sizeof(Real) == 8) {
       values[0] = exp_of_nonpositive<double>(x);
     } else {
-      const Power<float> power = split_exponential<float>(kInRange ? x : (x < kLowest ? broadcast<Vector>(kLowest) : x));
+      const Power<float> power =
+          split_exponential<float>(kInRange ? x : (x < kLowest ? broadcast<Vector>(kLowest) : x));
       const Vector mantissa = !kInRange ? (x == -kInfinity ? Vector{} : power.mantissa) : power.mantissa;
       for (int h = 0; h < 2; ++h) {
         const F64 m = widen_half(half_of<F32Half>(mantissa, h));
@@ -233,8 +236,8 @@ class EmissionSource {
     return buffer;
   }
 
-  // raw_ = the named classes' values, [slot][frame]; scale = the frames' largest: of all classes for logits, of the named
-  // ones for log-probabilities. Returns whether all values are numbers not far below their frame's scale.
+  // raw_ = the named classes' values, [slot][frame]; scale = the frames' largest: of all classes for logits, of the
+  // named ones for log-probabilities. Returns whether all values are numbers not far below their frame's scale.
   bool read_raw(std::int64_t t, int frames, Real (&scale)[kBlock]) {
     if (whole_rows_) {
       transpose_rows(t, frames);

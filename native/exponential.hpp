@@ -12,15 +12,15 @@ template <int Degree>
 struct PowerSeries;
 template <>
 struct PowerSeries<6> {
-  static constexpr double c[] = {0.693147205577100434,    0.24022648462281301,    0.055503290351536305,
-                                 0.00961837325135177462,  0.00133998482906962564, 0.000153707048166809342};
+  static constexpr double c[] = {0.693147205577100434,   0.24022648462281301,    0.055503290351536305,
+                                 0.00961837325135177462, 0.00133998482906962564, 0.000153707048166809342};
 };
 template <>
 struct PowerSeries<11> {
-  static constexpr double c[] = {0.693147180559945335,      0.240226506959101325,     0.055504108664819545,
-                                 0.00961812910759373496,    0.00133335581468747268,   0.000154035304575188347,
-                                 0.0000152527334121407174,  1.32154351062474748e-6,   1.01782292580493941e-7,
-                                 7.07381015509986209e-9,    4.43072789840146544e-10};
+  static constexpr double c[] = {0.693147180559945335,     0.240226506959101325,   0.055504108664819545,
+                                 0.00961812910759373496,   0.00133335581468747268, 0.000154035304575188347,
+                                 0.0000152527334121407174, 1.32154351062474748e-6, 1.01782292580493941e-7,
+                                 7.07381015509986209e-9,   4.43072789840146544e-10};
 };
 
 template <int Degree, class Vector>
@@ -32,7 +32,8 @@ inline Vector power_of_fraction(Vector f) {
   return p * f + Element{1};
 }
 
-// e^t = mantissa * 2^exponent with mantissa in [0.7, 1.5), for |t| small enough that the exponent is exact (2^21 in float).
+// e^t = mantissa * 2^exponent with mantissa in [0.7, 1.5), for |t| small enough that the exponent is exact (2^21 in
+// float).
 template <class Real>
 struct Power {
   typename VectorOf<Real>::Values mantissa, exponent;
@@ -56,8 +57,14 @@ template <class Real, class Vector = typename VectorOf<Real>::Values>
 inline Vector exp_of_nonpositive(Vector t) {
   constexpr bool single = sizeof(Real) == 4;
   constexpr Real lowest = single ? Real(-87.3) : Real(-708.3);
+#if CTCKIT_VECTOR_BYTES == 64
+  if constexpr (single) {  // one instruction scales, and flushes what is too small (the flag is set for the whole call)
+    const Power<Real> power = split_exponential<Real>(larger(broadcast<Vector>(2 * lowest), t));
+    return (Vector)_mm512_scalef_ps((__m512)power.mantissa, (__m512)power.exponent);
+  }
+#endif
   constexpr int fraction_bits = single ? 23 : 52, bias = single ? 127 : 1023;
-  const Power<Real> power = split_exponential<Real>(t < lowest ? broadcast<Vector>(lowest) : t);  // keeps NaN
+  const Power<Real> power = split_exponential<Real>(larger(broadcast<Vector>(lowest), t));  // keeps NaN
   return t < lowest ? Vector{} : power.mantissa * (Vector)((power.biased + bias) << fraction_bits);
 }
 

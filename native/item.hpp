@@ -4,7 +4,8 @@
 //   backward  segment by segment from the last: alpha is walked again from the checkpoint and kept, beta comes to meet
 //             it, their product is the occupancy, and the frame's gradient is written
 //
-// so that memory grows with sqrt(frames) * labels, and what a segment works on stays in the cache.
+// so that memory grows with sqrt(frames) * labels, and what a segment works on stays in the cache. An item that is one
+// segment keeps its alpha from the forward sweep.
 #pragma once
 
 #include "arena.hpp"
@@ -15,7 +16,7 @@
 namespace ctckit::CTCKIT_ISA {
 namespace {
 
-constexpr std::int64_t kKeptTables = std::int64_t{1} << 20;  // bytes: what the second-level cache holds
+constexpr std::int64_t kCacheBytes = std::int64_t{1} << 20;  // what a core's second-level cache holds
 
 template <class T>
 class Item {
@@ -55,20 +56,19 @@ class Item {
  private:
   // ---- memory -------------------------------------------------------------------------------------------------------
 
-  // The longest segment whose kept rows stay near half a mebibyte, but long enough that checkpoints take at most 8 MiB,
-  // or, where that cannot be, the one that makes the sum of both smallest.
+  // One segment if all that is kept of the item stays in the second-level cache. Else segments of half that size, or
+  // longer, so that checkpoints take at most 8 MiB, or, where that cannot be, the length that makes the sum of kept
+  // rows and checkpoints smallest.
   void choose_segment() {
-    const std::int64_t state_bytes = 4 * 8 * pitch_, kept_bytes = 3 * 8 * pitch_;
-    std::int64_t blocks = (std::int64_t{1} << 19) / (kept_bytes * kBlock);
-    blocks = blocks < 1 ? 1 : blocks;
-    const auto checkpoints_bytes = [&](std::int64_t b) { return (frames_ / (b * kBlock) + 1) * state_bytes; };
-    const auto kept_segment_bytes = [&](std::int64_t b) { return b * kBlock * kept_bytes; };
-    while (checkpoints_bytes(blocks) > (std::int64_t{1} << 23) &&
-           checkpoints_bytes(blocks) + kept_segment_bytes(blocks) >
-               checkpoints_bytes(blocks + 1) + kept_segment_bytes(blocks + 1))
+    const std::int64_t state_bytes = 4 * 8 * pitch_, kept_bytes = 3 * 8 * pitch_ * kBlock;
+    const std::int64_t all = frames_ > 0 ? (frames_ + kBlock - 1) / kBlock : 1;
+    std::int64_t blocks = kCacheBytes / 2 / kept_bytes;
+    blocks = all * kept_bytes <= kCacheBytes ? all : blocks < 1 ? 1 : blocks;
+    const auto checkpoints = [&](std::int64_t b) { return (all / b + 1) * state_bytes; };
+    while (blocks < all && checkpoints(blocks) > (std::int64_t{1} << 23) &&
+           checkpoints(blocks) + blocks * kept_bytes > checkpoints(blocks + 1) + (blocks + 1) * kept_bytes)
       ++blocks;
-    segment_ = blocks * kBlock < frames_ ? blocks * kBlock : (frames_ + kBlock - 1) / kBlock * kBlock;
-    if (segment_ < kBlock) segment_ = kBlock;
+    segment_ = (blocks < all ? blocks : all) * kBlock;
   }
 
   Row take_row(Arena& arena) {
@@ -94,7 +94,7 @@ class Item {
     const std::int64_t rows = both_ways ? segment_ : kBlock;
     expanded_ = arena.take<double>(rows * pitch_) + kPad;
     const std::int64_t all_tables = (frames_ + kBlock - 1) / kBlock * source_.table_size();
-    keep_tables_ = both_ways && all_tables * 8 <= kKeptTables;
+    keep_tables_ = both_ways && (segment_ >= frames_ || all_tables * 8 <= kCacheBytes);
     tables_ = arena.take<double>(keep_tables_ ? all_tables : rows / kBlock * source_.table_size());
     if (!both_ways) return;
     extreme_ = arena.take<bool>((keep_tables_ ? frames_ + kBlock - 1 : segment_) / kBlock);
@@ -107,7 +107,7 @@ class Item {
       states_blank_ = arena.take<double>(kBlock * pitch_) + kPad;
       states_label_ = arena.take<double>(kBlock * pitch_) + kPad;
     }
-    checkpoints_ = arena.take<std::byte>((frames_ / segment_ + 1) * checkpoint_bytes());
+    if (!one_walk()) checkpoints_ = arena.take<std::byte>((frames_ / segment_ + 1) * checkpoint_bytes());
   }
 
   // ---- the lattice --------------------------------------------------------------------------------------------------
@@ -184,11 +184,15 @@ class Item {
         }
       }
     }
-    const ExactTable exact = source_.read_exactly(t, frames);
-    expand(range, frames, exact.mantissa, exact_label_);
-    expand(range, frames, exact.exponent, exact_label_exponent_);
-    const Emissions emissions{exact_label_, pitch_, exact.mantissa + blank, exact_label_exponent_,
-                              exact.exponent + blank};
+    Emissions emissions{emission_rows, pitch_, table + blank, exact_label_exponent_, no_exponents_};
+    if (extreme) {
+      const ExactTable exact = source_.read_exactly(t, frames);
+      expand(range, frames, exact.mantissa, exact_label_);
+      expand(range, frames, exact.exponent, exact_label_exponent_);
+      emissions = {exact_label_, pitch_, exact.mantissa + blank, exact_label_exponent_, exact.exponent + blank};
+    } else {  // the very same emissions, or alpha and beta would not belong together
+      std::memset(exact_label_exponent_ - kPad, 0, sizeof(std::int64_t) * static_cast<std::size_t>(kBlock * pitch_));
+    }
     if (kept != nullptr) kept->exact = true;
     for (int step = 0; step < frames; ++step) {
       const int k = Direction > 0 ? step : frames - 1 - step;
@@ -211,8 +215,12 @@ class Item {
       if (block.nan) return std::numeric_limits<double>::quiet_NaN();
       log_scale += block.log_scale;
       if (keep_tables_) extreme_[t / kBlock] = block.extreme;
-      expand(range_of(t, frames), frames, table, expanded_);
-      advance<+1>(flags, t, frames, expanded_, table, block.extreme, alpha_, nullptr);
+      const std::int64_t row = one_walk() ? t : 0;
+      expand(range_of(t, frames), frames, table, expanded_ + row * pitch_);
+      KeptBlock kept = one_walk() ? kept_rows(row) : KeptBlock{};
+      advance<+1>(flags, t, frames, expanded_ + row * pitch_, table, block.extreme, alpha_,
+                  one_walk() ? &kept : nullptr);
+      if (one_walk()) alpha_exact_[row / kBlock] = kept.exact;
     }
     const Row& last = alpha_[0];
     const double blank = last.blank[labels_], label = labels_ > 0 ? last.label[labels_ - 1] : 0.0;
@@ -230,8 +238,8 @@ class Item {
     for (const Row& row : beta_) start<-1>(topology(), row);
     for (std::int64_t first = (frames_ - 1) / segment_ * segment_; frames_ > 0 && first >= 0; first -= segment_) {
       const std::int64_t end = first + segment_ < frames_ ? first + segment_ : frames_;
-      restore(first / segment_);
-      for (std::int64_t t = first; t < end; t += kBlock) {
+      if (!one_walk()) restore(first / segment_);
+      for (std::int64_t t = one_walk() ? end : first; t < end; t += kBlock) {
         const int frames = block_frames(t);
         const std::int64_t row = t - first, block = (keep_tables_ ? t : row) / kBlock;
         double* const table = table_of(block);
@@ -253,11 +261,12 @@ class Item {
     }
   }
 
+  // Whether the forward sweep keeps what the backward sweep needs.
+  bool one_walk() const { return kept_alpha_.pitch != 0 && segment_ >= frames_; }
+
   double* table_of(std::int64_t block) const { return tables_ + block * source_.table_size(); }
 
-  int block_frames(std::int64_t t) const {
-    return static_cast<int>(frames_ - t < kBlock ? frames_ - t : kBlock);
-  }
+  int block_frames(std::int64_t t) const { return static_cast<int>(frames_ - t < kBlock ? frames_ - t : kBlock); }
 
   KeptBlock kept_rows(std::int64_t row) const {
     const Row at = {kept_alpha_.blank + row * pitch_, kept_alpha_.label + row * pitch_,
@@ -355,6 +364,7 @@ class Item {
   double* expanded_ = nullptr;
   double* exact_label_ = nullptr;
   std::int64_t* exact_label_exponent_ = nullptr;
+  const std::int64_t no_exponents_[kBlock] = {};
   double* tables_ = nullptr;  // emissions, [block][slot][frame], of a segment, or, where that is little, of the item
   bool keep_tables_ = false;
   bool* extreme_ = nullptr;

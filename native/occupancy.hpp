@@ -45,8 +45,10 @@ template <bool kOne>
 inline void accumulate_group(Range range, int group, int one, const KeptBlock& alpha, const KeptBlock& beta,
                              std::int64_t total_exponent, const std::int32_t* slots, const Occupancy& to) {
   const Row alpha_e = alpha.at(alpha.exact ? one : 0), beta_e = beta.at(beta.exact ? one : 0);
-  const double *const alpha_blank = alpha.blank + group * alpha.pitch, *const alpha_label = alpha.label + group * alpha.pitch;
-  const double *const beta_blank = beta.blank + group * beta.pitch, *const beta_label = beta.label + group * beta.pitch + 1;
+  const double *const alpha_blank = alpha.blank + group * alpha.pitch, *const alpha_label =
+                                                                           alpha.label + group * alpha.pitch;
+  const double *const beta_blank = beta.blank + group * beta.pitch, *const beta_label =
+                                                                        beta.label + group * beta.pitch + 1;
   const std::int64_t pitch = alpha.pitch;
   double* const per_slot = to.per_slot + group;
   double* const states_blank = to.states_blank == nullptr ? nullptr : to.states_blank + group * pitch;

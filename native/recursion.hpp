@@ -11,10 +11,10 @@
 // `Direction` (+1, -1) is all that tells the two apart.
 //
 // Range. Every state has its own power of two: its value is m 2^e with m a double. For a block of frames the e stay as
-// they are and the step is three multiply-adds and two products on the m, the ratios of neighbouring powers of two being
-// constants of the block. Then every m is brought back to [1, 2). The processor's flags tell whether a product of the
-// block left the range of a double; only then the block is done again, frame by frame (`exact_step`), which cannot fail:
-// each sum is scaled by its own largest term.
+// they are and the step is three multiply-adds and two products on the m, the ratios of neighbouring powers of two
+// being constants of the block. Then every m is brought back to [1, 2). The processor's flags tell whether a product of
+// the block left the range of a double; only then the block is done again, frame by frame (`exact_step`), which cannot
+// fail: each sum is scaled by its own largest term.
 #pragma once
 
 #include "simd.hpp"
@@ -22,9 +22,9 @@
 namespace ctckit::CTCKIT_ISA {
 namespace {
 
-constexpr int kBlock = 16;        // frames that share their powers of two
-constexpr int kUnroll = 4;        // vectors of positions held in registers over the frames of a block
-constexpr int kPad = kLanes;      // readable, neutral positions on either side of a row
+constexpr int kBlock = 16;    // frames that share their powers of two
+constexpr int kUnroll = 4;    // vectors of positions held in registers over the frames of a block
+constexpr int kPad = kLanes;  // readable, neutral positions on either side of a row
 constexpr std::int64_t kNever = -(std::int64_t{1} << 61);  // exponent of a state that nothing has reached
 constexpr std::int64_t kVoid = std::int64_t{1} << 61;      // exponent of a position that holds no state
 constexpr std::int64_t kSteepest = 256;  // how many powers of two a state may lie below the one that feeds it
@@ -46,9 +46,9 @@ struct Range {
 };
 
 struct Topology {
-  std::int64_t labels;         // S
-  std::int64_t width;          // S + 1 rounded up to whole vectors
-  const std::int64_t* skip;    // all ones where label i may follow label i-1 directly
+  std::int64_t labels;       // S
+  std::int64_t width;        // S + 1 rounded up to whole vectors
+  const std::int64_t* skip;  // all ones where label i may follow label i-1 directly
 };
 
 // The emissions of a block's frames: one row of label emissions per frame, and the blank's.

@@ -86,7 +86,7 @@ def test_markdown_is_filled_and_checked(results_path: Path, tmp_path: Path) -> N
     assert "old" in page.read_text()
     assert markdown.main(command) == 0
     filled = page.read_text()
-    assert filled.startswith("Before.\n<!-- measured: speed -->\n| case |")
+    assert filled.startswith("Before.\n<!-- measured: speed -->\n\n| case |")
     assert filled.endswith("<!-- /measured -->\nAfter.\n")
     assert "old" not in filled
     assert markdown.main([*command, "--check"]) == 0

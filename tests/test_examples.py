@@ -126,7 +126,10 @@ def test_a_digit_is_located_at_the_mean_of_its_columns(digits: Any, digit_lines:
         np.testing.assert_allclose(digits.centres(place), line.spans.mean(1).astype(int) + 0.5, atol=1e-3)
 
 
-def test_a_short_run_reports_and_draws(digits: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_short_run_reports_and_draws(
+    digits: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(digits, "TEST_LINES", 50)
     picture = tmp_path / "new folder" / "digits.png"
 
     digits.main(["--steps", "3", "--out", str(picture)])

@@ -1,4 +1,9 @@
-_Triple = tuple[int, int, int]
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+_Triple: TypeAlias = tuple[int, int, int]
 
 def loss(
     dtype: int,
@@ -17,7 +22,8 @@ def loss(
     reduction: int,
     zero_infinity: bool,
     mean_weights: bool,
-    nll: int,
+    result: int,
+    result_is_double: bool,
     output: int,
     out: int,
     out_strides: _Triple,
@@ -25,6 +31,7 @@ def loss(
     state_width: int,
     threads: int,
     simd: str,
-) -> float | None: ...
-def advise_huge_pages(address: int, bytes: int) -> None: ...
+) -> bool: ...
+def buffer(bytes: int) -> npt.NDArray[np.uint8]: ...
+def release_memory() -> None: ...
 def simd_levels() -> list[str]: ...

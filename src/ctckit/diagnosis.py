@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ctckit.faults import faults
-from ctckit.lattice import Lattice, Lengths, frames_needed, gate, padded_labels, tighten
+from ctckit.lattice import Lattice, Lengths, as_int, frames_needed, gate, padded_labels, tighten
 
 __all__ = ["Problem", "check", "feasible"]
 
@@ -19,15 +19,14 @@ class Problem(NamedTuple):
     item: int
     """The item of the batch, from 0; -1 if the batch as a whole is at fault."""
     kind: str
-    """'infeasible': more frames are needed than there are; 'non_finite': NaN or +inf among the emissions; or what makes
-    the item invalid: 'input_length', 'target_length', 'target_sum', 'label', 'blank_label'."""
+    """'infeasible': more frames are needed than there are; 'impossible_frame': one in which all classes of the target are
+    at -inf; 'non_finite': NaN or +inf among the emissions; or what makes the item invalid: 'input_length',
+    'target_length', 'target_sum', 'label', 'blank_label'."""
     message: str
     """The same in words, and what to do."""
 
 
-def feasible(
-    targets: Tensor, input_lengths: Lengths, target_lengths: Lengths = None, blank: int = 0
-) -> Tensor:
+def feasible(targets: Tensor, input_lengths: Lengths, target_lengths: Lengths = None, blank: int = 0) -> Tensor:
     """Tell which targets fit into their frames: labels + pairs of equal neighbours <= frames.
 
     Between two equal labels there must be a blank, or they would be merged; so "aab" takes four frames, "abc" three.
@@ -90,8 +89,6 @@ def check(
         item 0 needs 4 frames (3 labels, and a blank between 1 pair of equal neighbours), but has 3: lengthen the input, subsample less, or leave the item out
     """  # noqa: E501  # the example's output is one line
     if emissions is None:
-        if input_lengths is None:
-            raise ValueError("input_lengths is None, but without emissions nothing else says how many frames there are")
         lattice = _gate_without_emissions(targets, input_lengths, target_lengths, blank)
         x, frames, classes = None, torch.iinfo(torch.int64).max, torch.iinfo(torch.int64).max
     else:
@@ -110,16 +107,21 @@ def check(
     return sorted(problems, key=lambda problem: problem.item)
 
 
-def _gate_without_emissions(
-    targets: Tensor, input_lengths: Lengths, target_lengths: Lengths, blank: int
-) -> Lattice:
+def _gate_without_emissions(targets: Tensor, input_lengths: Lengths, target_lengths: Lengths, blank: int) -> Lattice:
     """Pass the gate with a stand-in that has no frames: one item for (S,) targets without lengths of a batch."""
-    if isinstance(input_lengths, Tensor):
+    if input_lengths is None:
+        raise ValueError("input_lengths is None, but without emissions nothing else says how many frames there are")
+    blank = as_int(blank, "blank")
+    if blank < 0:
+        raise ValueError(f"blank is {blank}, but classes are numbered from 0: name the class that is the blank")
+    if isinstance(targets, Tensor) and targets.ndim == 2:
+        items = targets.shape[0]
+    elif isinstance(input_lengths, Tensor):
         items = input_lengths.numel()
     else:
-        items = 1 if isinstance(input_lengths, int) or input_lengths is None else len(input_lengths)
+        items = len(input_lengths) if isinstance(input_lengths, (tuple, list)) else 1
     device = targets.device if isinstance(targets, Tensor) else None
-    emissions = torch.empty(0, items, blank + 1 if blank >= 0 else 1, device=device)
+    emissions = torch.empty(0, items, blank + 1, device=device)
     if isinstance(targets, Tensor) and targets.ndim == 1 and target_lengths is None and items == 1:
         emissions = emissions[:, 0]
     _, lattice, _ = gate(emissions, targets, input_lengths, target_lengths, blank)
@@ -131,7 +133,9 @@ def _infeasible(lattice: Lattice) -> list[Problem]:
     problems = []
     for item in (needed > lattice.input_lengths).nonzero()[:, 0].tolist():
         labels, repeats = int(lattice.target_lengths[item]), int(needed[item] - lattice.target_lengths[item])
-        pairs = f", and a blank between {repeats} pair{'s' if repeats > 1 else ''} of equal neighbours" if repeats else ""
+        pairs = (
+            f", and a blank between {repeats} pair{'s' if repeats > 1 else ''} of equal neighbours" if repeats else ""
+        )
         message = (
             f"item {item} needs {int(needed[item])} frames ({labels} label{'s' if labels > 1 else ''}{pairs}), but has "
             f"{int(lattice.input_lengths[item])}: lengthen the input, subsample less, or leave the item out"

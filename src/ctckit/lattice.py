@@ -62,6 +62,7 @@ __all__ = [
     "Fault",
     "Lattice",
     "Lengths",
+    "as_int",
     "describe_fault",
     "faults",
     "frames_needed",
@@ -212,6 +213,8 @@ def gate(
             f"{name} has dtype {emissions.dtype}, but must be float16, bfloat16, float32 or float64: "
             f"convert it, for example with {name}.float()"
         )
+    if emissions.layout is not torch.strided:
+        raise TypeError(f"{name} has layout {emissions.layout}, but must be dense: convert it with {name}.to_dense()")
     shape = tuple(emissions.shape)
     batched = len(shape) == 3
     if batched:
@@ -267,6 +270,8 @@ def _check_targets(
         raise TypeError(
             f"targets has dtype {targets.dtype}, but labels are class indices and must be integers: use targets.long()"
         )
+    if targets.layout is not torch.strided:
+        raise TypeError(f"targets has layout {targets.layout}, but must be dense: convert it with targets.to_dense()")
     if targets.device != device:
         raise ValueError(
             f"targets is on {targets.device}, but {name} is on {device}: move it with targets.to({name}.device)"
@@ -323,19 +328,20 @@ def _lengths(
             f"{name} holds {len(lengths)} length{'' if len(lengths) == 1 else 's'}, but there must be one per item, "
             f"that is {items}"
         )
-    values = [x if type(x) is int else _int(x, f"{name}[{item}]") for item, x in enumerate(lengths)]
+    values = [x if type(x) is int else as_int(x, f"{name}[{item}]") for item, x in enumerate(lengths)]
     return torch.tensor(values, dtype=torch.int64, device=device), max(values) if values else 0
 
 
 def _blank(blank: int, classes: int, name: str) -> int:
-    blank = _int(blank, "blank")
+    blank = as_int(blank, "blank")
     if not 0 <= blank < classes:
         remedy = f"; for the last class pass blank={classes - 1}" if blank in (-1, classes) else ""
         raise ValueError(f"blank is {blank}, but {name} has classes 0 to {classes - 1}{remedy}")
     return blank
 
 
-def _int(value: Any, name: str) -> int:
+def as_int(value: Any, name: str) -> int:
+    """Return what stands for an integer as an int, or raise a TypeError that names it."""
     if type(value) is int:
         return value
     if not isinstance(value, bool):

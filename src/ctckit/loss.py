@@ -111,14 +111,15 @@ def ctc_loss_with_logits(
         batch_first: whether the batch is the first dimension of `logits`.
         inplace_grad: whether to write the gradient over the logits, which saves memory of their size. For logits that
             nothing else needs (the output of a linear layer: not a leaf, nor the output of an operation that keeps
-            it), and for one backward. Ignored where no gradient is needed.
+            it), and for one backward. Ignored where no gradient is needed, where the classes of a frame do not lie side
+            by side in memory, or frames share it, and under `torch.compile`.
 
     Returns:
         The loss, as from `ctc_loss`. The gradient is softmax - occupancy.
 
     Raises:
         TypeError: as `ctc_loss`.
-        ValueError: as `ctc_loss`, and with `inplace_grad` for a leaf that requires a gradient.
+        ValueError: as `ctc_loss`, and with `inplace_grad` for a leaf that requires a gradient, or a view of one.
 
     Example:
         >>> import torch, ctckit
@@ -132,11 +133,13 @@ def ctc_loss_with_logits(
     emissions, lattice, batched = gate(
         logits, targets, input_lengths, target_lengths, blank, batch_first=batch_first, name="logits"
     )
-    if inplace_grad and logits.is_leaf and logits.requires_grad:
-        raise ValueError(
-            "inplace_grad=True would write the gradient over a leaf tensor that requires it: use it for the output of "
-            "a layer, or leave it out"
-        )
+    if inplace_grad and logits.requires_grad and torch.is_grad_enabled():
+        base = logits if logits._base is None else logits._base
+        if base.is_leaf and base.requires_grad:
+            raise ValueError(
+                "inplace_grad=True would write the gradient over a leaf tensor that requires it: use it for the output "
+                "of a layer, or leave it out"
+            )
     return _loss(emissions, lattice, batched, reduction, zero_infinity, logits=True, overwrite=inplace_grad)
 
 
@@ -163,9 +166,7 @@ class CTCLoss(nn.Module):
         self.blank, self.reduction, self.zero_infinity = blank, reduction, zero_infinity
         self.batch_first = batch_first
 
-    def forward(
-        self, log_probs: Tensor, targets: Tensor, input_lengths: Lengths, target_lengths: Lengths
-    ) -> Tensor:
+    def forward(self, log_probs: Tensor, targets: Tensor, input_lengths: Lengths, target_lengths: Lengths) -> Tensor:
         """Call `ctc_loss`."""
         return ctc_loss(
             log_probs,
@@ -198,7 +199,7 @@ class CTCWithLogitsLoss(CTCLoss):
         >>> import torch, ctckit
         >>> criterion = ctckit.CTCWithLogitsLoss(batch_first=True)
         >>> criterion(torch.zeros(1, 4, 3), torch.tensor([[1, 2]]))
-        tensor(0.8431)
+        tensor(0.8432)
     """
 
     def __init__(

@@ -14,6 +14,7 @@ and the derivative. Eager calls go past it: the dispatcher would take longer tha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -34,22 +35,23 @@ _library.define(
 
 def loss(emissions: Tensor, lattice: Lattice, *, logits: bool, reduction: str, zero_infinity: bool) -> Tensor:
     """Return the loss of a lattice; differentiable by the emissions."""
-    arguments = emissions, *lattice_fields(lattice), logits, reduction, zero_infinity
     if not _is_eager(emissions):
-        return cast("Tensor", torch.ops.ctckit.loss(*arguments, False)[0])
+        fields = lattice_fields(lattice)
+        result, _ = torch.ops.ctckit.loss(emissions, *fields, logits, reduction, zero_infinity, False)
+        return cast("Tensor", result)
     if torch.is_grad_enabled() and emissions.requires_grad:
-        return cast("Tensor", _Loss.apply(*arguments))
-    return _compute(*arguments, False)[0]
+        return cast("Tensor", _Loss.apply(emissions, lattice, logits, reduction, zero_infinity))
+    return _compute(emissions, lattice, logits, reduction, zero_infinity, gradient=False)[0]
 
 
 def loss_overwriting(
     emissions: Tensor, lattice: Lattice, *, logits: bool, reduction: str, zero_infinity: bool
 ) -> Tensor:
-    """Do the same, but write the derivative over the emissions when one will be needed."""
-    if not (torch.is_grad_enabled() and emissions.requires_grad):
+    """Do the same, but write the derivative over the emissions where one will be needed and they have room for it."""
+    wanted = torch.is_grad_enabled() and emissions.requires_grad
+    if not (wanted and _is_eager(emissions) and _has_room(emissions)):
         return loss(emissions, lattice, logits=logits, reduction=reduction, zero_infinity=zero_infinity)
-    fields = lattice_fields(lattice)
-    return cast("Tensor", _OverwritingLoss.apply(emissions, *fields, logits, reduction, zero_infinity))
+    return cast("Tensor", _OverwritingLoss.apply(emissions, lattice, logits, reduction, zero_infinity))
 
 
 def lattice_fields(lattice: Lattice) -> tuple[Any, ...]:
@@ -58,70 +60,81 @@ def lattice_fields(lattice: Lattice) -> tuple[Any, ...]:
     return (*tensors, lattice.max_target, lattice.blank, lattice.concatenated)
 
 
-def _compute(emissions: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
-    *fields, logits, reduction, zero_infinity, gradient = rest
-    derivative = _empty_gradient(emissions) if gradient else emissions.new_empty(0)
-    result = backend_for(emissions.device).loss(
+def _compute(
+    emissions: Tensor, lattice: Lattice, logits: bool, reduction: str, zero_infinity: bool, *, gradient: bool
+) -> tuple[Tensor, Tensor | None]:
+    backend = backend_for(emissions.device)
+    derivative = _empty_gradient(emissions, backend.empty_like) if gradient else None
+    result = backend.loss(
         emissions,
-        Lattice(*fields),
+        lattice,
         logits=logits,
         reduction=reduction,
         zero_infinity=zero_infinity,
-        gradient=derivative if gradient else None,
+        gradient=derivative,
     )
     return result, derivative
+
+
+def _operator(emissions: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    *fields, logits, reduction, zero_infinity, gradient = rest
+    result, derivative = _compute(emissions, Lattice(*fields), logits, reduction, zero_infinity, gradient=gradient)
+    return result, emissions.new_empty(0) if derivative is None else derivative
 
 
 def _fake(emissions: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
     *_, reduction, _, gradient = rest
     dtype = torch.float64 if emissions.dtype == torch.float64 else torch.float32
     result = emissions.new_empty(emissions.shape[1] if reduction == "none" else (), dtype=dtype)
-    return result, _empty_gradient(emissions) if gradient else emissions.new_empty(0)
+    return result, _empty_gradient(emissions, torch.empty_like) if gradient else emissions.new_empty(0)
 
 
-def _empty_gradient(emissions: Tensor) -> Tensor:
+def _empty_gradient(emissions: Tensor, empty_like: Callable[[Tensor], Tensor]) -> Tensor:
     """Lay memory out as the emissions', but with the classes of a frame side by side."""
-    like = torch.empty_like(emissions)
-    return like if like.stride(2) == 1 else torch.empty_like(emissions, memory_format=torch.contiguous_format)
+    if emissions.stride(2) == 1 or emissions.is_contiguous():
+        like = empty_like(emissions)
+        if like.stride(2) == 1:
+            return like
+    return torch.empty_like(emissions, memory_format=torch.contiguous_format)
 
 
 class _Loss(torch.autograd.Function):
     """The loss in eager mode, with its derivative kept for the backward pass."""
 
     @staticmethod
-    def forward(ctx: Any, emissions: Tensor, *rest: Any) -> Tensor:
-        result, ctx.derivative = _compute(emissions, *rest, True)
-        labels, offsets, input_lengths, target_lengths, *ctx.rest = rest
-        ctx.save_for_backward(emissions, labels, offsets, input_lengths, target_lengths)
+    def forward(ctx: Any, emissions: Tensor, lattice: Lattice, *options: Any) -> Tensor:
+        result, ctx.derivative = _compute(emissions, lattice, *options, gradient=True)
+        ctx.lattice, ctx.options = lattice, options
+        ctx.save_for_backward(emissions)
         return result
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         derivative, ctx.derivative = ctx.derivative, None
-        emissions, *tensors = ctx.saved_tensors
-        *numbers, logits, reduction, zero_infinity = ctx.rest
-        lattice = Lattice(*tensors, *numbers)
-        none = (None,) * 10
+        logits, reduction, zero_infinity = ctx.options
+        none = (None,) * 4
         if torch.is_grad_enabled():
-            nll = reference.ctc(emissions, lattice, logits=logits)
-            result = reduce(nll, lattice, reduction, zero_infinity)
+            (emissions,) = ctx.saved_tensors
+            nll = reference.ctc(emissions, ctx.lattice, logits=logits)
+            result = reduce(nll, ctx.lattice, reduction, zero_infinity)
             return *torch.autograd.grad(result, emissions, grad, create_graph=True), *none
         if derivative is None:
-            _, derivative = _compute(emissions, *tensors, *ctx.rest, True)
-        return _scaled_in_place(derivative, _scale(grad, lattice, reduction, derivative.dtype)), *none
+            _, derivative = _compute(ctx.saved_tensors[0], ctx.lattice, *ctx.options, gradient=True)
+        return _scaled_in_place(derivative, _scale(grad, ctx.lattice, reduction, derivative.dtype)), *none
 
 
 class _OverwritingLoss(torch.autograd.Function):
     """The loss in eager mode, with its derivative written over the emissions."""
 
     @staticmethod
-    def forward(ctx: Any, emissions: Tensor, *rest: Any) -> Tensor:
-        *fields, logits, reduction, zero_infinity = rest
-        ctx.lattice, ctx.reduction, ctx.derivative = Lattice(*fields), reduction, emissions.detach()
+    def forward(
+        ctx: Any, emissions: Tensor, lattice: Lattice, logits: bool, reduction: str, zero_infinity: bool
+    ) -> Tensor:
+        ctx.lattice, ctx.reduction, ctx.derivative = lattice, reduction, emissions.detach()
         torch.autograd.graph.increment_version(emissions)  # whoever else has saved it will say so
         return backend_for(emissions.device).loss(
             ctx.derivative,
-            ctx.lattice,
+            lattice,
             logits=logits,
             reduction=reduction,
             zero_infinity=zero_infinity,
@@ -138,7 +151,7 @@ class _OverwritingLoss(torch.autograd.Function):
                 "second backward through the same loss, leave inplace_grad out"
             )
         scale = _scale(grad, ctx.lattice, ctx.reduction, derivative.dtype)
-        return _scaled_in_place(derivative, scale), *(None,) * 10
+        return _scaled_in_place(derivative, scale), *(None,) * 4
 
 
 class _TracedLoss(torch.autograd.Function):
@@ -180,6 +193,19 @@ def _scaled_in_place(derivative: Tensor, scale: Tensor) -> Tensor:
     return derivative.mul_(scale)
 
 
+def _has_room(emissions: Tensor) -> bool:
+    """Tell whether a gradient can be laid over the emissions: classes side by side, no memory shared by two frames."""
+    _, items, classes = emissions.shape
+    frame_stride, item_stride, class_stride = emissions.stride()
+    rows = sorted(((frame_stride, emissions.shape[0]), (item_stride, items)))
+    needed = classes  # elements from the start of one row to the end of the last so far
+    for stride, count in rows:
+        if count > 1 and stride < needed:
+            return False
+        needed += stride * (count - 1)
+    return (class_stride == 1 or classes == 1) and not emissions.is_neg()
+
+
 def _is_eager(tensor: Tensor) -> bool:
     """Tell a tensor with data from one that stands for it while a graph is traced, or while calls are watched."""
     if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():
@@ -194,6 +220,6 @@ def _differentiable(emissions: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
         return cast("tuple[Tensor, Tensor]", torch.ops.ctckit.loss(emissions, *rest))
 
 
-_library.impl("loss", _compute, "CompositeExplicitAutograd")
+_library.impl("loss", _operator, "CompositeExplicitAutograd")
 _library.impl("loss", _differentiable, "Autograd")
 torch.library.register_fake("ctckit::loss", _fake)

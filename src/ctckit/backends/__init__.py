@@ -31,6 +31,9 @@ NAMES = ("cpu", "reference")
 class Backend(Protocol):
     """What every backend can do. All arguments come from `ctckit.lattice.gate`."""
 
+    def empty_like(self, emissions: Tensor) -> Tensor:
+        """Return memory for a gradient, as `torch.empty_like` does."""
+
     def loss(
         self,
         emissions: Tensor,
@@ -47,9 +50,7 @@ class Backend(Protocol):
         whatever the reduction: divided by the size of a batch it would underflow.
         """
 
-    def posteriors(
-        self, emissions: Tensor, lattice: Lattice, *, logits: bool, per_state: bool
-    ) -> Tensor:
+    def posteriors(self, emissions: Tensor, lattice: Lattice, *, logits: bool, per_state: bool) -> Tensor:
         """Return the occupancy, (T, N, C), or (T, N, 2 * max_target + 1) if `per_state`."""
 
 
@@ -76,7 +77,7 @@ def backend_for(device: torch.device) -> Backend:
     name = name_for(device)
     if name == "cpu" and device.type != "cpu":
         raise ValueError(f"the backend 'cpu' is forced, but the tensors are on {device}: move them with .cpu()")
-    return cast("Backend", import_module(f"ctckit.backends.{name}"))
+    return _module(name)
 
 
 @contextmanager
@@ -118,6 +119,11 @@ def available(name: str) -> bool:
         )
         return False
     return True
+
+
+@cache
+def _module(name: str) -> Backend:
+    return cast("Backend", import_module(f"ctckit.backends.{name}"))
 
 
 def _known(name: str) -> str:

@@ -13,14 +13,16 @@ import torch
 from torch import Tensor
 
 from ctckit import _core
-from ctckit.lattice import Lattice, validate
+from ctckit.lattice import Lattice, tighten, validate
 
 _DTYPES: Final = {torch.float16: 0, torch.bfloat16: 1, torch.float32: 2, torch.float64: 3}
 _REDUCTIONS: Final = {"none": 0, "mean": 1, "sum": 2}
 _NOTHING, _GRADIENT, _OCCUPANCY = 0, 1, 2
-_HUGE: Final = 4 << 20  # bytes from which fresh memory is worth large pages
+_LARGE: Final = 4 << 20  # bytes from which fresh memory costs more than the loss
 
 simd_levels = _core.simd_levels
+release_memory = _core.release_memory
+"""Give the memory kept for the next large gradient back to the system."""
 
 
 def loss(
@@ -33,34 +35,31 @@ def loss(
     gradient: Tensor | None,
 ) -> Tensor:
     """See `ctckit.backends.Backend.loss`."""
-    nll = torch.empty(lattice.offsets.shape[0], dtype=torch.float64)
-    if gradient is not None:
-        _fresh(gradient)
-    reduced = _run(
+    dtype = torch.float64 if emissions.dtype == torch.float64 else torch.float32
+    result = torch.empty(emissions.shape[1] if reduction == "none" else (), dtype=dtype)
+    _run(
         emissions,
         lattice,
-        nll,
         logits=logits,
+        result=result,
         reduction=reduction,
         zero_infinity=zero_infinity,
         mean_weights=reduction == "mean" and emissions.dtype != torch.float16,
         output=_NOTHING if gradient is None else _GRADIENT,
         out=gradient,
     )
-    dtype = torch.float64 if emissions.dtype == torch.float64 else torch.float32
-    return nll.to(dtype) if reduction == "none" else torch.tensor(reduced, dtype=dtype)
+    return result
 
 
 def posteriors(emissions: Tensor, lattice: Lattice, *, logits: bool, per_state: bool) -> Tensor:
     """See `ctckit.backends.Backend.posteriors`."""
+    lattice = tighten(lattice)
     frames, items, classes = emissions.shape
     width = 2 * lattice.max_target + 1 if per_state else classes
-    out = _fresh(torch.empty(frames, items, width, dtype=emissions.dtype))
-    nll = torch.empty(items, dtype=torch.float64)
+    out = torch.empty(frames, items, width, dtype=emissions.dtype)
     _run(
         emissions,
         lattice,
-        nll,
         logits=logits,
         output=_NOTHING if per_state else _OCCUPANCY,
         out=None if per_state else out,
@@ -69,30 +68,33 @@ def posteriors(emissions: Tensor, lattice: Lattice, *, logits: bool, per_state: 
     return out
 
 
-def _fresh(tensor: Tensor) -> Tensor:
-    """Prepare memory that has not been touched yet for being written."""
-    size = tensor.numel() * tensor.element_size()
-    if size >= _HUGE:
-        _core.advise_huge_pages(tensor.data_ptr(), size)
-    return tensor
+def empty_like(emissions: Tensor) -> Tensor:
+    """See `ctckit.backends.Backend.empty_like`. Large ones come from memory that the last large one has left."""
+    size = emissions.numel() * emissions.element_size()
+    if size < _LARGE:
+        return torch.empty_like(emissions)
+    layout = torch.empty_like(emissions, device="meta")
+    return torch.from_numpy(_core.buffer(size)).view(emissions.dtype).as_strided(layout.shape, layout.stride())
 
 
 def _run(
     emissions: Tensor,
     lattice: Lattice,
-    nll: Tensor,
     *,
     logits: bool,
+    result: Tensor | None = None,
     reduction: str = "none",
     zero_infinity: bool = False,
     mean_weights: bool = False,
     output: int = _NOTHING,
     out: Tensor | None = None,
     states: Tensor | None = None,
-) -> float:
+) -> None:
+    if emissions.is_neg():  # memory holds minus what the tensor says (a view of a conjugate's imaginary part)
+        emissions = emissions.resolve_neg()
     labels, offsets = lattice.labels.contiguous(), lattice.offsets.contiguous()
     input_lengths, target_lengths = lattice.input_lengths.contiguous(), lattice.target_lengths.contiguous()
-    reduced = _core.loss(
+    valid = _core.loss(
         _DTYPES[emissions.dtype],
         emissions.data_ptr(),
         emissions.shape,
@@ -109,7 +111,8 @@ def _run(
         _REDUCTIONS[reduction],
         zero_infinity,
         mean_weights,
-        nll.data_ptr(),
+        0 if result is None else result.data_ptr(),
+        result is not None and result.dtype == torch.float64,
         output,
         0 if out is None else out.data_ptr(),
         (0, 0, 0) if out is None else out.stride(),
@@ -118,7 +121,6 @@ def _run(
         torch.get_num_threads(),
         os.environ.get("CTCKIT_SIMD", ""),
     )
-    if reduced is None:
+    if not valid:
         validate(lattice, emissions.shape[0], emissions.shape[2])
         raise AssertionError("the core rejected a lattice in which Python finds no fault")
-    return reduced

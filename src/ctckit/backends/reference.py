@@ -8,6 +8,8 @@ from torch import Tensor
 from ctckit import reference
 from ctckit.lattice import Lattice, tighten, validate
 
+empty_like = torch.empty_like
+
 
 def loss(
     emissions: Tensor,

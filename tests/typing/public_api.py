@@ -1,0 +1,48 @@
+"""The library as a typed program uses it. mypy checks this file; nothing here needs to run."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from typing_extensions import assert_type
+
+import ctckit
+
+logits = torch.randn(50, 4, 20)
+targets = torch.randint(1, 20, (4, 12))
+lengths = torch.full((4,), 50)
+
+
+def every_form_of_lengths() -> None:
+    assert_type(ctckit.ctc_loss(logits, targets, lengths, lengths), Tensor)
+    assert_type(ctckit.ctc_loss(logits, targets, (50, 50, 50, 50), [12, 12, 12, 12]), Tensor)
+    assert_type(ctckit.ctc_loss(logits[:, 0], targets[0], 50, 12), Tensor)
+    assert_type(ctckit.ctc_loss(logits, targets, None, None, 0, "sum", True, batch_first=False), Tensor)
+    assert_type(ctckit.ctc_loss_with_logits(logits, targets), Tensor)
+    assert_type(ctckit.ctc_loss_with_logits(logits, targets, inplace_grad=True, batch_first=True), Tensor)
+
+
+def modules() -> None:
+    loss: torch.nn.Module = ctckit.CTCLoss(blank=0, reduction="none", zero_infinity=True, batch_first=True)
+    with_logits: torch.nn.Module = ctckit.CTCWithLogitsLoss(inplace_grad=True)
+    loss(logits, targets, lengths, lengths)
+    with_logits(logits, targets)
+
+
+def posteriors_and_diagnosis() -> None:
+    assert_type(ctckit.posteriors(logits, targets, logits=True, per_state=True), Tensor)
+    assert_type(ctckit.feasible(targets, 50, [12, 12, 12, 12]), Tensor)
+    problems = ctckit.check(None, targets, lengths, lengths)
+    assert_type(problems, list[ctckit.Problem])
+    assert_type(problems[0].message, str)
+
+
+def backends() -> None:
+    with ctckit.backends.use("reference"):
+        pass
+
+
+def what_must_not_pass() -> None:
+    ctckit.ctc_loss(logits, targets, lengths)  # type: ignore[call-arg]  # as torch: both lengths are needed
+    ctckit.ctc_loss(logits, targets, lengths, lengths, 0, "mean", False, True)  # type: ignore[call-arg]  # keyword only
+    ctckit.ctc_loss(logits, targets, "50", lengths)  # type: ignore[arg-type]

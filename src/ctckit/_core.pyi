@@ -3,7 +3,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-_Triple: TypeAlias = tuple[int, int, int]
+_Triple: TypeAlias = tuple[int, ...]  # three
 
 def loss(
     dtype: int,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,8 +19,8 @@ class Problem(NamedTuple):
     item: int
     """The item of the batch, from 0; -1 if the batch as a whole is at fault."""
     kind: str
-    """'infeasible': more frames are needed than there are; 'impossible_frame': one in which all classes of the target are
-    at -inf; 'non_finite': NaN or +inf among the emissions; or what makes the item invalid: 'input_length',
+    """'infeasible': more frames are needed than there are; 'impossible_frame': in one, all classes of the target are at
+    -inf; 'non_finite': NaN or +inf among the emissions; or what makes the item invalid: 'input_length',
     'target_length', 'target_sum', 'label', 'blank_label'."""
     message: str
     """The same in words, and what to do."""
@@ -96,7 +96,7 @@ def check(
             emissions, targets, input_lengths, target_lengths, blank, batch_first=batch_first, name="emissions"
         )
         frames, classes = x.shape[0], x.shape[2]
-    lattice = tighten(Lattice(*(v.cpu() if isinstance(v, Tensor) else v for v in lattice)))
+    lattice = tighten(_on_cpu(lattice))
     problems = [Problem(fault.item, fault.kind, fault.message) for fault in faults(lattice, frames, classes)]
     invalid = {problem.item for problem in problems}
     if -1 in invalid:
@@ -107,7 +107,16 @@ def check(
     return sorted(problems, key=lambda problem: problem.item)
 
 
-def _gate_without_emissions(targets: Tensor, input_lengths: Lengths, target_lengths: Lengths, blank: int) -> Lattice:
+def _on_cpu(lattice: Lattice) -> Lattice:
+    return lattice._replace(
+        labels=lattice.labels.cpu(),
+        offsets=lattice.offsets.cpu(),
+        input_lengths=lattice.input_lengths.cpu(),
+        target_lengths=lattice.target_lengths.cpu(),
+    )
+
+
+def _gate_without_emissions(targets: Any, input_lengths: Lengths, target_lengths: Lengths, blank: int) -> Lattice:
     """Pass the gate with a stand-in that has no frames: one item for (S,) targets without lengths of a batch."""
     if input_lengths is None:
         raise ValueError("input_lengths is None, but without emissions nothing else says how many frames there are")

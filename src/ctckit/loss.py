@@ -134,7 +134,7 @@ def ctc_loss_with_logits(
         logits, targets, input_lengths, target_lengths, blank, batch_first=batch_first, name="logits"
     )
     if inplace_grad and logits.requires_grad and torch.is_grad_enabled():
-        base = logits if logits._base is None else logits._base
+        base = logits if logits._base is None else logits._base  # noqa: SLF001  # what a view is a view of
         if base.is_leaf and base.requires_grad:
             raise ValueError(
                 "inplace_grad=True would write the gradient over a leaf tensor that requires it: use it for the output "

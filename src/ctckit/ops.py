@@ -8,8 +8,8 @@ needs too. In eager mode autograd keeps the derivative, and hands it over when i
 - another one (``retain_graph=True``) computes it again;
 - with ``create_graph=True`` it is computed by `ctckit.reference`, which autograd can follow to any order.
 
-`torch.compile` and `torch.export` see the operator ``ctckit::loss``, which takes a lattice's fields and returns the loss
-and the derivative. Eager calls go past it: the dispatcher would take longer than the loss of a short line.
+`torch.compile` and `torch.export` see the operator ``ctckit::loss``, which takes a lattice's fields and returns the
+loss and the derivative. Eager calls go past it: the dispatcher would take longer than the loss of a short line.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def loss(emissions: Tensor, lattice: Lattice, *, logits: bool, reduction: str, z
         result, _ = torch.ops.ctckit.loss(emissions, *fields, logits, reduction, zero_infinity, False)
         return cast("Tensor", result)
     if torch.is_grad_enabled() and emissions.requires_grad:
-        return cast("Tensor", _Loss.apply(emissions, lattice, logits, reduction, zero_infinity))
+        arguments = emissions, lattice, logits, reduction, zero_infinity
+        return cast("Tensor", _Loss.apply(*arguments))  # type: ignore[no-untyped-call]
     return _compute(emissions, lattice, logits, reduction, zero_infinity, gradient=False)[0]
 
 
@@ -51,7 +52,8 @@ def loss_overwriting(
     wanted = torch.is_grad_enabled() and emissions.requires_grad
     if not (wanted and _is_eager(emissions) and _has_room(emissions)):
         return loss(emissions, lattice, logits=logits, reduction=reduction, zero_infinity=zero_infinity)
-    return cast("Tensor", _OverwritingLoss.apply(emissions, lattice, logits, reduction, zero_infinity))
+    arguments = emissions, lattice, logits, reduction, zero_infinity
+    return cast("Tensor", _OverwritingLoss.apply(*arguments))  # type: ignore[no-untyped-call]
 
 
 def lattice_fields(lattice: Lattice) -> tuple[Any, ...]:
@@ -109,7 +111,7 @@ class _Loss(torch.autograd.Function):
         return result
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         derivative, ctx.derivative = ctx.derivative, None
         logits, reduction, zero_infinity = ctx.options
         none = (None,) * 4
@@ -142,7 +144,7 @@ class _OverwritingLoss(torch.autograd.Function):
         )
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         derivative, ctx.derivative = ctx.derivative, None
         if derivative is None:
@@ -170,7 +172,7 @@ class _TracedLoss(torch.autograd.Function):
         return result, derivative
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
         none = (None,) * 11
         if grad is None:
@@ -208,14 +210,14 @@ def _has_room(emissions: Tensor) -> bool:
 
 def _is_eager(tensor: Tensor) -> bool:
     """Tell a tensor with data from one that stands for it while a graph is traced, or while calls are watched."""
-    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():
+    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():  # noqa: SLF001  # no public way
         return False
     return type(tensor) is Tensor or type(tensor) is torch.nn.Parameter
 
 
 def _differentiable(emissions: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
     if torch.is_grad_enabled() and emissions.requires_grad:
-        return cast("tuple[Tensor, Tensor]", _TracedLoss.apply(emissions, *rest))
+        return cast("tuple[Tensor, Tensor]", _TracedLoss.apply(emissions, *rest))  # type: ignore[no-untyped-call]
     with torch._C._AutoDispatchBelowAutograd():
         return cast("tuple[Tensor, Tensor]", torch.ops.ctckit.loss(emissions, *rest))
 

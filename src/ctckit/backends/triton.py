@@ -1,0 +1,399 @@
+"""The GPU backend: kernels in Triton, compiled on first use, for NVIDIA and AMD.
+
+What happens in a call, one launch each (`ctckit.backends.triton_rows`, `triton_recursion`, `triton_occupancy`)::
+
+    prepare        per item      lengths and labels judged on the device: nothing is read out of bounds
+    sum_rows       per frame     largest class, sum of the others' exponentials (log-probabilities: `top_of_rows`)
+    walk_chunks    per item      the recursion, both directions at once; every 8th frame's states kept
+    finish         per item      the loss
+    occupy         per 8 frames  forward times backward, added up per class as integers
+    write_rows     per frame     the gradient
+
+The host waits for nothing and reads nothing back: grids and memory follow from shapes alone, so the calls can be
+captured in a CUDA graph and replayed with other lengths and targets. No result depends on an order of additions that
+can vary: results are the same bits in every run and in every batch.
+
+Tensors on the CPU are computed with if Triton's interpreter is on (``TRITON_INTERPRET=1`` before the first import), for
+tests.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from functools import cache
+from typing import Any, Final, NamedTuple
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+from triton.runtime.interpreter import InterpretedFunction
+
+from ctckit.backends import triton_occupancy, triton_recursion, triton_rows
+from ctckit.backends.reference import reduce
+from ctckit.lattice import Lattice
+
+FRAMES: Final = 8  # per block: states are kept once per block
+BLOCK: Final = 256  # labels or frames at a time where one program walks them
+TILE: Final = 4096  # elements of a tile of rows
+SEGMENT: Final = 256 << 20  # bytes of class occupancy at a time: longer inputs take several rounds
+
+WARPS_OF_ROWS: Final = 8
+
+
+class Scratch(NamedTuple):
+    """What the kernels hand on to each other. P = labels + N is the number of positions of all items."""
+
+    kinds: Tensor  # (N,) what became of each item
+    losses: Tensor  # (N,) float64
+    fields: Tensor  # (N, T, 4) of each frame: see `triton_rows.FIELDS`
+    peaks: Tensor  # (N, T) int32: the largest class
+    kept_m: Tensor  # (T / FRAMES, 2, 2, P): states
+    kept_e: Tensor  # the same in int32
+    end_m: Tensor  # (N, 2): the final blank and the final label
+    end_e: Tensor
+    item_of_chunk: Tensor  # (labels // chunk + N,) int32
+    ticket: Tensor  # (1,)
+    words: Tensor  # (2, labels // chunk, T) int64: what chunks send to each other
+    slot_of_class: Tensor  # (N, C) int32, if classes are many
+
+
+def loss(
+    emissions: Tensor,
+    lattice: Lattice,
+    *,
+    logits: bool,
+    reduction: str,
+    zero_infinity: bool,
+    gradient: Tensor | None,
+) -> Tensor:
+    """See `ctckit.backends.Backend.loss`."""
+    with _on(emissions), torch.no_grad():
+        losses = emissions.new_empty(0, dtype=torch.float64)
+        if emissions.shape[1]:
+            run = _Run(emissions, lattice, logits, both=gradient is not None)
+            losses = run.scratch.losses
+            if gradient is not None:
+                mode = triton_rows.GRADIENT_OF_LOGITS if logits else triton_rows.GRADIENT_OF_LOG_PROBS
+                run.write(gradient, mode, mean=reduction == "mean" and emissions.dtype != torch.float16)
+        result = reduce(losses, lattice, reduction, zero_infinity)
+        return result.to(torch.float64 if emissions.dtype == torch.float64 else torch.float32)
+
+
+def posteriors(emissions: Tensor, lattice: Lattice, *, logits: bool, per_state: bool) -> Tensor:
+    """See `ctckit.backends.Backend.posteriors`."""
+    frames, items, classes = emissions.shape
+    with _on(emissions), torch.no_grad():
+        if not per_state:
+            out = torch.empty(frames, items, classes, dtype=emissions.dtype, device=emissions.device)
+            if items:
+                _Run(emissions, lattice, logits, both=True).write(out, triton_rows.OCCUPANCY, mean=False)
+            return out
+        real = _real(emissions.dtype)
+        states = torch.zeros(frames, items, 2 * lattice.max_target + 1, dtype=real, device=emissions.device)
+        if items:
+            run = _Run(emissions, lattice, logits, both=True)
+            totals = run.occupy(states)[:, :frames].t()[:, :, None]
+            states = torch.where(totals > 0, states / totals.clamp(min=1).to(real), 0.0)
+            kinds = run.scratch.kinds[:, None]
+            unknown = (kinds == triton_rows.NAN.value) | (kinds == triton_rows.INVALID.value)
+            within = torch.arange(frames, device=emissions.device)[:, None, None] < lattice.input_lengths[:, None]
+            states = torch.where(unknown & within, torch.nan, states)
+        return states.to(emissions.dtype)
+
+
+def scale_(tensor: Tensor, scale: Tensor) -> Tensor:
+    """Multiply (T, N, C) in place by a scalar or (N, 1) numbers, without touching it where they are 1."""
+    frames, items, classes = tensor.shape
+    if tensor.numel():
+        columns = min(triton.next_power_of_2(classes), 1024)
+        grid = triton.cdiv(frames, TILE // columns), items, triton.cdiv(classes, columns)
+        with _on(tensor):
+            triton_rows.scale_rows[grid](
+                tensor,
+                *tensor.stride(),
+                scale,
+                scale.stride(0) if scale.ndim else 0,
+                frames,
+                items,
+                classes,
+                ROWS=TILE // columns,
+                COLUMNS=columns,
+                num_warps=WARPS_OF_ROWS,
+            )
+    return tensor
+
+
+class _Run:
+    """One call: the recursion is done when the object is made; what is to be written then is asked of it."""
+
+    def __init__(self, emissions: Tensor, lattice: Lattice, logits: bool, *, both: bool) -> None:
+        self.x = emissions
+        self.T, self.N, self.C = emissions.shape
+        self.M = lattice.labels.shape[0]
+        self.lattice = lattice._replace(
+            labels=lattice.labels.contiguous(),
+            offsets=lattice.offsets.contiguous(),
+            input_lengths=lattice.input_lengths.contiguous(),
+            target_lengths=lattice.target_lengths.contiguous(),
+        )
+        self.real = tl.float64 if emissions.dtype == torch.float64 else tl.float32
+        self.chunk = _chunk()
+        # Occupancy is added up per class, or, where that takes more room, per position of a class's first label.
+        self.by_class = self.N * self.C <= self.M + self.N
+        self.slots = self.N * self.C if self.by_class else self.M + self.N
+        self.scratch = self._allocate(both)
+        self._recurse(logits, 2 if both else 1)
+
+    def _allocate(self, both: bool) -> Scratch:
+        T, N, M, device = self.T, self.N, self.M, self.x.device
+        real = _real(self.x.dtype)
+        kept = (triton.cdiv(T, FRAMES), 2, 2, M + N) if both else (0,)
+        chunks = M // self.chunk
+        # One tensor of zeros for all that must begin with zeros.
+        sizes = {
+            "ticket": 1,
+            "item_of_chunk": (chunks + N + 1) // 2,
+            "words": 2 * chunks * T * (2 if real == torch.float64 else 1),
+            "slot_of_class": 0 if self.by_class else (N * self.C + 1) // 2,
+        }
+        zeros = torch.zeros(sum(sizes.values()), dtype=torch.int64, device=device)
+        ticket, item_of_chunk, words, slot_of_class = zeros.split_with_sizes(list(sizes.values()))
+        return Scratch(
+            kinds=torch.empty(N, dtype=torch.int32, device=device),
+            losses=torch.empty(N, dtype=torch.float64, device=device),
+            fields=torch.empty(N, T, triton_rows.FIELDS.value, dtype=real, device=device),
+            peaks=torch.empty(N, T, dtype=torch.int32, device=device),
+            kept_m=torch.empty(kept, dtype=real, device=device),
+            kept_e=torch.empty(kept, dtype=torch.int32, device=device),
+            end_m=torch.empty(N, 2, dtype=real, device=device),
+            end_e=torch.empty(N, 2, dtype=torch.int32, device=device),
+            item_of_chunk=item_of_chunk.view(torch.int32),
+            ticket=ticket,
+            words=words,
+            slot_of_class=slot_of_class.view(torch.int32),
+        )
+
+    def _recurse(self, logits: bool, directions: int) -> None:
+        T, N, C, M, to = self.T, self.N, self.C, self.M, self.scratch
+        labels, offsets, input_lengths, target_lengths, max_target, blank, concatenated = self.lattice
+        triton_rows.prepare[(N,)](
+            labels,
+            offsets,
+            input_lengths,
+            target_lengths,
+            to.kinds,
+            to.slot_of_class,
+            to.item_of_chunk,
+            N,
+            T,
+            C,
+            M,
+            M if concatenated else max_target,
+            blank,
+            CONCATENATED=concatenated,
+            BY_CLASS=self.by_class,
+            CHUNK=self.chunk,
+            BLOCK=BLOCK,
+            num_warps=2,
+        )
+        if T and logits:
+            rows, columns = _tile(C)
+            triton_rows.sum_rows[(triton.cdiv(T, rows), N)](
+                self.x,
+                *self.x.stride(),
+                input_lengths,
+                to.kinds,
+                to.fields,
+                to.peaks,
+                T,
+                C,
+                blank,
+                REAL=self.real,
+                ROWS=rows,
+                COLUMNS=columns,
+                num_warps=WARPS_OF_ROWS,
+            )
+        elif T:
+            triton_rows.top_of_rows[(triton.cdiv(T, 16), N)](
+                self.x,
+                *self.x.stride(),
+                labels,
+                offsets,
+                input_lengths,
+                target_lengths,
+                to.kinds,
+                to.fields,
+                T,
+                blank,
+                REAL=self.real,
+                ROWS=16,
+                COLUMNS=32,
+                num_warps=4,
+            )
+        triton_recursion.walk_chunks[((M // self.chunk + N) * directions,)](
+            self.x,
+            *self.x.stride(),
+            labels,
+            offsets,
+            input_lengths,
+            target_lengths,
+            to.fields,
+            to.item_of_chunk,
+            to.ticket,
+            to.words,
+            to.kept_m,
+            to.kept_e,
+            to.end_m,
+            to.end_e,
+            T,
+            M,
+            N,
+            REAL=self.real,
+            CHUNK=self.chunk,
+            FRAMES=FRAMES,
+            DIRECTIONS=directions,
+            CHAINED=max_target >= self.chunk,
+            num_warps=1,
+        )
+        triton_recursion.finish[(N,)](
+            input_lengths,
+            target_lengths,
+            to.kinds,
+            to.fields,
+            to.end_m,
+            to.end_e,
+            to.losses,
+            T,
+            LOGITS=logits,
+            REAL=self.real,
+            BLOCK=BLOCK,
+            num_warps=2,
+        )
+
+    def write(self, out: Tensor, mode: tl.constexpr, *, mean: bool) -> None:
+        """Write the gradient or the class occupancy, a segment of frames at a time."""
+        T, N, C, M, scratch, device = self.T, self.N, self.C, self.M, self.scratch, self.x.device
+        if T == 0:
+            return
+        segment = max(FRAMES, min(triton.cdiv(T, FRAMES) * FRAMES, SEGMENT // (8 * self.slots) // FRAMES * FRAMES))
+        occupancy = torch.zeros(segment, self.slots, dtype=torch.int64, device=device)
+        totals = torch.empty(N, T, dtype=torch.int64, device=device)
+        rows, columns = _tile(C)
+        for begin in range(0, T, segment):
+            if begin:
+                occupancy.zero_()
+            end = min(begin + segment, T)
+            self._occupy(begin, end, occupancy, totals, None)
+            triton_rows.write_rows[(triton.cdiv(end - begin, rows), N, triton.cdiv(C, columns))](
+                self.x,
+                *self.x.stride(),
+                out,
+                *out.stride(),
+                self.lattice.offsets,
+                self.lattice.input_lengths,
+                self.lattice.target_lengths,
+                scratch.kinds,
+                scratch.fields,
+                scratch.peaks,
+                scratch.slot_of_class,
+                occupancy,
+                totals,
+                begin,
+                end,
+                N,
+                T,
+                C,
+                M,
+                self.lattice.blank,
+                MODE=mode,
+                MEAN=mean,
+                BY_CLASS=self.by_class,
+                REAL=self.real,
+                ROWS=rows,
+                COLUMNS=columns,
+                num_warps=WARPS_OF_ROWS,
+            )
+
+    def occupy(self, states: Tensor) -> Tensor:
+        """Write the occupancy of states to `states`, not normalised; return the sums, (N, T), 0 where there is none."""
+        # What is added up per class is not wanted here: all blocks may add to the same place.
+        totals = torch.zeros(self.N, self.T, dtype=torch.int64, device=self.x.device)
+        segment = max(FRAMES, SEGMENT // (8 * self.slots) // FRAMES * FRAMES)
+        for begin in range(0, self.T, segment):
+            end = min(begin + segment, self.T)
+            occupancy = torch.zeros(
+                triton.cdiv(end - begin, FRAMES) * FRAMES, self.slots, dtype=torch.int64, device=self.x.device
+            )
+            self._occupy(begin, end, occupancy, totals, states)
+        return totals
+
+    def _occupy(self, begin: int, end: int, occupancy: Tensor, totals: Tensor, states: Tensor | None) -> None:
+        lattice, scratch = self.lattice, self.scratch
+        triton_occupancy.occupy[(triton.cdiv(end - begin, FRAMES), self.N)](
+            self.x,
+            *self.x.stride(),
+            lattice.labels,
+            lattice.offsets,
+            lattice.input_lengths,
+            lattice.target_lengths,
+            scratch.kinds,
+            scratch.fields,
+            scratch.kept_m,
+            scratch.kept_e,
+            scratch.end_m,
+            scratch.end_e,
+            scratch.slot_of_class,
+            occupancy,
+            totals,
+            totals if states is None else states,
+            begin // FRAMES,
+            self.T,
+            self.C,
+            self.M,
+            self.N,
+            lattice.blank,
+            0 if states is None else states.shape[2],
+            REAL=self.real,
+            CHUNK=self.chunk,
+            WIDTH=64 // self.chunk,
+            FRAMES=FRAMES,
+            BY_CLASS=self.by_class,
+            STATES=states is not None,
+            num_warps=1,
+        )
+
+
+def _real(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def _tile(classes: int) -> tuple[int, int]:
+    """Rows and columns of a tile of frames × classes."""
+    columns = max(16, min(triton.next_power_of_2(classes), 1024))
+    return min(TILE // columns, 64), columns
+
+
+@cache
+def _interpreted() -> bool:
+    return isinstance(triton_rows.prepare, InterpretedFunction)
+
+
+@cache
+def _chunk() -> int:
+    """Lanes of a warp."""
+    if _interpreted():
+        return 32
+    return int(triton.runtime.driver.active.get_current_target().warp_size)
+
+
+def _on(tensor: Tensor) -> Any:
+    """Launch on the tensor's device."""
+    if tensor.device.type == "cuda":
+        return torch.cuda.device(tensor.device)
+    if not _interpreted():
+        raise ValueError(
+            f"the backend 'triton' is forced, but the tensors are on {tensor.device}, where only Triton's interpreter "
+            f"runs: set TRITON_INTERPRET=1 before Python starts, or move the tensors to a GPU"
+        )
+    return contextlib.nullcontext()

@@ -14,6 +14,8 @@
 #include <thread>
 #include <vector>
 
+#include "processor.hpp"
+
 namespace ctckit {
 
 namespace baseline {
@@ -34,13 +36,10 @@ std::span<const Kernels* const> available_kernels() {
   static const std::vector<const Kernels*> available = [] {
     std::vector<const Kernels*> found;
 #if defined(CTCKIT_WITH_AVX512)
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx2"))
-      found.push_back(&avx512::kernels);
+    if (x86_level() >= 4) found.push_back(&avx512::kernels);
 #endif
 #if defined(CTCKIT_WITH_AVX2)
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))
-      found.push_back(&avx2::kernels);
+    if (x86_level() >= 3) found.push_back(&avx2::kernels);
 #endif
     found.push_back(&baseline::kernels);
     return found;

@@ -62,7 +62,7 @@ class EmissionSource {
       used_ = batch_.classes;
       for (std::int64_t c = 0; c < used_; ++c) {
         class_of_slot_[c] = c;
-        named_[c] = batch_.logits;  // a softmax needs every class; log-probabilities are read where they count
+        named_[c] = false;
       }
       named_[batch_.blank] = true;
       for (std::int64_t i = 0; i < labels; ++i) {
@@ -118,10 +118,10 @@ class EmissionSource {
     Real scale[kBlock];
     read_raw(t, frames, scale);
     for (std::int64_t u = 0; u < used_; ++u) {
+      if (!named_[u]) continue;
       for (int k = 0; k < kBlock; ++k) {
         const std::int64_t at = u * kBlock + k;
-        const double y =
-            named_[u] ? (static_cast<double>(raw_[at]) - static_cast<double>(scale[k])) * kLog2E : -kInfinity;
+        const double y = (static_cast<double>(raw_[at]) - static_cast<double>(scale[k])) * kLog2E;
         const double n = std::rint(y < kSmallest ? kSmallest : y);
         mantissas_[at] = y == -kInfinity ? 0.0 : std::exp2(y < kSmallest ? 0.0 : y - n);
         exponents_[at] = y == -kInfinity ? 0 : static_cast<std::int64_t>(n);
@@ -140,7 +140,16 @@ class EmissionSource {
     for (int k = 0; k < frames && softmax; ++k) share[k] = weight / (1 + sums_[t + k].rest);
     const double scale = gradient ? -weight / total : 1 / total;
     Real* const result = raw_;
+    Real real_share[kBlock];
+    for (int k = 0; k < kBlock; ++k) real_share[k] = static_cast<Real>(share[k]);
     for (std::int64_t u = 0; u < used_; ++u) {
+      if (!named_[u]) {
+        for (int k = 0; k < kBlock; k += kWidth) {
+          const Vector p = softmax ? load<Vector>(reals(table, u) + k) * load<Vector>(real_share + k) : Vector{};
+          store(result + u * kBlock + k, p);
+        }
+        continue;
+      }
       for (int k = 0; k < kBlock; k += kLanes) {
         const std::int64_t at = u * kBlock + k;
         F64 value = load<F64>(occupancy + at) * scale;
@@ -186,13 +195,25 @@ class EmissionSource {
     }
   }
 
+  // A class that the target does not name counts in the softmax alone: its row of a table holds Reals.
+  static Real* reals(double* table, std::int64_t slot) { return reinterpret_cast<Real*>(table + slot * kBlock); }
+  static const Real* reals(const double* table, std::int64_t slot) {
+    return reinterpret_cast<const Real*>(table + slot * kBlock);
+  }
+
   // Fills the table, adds up each frame's column. Returns whether some value is too small for a double, yet not 0.
   template <bool kInRange>
   bool exponentials(const Real (&scale)[kBlock], double* table, F64 (&sums)[kBlock / kLanes]) const {
     Integers extreme{};
+    Vector others[kBlock / kWidth] = {};
     for (std::int64_t u = 0; u < used_; ++u) {
       if (!named_[u]) {
-        std::memset(table + u * kBlock, 0, kBlock * sizeof(double));
+        if (!batch_.logits) continue;
+        for (int k = 0; k < kBlock; k += kWidth) {
+          const Vector e = exp_of_nonpositive<Real>(load<Vector>(raw_ + u * kBlock + k) - load<Vector>(scale + k));
+          store(reals(table, u) + k, e);
+          others[k / kWidth] += e;
+        }
         continue;
       }
       for (int k = 0; k < kBlock; k += kWidth) {
@@ -203,6 +224,15 @@ class EmissionSource {
         for (int h = 0; h < kWidth / kLanes; ++h) {
           store(table + u * kBlock + k + h * kLanes, values[h]);
           sums[k / kLanes + h] += values[h];
+        }
+      }
+    }
+    for (int k = 0; k < kBlock; k += kWidth) {
+      for (int h = 0; h < kWidth / kLanes; ++h) {
+        if constexpr (sizeof(Real) == 8) {
+          sums[k / kLanes] += others[k / kWidth];
+        } else {
+          sums[k / kLanes + h] += widen_half(half_of<F32Half>(others[k / kWidth], h));
         }
       }
     }
@@ -249,10 +279,10 @@ class EmissionSource {
     for (int k = 0; k < kBlock; k += kWidth) {
       Vector high = broadcast<Vector>(-infinity), low = broadcast<Vector>(infinity);
       for (std::int64_t u = 0; u < used_; ++u) {
-        if (!named_[u]) continue;
+        if (!named_[u] && !batch_.logits) continue;
         const Vector x = load<Vector>(raw_ + u * kBlock + k);
         high = larger(x, high);
-        low = smaller(low, x);  // keeps a NaN
+        low = named_[u] ? smaller(low, x) : low;  // keeps a NaN
       }
       if (batch_.logits && !whole_rows_)
         for (int j = 0; j < kWidth; ++j) high[j] = k + j < frames ? static_cast<Real>(sums_[t + k + j].max) : high[j];
@@ -312,7 +342,7 @@ class EmissionSource {
   std::int64_t slots_, used_ = 1;
   std::int32_t* slot_of_class_ = nullptr;
   std::int64_t* class_of_slot_;
-  bool* named_;  // slots whose emissions are read
+  bool* named_;  // slots of classes that the target names, or the blank
   Real* raw_;
   double* mantissas_;
   std::int64_t* exponents_;

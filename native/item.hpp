@@ -77,17 +77,21 @@ class Item {
     return {values(), values(), exponents(), exponents()};
   }
 
+  Ratios take_ratios(Arena& arena, std::int64_t blocks) {
+    const auto values = [&] { return arena.take<double>(blocks * pitch_) + kPad; };
+    return {values(), values(), values()};
+  }
+
   KeptBlock take_kept(Arena& arena, std::int64_t rows) {
     const auto values = [&] { return arena.take<double>(rows * pitch_) + kPad; };
     const auto exponents = [&] { return arena.take<std::int64_t>(rows * pitch_) + kPad; };
-    return {values(), values(), exponents(), exponents(), pitch_, false};
+    return {values(), values(), exponents(), exponents(), pitch_, false, {}};
   }
 
   void lay_out(Arena& arena) {
     skip_ = arena.take<std::int64_t>(pitch_) + kPad;
     slots_ = arena.take<std::int32_t>(pitch_) + kPad;
     for (Row& row : alpha_) row = take_row(arena);
-    ratios_ = {arena.take<double>(pitch_) + kPad, arena.take<double>(pitch_) + kPad, arena.take<double>(pitch_) + kPad};
     exact_label_ = arena.take<double>(kBlock * pitch_) + kPad;
     exact_label_exponent_ = arena.take<std::int64_t>(kBlock * pitch_) + kPad;
     const bool both_ways = batch_.output != Output::none || batch_.state_occupancy != nullptr;
@@ -96,10 +100,14 @@ class Item {
     const std::int64_t all_tables = (frames_ + kBlock - 1) / kBlock * source_.table_size();
     keep_tables_ = both_ways && (segment_ >= frames_ || all_tables * 8 <= kCacheBytes);
     tables_ = arena.take<double>(keep_tables_ ? all_tables : rows / kBlock * source_.table_size());
-    if (!both_ways) return;
+    if (!both_ways) {
+      kept_alpha_.ratios = take_ratios(arena, 1);
+      return;
+    }
     extreme_ = arena.take<bool>((keep_tables_ ? frames_ + kBlock - 1 : segment_) / kBlock);
     for (Row& row : beta_) row = take_row(arena);
     kept_alpha_ = take_kept(arena, segment_);
+    kept_alpha_.ratios = take_ratios(arena, segment_ / kBlock);
     alpha_exact_ = arena.take<bool>(segment_ / kBlock);
     kept_beta_ = take_kept(arena, kBlock);
     per_slot_ = arena.take<double>(source_.table_size());
@@ -151,42 +159,65 @@ class Item {
     for (int k = 0; k < frames; ++k) rows[k * pitch_ - 1] = 0;  // where the mirror looks for the label of position 0
   }
 
-  // Walks one block from states[0], swapping so that the result is in states[0] again.
-  template <int Direction>
-  void advance(RangeFlags& flags, std::int64_t t, int frames, const double* emission_rows, const double* table,
-               bool extreme, Row (&states)[2], KeptBlock* kept) {
+  // The two rows that a walk goes between: it reads the first and leaves its result there.
+  using Rows = Row[2];
+  static void swap(Rows& rows) {
+    const Row first = rows[0];
+    rows[0] = rows[1];
+    rows[1] = first;
+  }
+
+  Emissions emissions_of(const double* label_rows, const double* table) const {
+    return {label_rows, pitch_, table + source_.blank_slot() * kBlock, exact_label_exponent_, no_exponents_};
+  }
+
+  // Walks the frames of one block forward. With kKeep, all that the way back needs is kept in `kept`.
+  template <bool kKeep>
+  void advance_alpha(RangeFlags& flags, std::int64_t t, int frames, const Emissions& emissions, bool extreme,
+                     KeptBlock& kept) {
     const Range range = range_of(t, frames);
-    const std::int64_t blank = source_.blank_slot() * kBlock;
-    const auto swap = [&states] {
-      const Row first = states[0];
-      states[0] = states[1];
-      states[1] = first;
-    };
     if (!extreme) {
       flags.clear();
-      if (normalise<Direction>(topology(), range, states[0], states[1], ratios_)) {
-        const Emissions emissions{emission_rows, pitch_, table + blank, nullptr, nullptr};
-        if (kept != nullptr) {
-          walk_block<Direction, true>(range, frames, states[1], ratios_, emissions, kept->blank, kept->label, pitch_);
-        } else {
-          walk_block<Direction, false>(range, frames, states[1], ratios_, emissions, nullptr, nullptr, 0);
-        }
-        if (!flags.raised()) {
-          if (kept != nullptr) {
-            kept->exact = false;
-            for (std::int64_t i = range.begin; i < range.end; i += kLanes) {
-              store(kept->blank_exponent + i, load<I64>(states[1].blank_exponent + i));
-              store(kept->label_exponent + i, load<I64>(states[1].label_exponent + i));
-            }
+      if (normalise(topology(), range, alpha_[0], alpha_[1], kept.ratios)) {
+        walk_block<+1, kKeep>(range, frames, alpha_[1], kept.ratios, emissions, kept.blank, kept.label, pitch_);
+        if (!flags.out_of_range()) {
+          kept.exact = false;
+          swap(alpha_);
+          for (std::int64_t i = range.begin; kKeep && i < range.end; i += kLanes) {
+            store(kept.blank_exponent + i, load<I64>(alpha_[0].blank_exponent + i));
+            store(kept.label_exponent + i, load<I64>(alpha_[0].label_exponent + i));
           }
-          swap();
           return;
         }
       }
     }
-    Emissions emissions{emission_rows, pitch_, table + blank, exact_label_exponent_, no_exponents_};
+    walk_exactly<+1>(t, frames, range, emissions, extreme, alpha_, kKeep ? &kept : nullptr);
+  }
+
+  // Walks the mirror over the frames of one block, whose forward rows are in `alpha`.
+  void advance_beta(RangeFlags& flags, std::int64_t t, int frames, const Emissions& emissions, bool extreme,
+                    const KeptBlock& alpha) {
+    const Range range = range_of(t, frames);
+    if (!alpha.exact) {
+      flags.clear();
+      rescale(range, total_exponent_, alpha.blank_exponent, alpha.label_exponent, beta_[0], beta_[1]);
+      // Going the other way, what entered a blank from a label enters the label from the blank.
+      const Ratios ratios{alpha.ratios.label_from_blank, alpha.ratios.blank_from_label, alpha.ratios.label_from_label};
+      walk_block<-1, true>(range, frames, beta_[1], ratios, emissions, kept_beta_.blank, kept_beta_.label, pitch_);
+      if (!flags.too_large()) {
+        kept_beta_.exact = false;
+        return swap(beta_);
+      }
+    }
+    walk_exactly<-1>(t, frames, range, emissions, extreme, beta_, &kept_beta_);
+  }
+
+  template <int Direction>
+  void walk_exactly(std::int64_t t, int frames, Range range, Emissions emissions, bool extreme, Rows& rows,
+                    KeptBlock* kept) {
     if (extreme) {
       const ExactTable exact = source_.read_exactly(t, frames);
+      const std::int64_t blank = source_.blank_slot() * kBlock;
       expand(range, frames, exact.mantissa, exact_label_);
       expand(range, frames, exact.exponent, exact_label_exponent_);
       emissions = {exact_label_, pitch_, exact.mantissa + blank, exact_label_exponent_, exact.exponent + blank};
@@ -197,10 +228,10 @@ class Item {
     for (int step = 0; step < frames; ++step) {
       const int k = Direction > 0 ? step : frames - 1 - step;
       const Row row = kept != nullptr ? kept->at(k) : Row{};
-      exact_step<Direction>(topology(), range, k, states[0], states[1], emissions, kept != nullptr ? &row : nullptr);
-      swap();
+      exact_step<Direction>(topology(), range, k, rows[0], rows[1], emissions, kept != nullptr ? &row : nullptr);
+      swap(rows);
     }
-    mark_void<Direction>(topology(), states[0]);
+    mark_void<Direction>(topology(), rows[0]);
   }
 
   // Returns the loss in nats, infinite where no path has any probability, NaN where a NaN was met.
@@ -216,11 +247,16 @@ class Item {
       log_scale += block.log_scale;
       if (keep_tables_) extreme_[t / kBlock] = block.extreme;
       const std::int64_t row = one_walk() ? t : 0;
-      expand(range_of(t, frames), frames, table, expanded_ + row * pitch_);
-      KeptBlock kept = one_walk() ? kept_rows(row) : KeptBlock{};
-      advance<+1>(flags, t, frames, expanded_ + row * pitch_, table, block.extreme, alpha_,
-                  one_walk() ? &kept : nullptr);
-      if (one_walk()) alpha_exact_[row / kBlock] = kept.exact;
+      double* const label_rows = expanded_ + row * pitch_;
+      expand(range_of(t, frames), frames, table, label_rows);
+      const Emissions emissions = emissions_of(label_rows, table);
+      KeptBlock kept = kept_block(row);
+      if (one_walk()) {
+        advance_alpha<true>(flags, t, frames, emissions, block.extreme, kept);
+        alpha_exact_[row / kBlock] = kept.exact;
+      } else {
+        advance_alpha<false>(flags, t, frames, emissions, block.extreme, kept);
+      }
     }
     const Row& last = alpha_[0];
     const double blank = last.blank[labels_], label = labels_ > 0 ? last.label[labels_ - 1] : 0.0;
@@ -245,17 +281,17 @@ class Item {
         double* const table = table_of(block);
         if (!keep_tables_) extreme_[block] = source_.read(t, frames, false, table).extreme;
         expand(range_of(t, frames), frames, table, expanded_ + row * pitch_);
-        KeptBlock kept = kept_rows(row);
-        advance<+1>(flags, t, frames, expanded_ + row * pitch_, table, extreme_[block], alpha_, &kept);
+        KeptBlock kept = kept_block(row);
+        advance_alpha<true>(flags, t, frames, emissions_of(expanded_ + row * pitch_, table), extreme_[block], kept);
         alpha_exact_[row / kBlock] = kept.exact;
       }
       for (std::int64_t t = (end - 1) / kBlock * kBlock; t >= first; t -= kBlock) {
         const int frames = block_frames(t);
         const std::int64_t row = t - first, block = (keep_tables_ ? t : row) / kBlock;
         const double* const table = table_of(block);
-        advance<-1>(flags, t, frames, expanded_ + row * pitch_, table, extreme_[block], beta_, &kept_beta_);
-        KeptBlock kept = kept_rows(row);
+        KeptBlock kept = kept_block(row);
         kept.exact = alpha_exact_[row / kBlock];
+        advance_beta(flags, t, frames, emissions_of(expanded_ + row * pitch_, table), extreme_[block], kept);
         write_block(t, frames, table, kept);
       }
     }
@@ -268,10 +304,18 @@ class Item {
 
   int block_frames(std::int64_t t) const { return static_cast<int>(frames_ - t < kBlock ? frames_ - t : kBlock); }
 
-  KeptBlock kept_rows(std::int64_t row) const {
-    const Row at = {kept_alpha_.blank + row * pitch_, kept_alpha_.label + row * pitch_,
-                    kept_alpha_.blank_exponent + row * pitch_, kept_alpha_.label_exponent + row * pitch_};
-    return {at.blank, at.label, at.blank_exponent, at.label_exponent, pitch_, false};
+  // What is kept of the block whose first frame is in this row of the segment.
+  KeptBlock kept_block(std::int64_t row) const {
+    const Row at = kept_alpha_.at(row);
+    const std::int64_t ratios = row / kBlock * pitch_;
+    const Ratios& all = kept_alpha_.ratios;
+    return {at.blank,
+            at.label,
+            at.blank_exponent,
+            at.label_exponent,
+            pitch_,
+            false,
+            {all.blank_from_label + ratios, all.label_from_blank + ratios, all.label_from_label + ratios}};
   }
 
   static double scaled(double m, std::int64_t exponent) {
@@ -329,12 +373,16 @@ class Item {
     double blank_sums[kBlock] = {};
     std::memset(per_slot_, 0, sizeof(double) * static_cast<std::size_t>((source_.empty_slot() + 1) * kBlock));
     const Occupancy to{per_slot_, blank_sums, states_blank_, states_label_};
-    accumulate_occupancy(range, frames, alpha, kept_beta_, total_exponent_, slots_, to);
+    accumulate_occupancy(range, frames, alpha, kept_beta_, total_exponent_ - kProduct, slots_, to);
     std::memcpy(per_slot_ + source_.blank_slot() * kBlock, blank_sums, sizeof blank_sums);
     if (batch_.state_occupancy != nullptr)
       for (int k = 0; k < frames; ++k) write_states(t + k, k, range);
-    if (batch_.output != Output::none) source_.write(t, frames, table, per_slot_, total_, weight_, out_row(t));
+    if (batch_.output != Output::none)
+      source_.write(t, frames, table, per_slot_, occupancy_scale(), weight_, out_row(t));
   }
+
+  // What the products of forward and mirror sum to in every frame.
+  double occupancy_scale() const { return std::ldexp(total_, static_cast<int>(kProduct)); }
 
   void write_states(std::int64_t t, int k, Range range) const {
     T* to = state_row(t);
@@ -342,7 +390,7 @@ class Item {
       const std::int64_t i = s / 2;
       const double* row = (s % 2 == 0 ? states_blank_ : states_label_) + k * pitch_;
       const bool inside = s <= 2 * labels_ && i >= range.begin && i < range.end;
-      to[s] = narrow<T>(inside ? row[i] / total_ : 0.0);
+      to[s] = narrow<T>(inside ? row[i] / occupancy_scale() : 0.0);
     }
   }
 
@@ -359,8 +407,7 @@ class Item {
 
   std::int64_t* skip_ = nullptr;
   std::int32_t* slots_ = nullptr;  // position -> row of the tables
-  Row alpha_[2] = {}, beta_[2] = {};
-  Ratios ratios_ = {};
+  Rows alpha_ = {}, beta_ = {};
   double* expanded_ = nullptr;
   double* exact_label_ = nullptr;
   std::int64_t* exact_label_exponent_ = nullptr;

@@ -12,9 +12,15 @@
 //
 // Range. Every state has its own power of two: its value is m 2^e with m a double. For a block of frames the e stay as
 // they are and the step is three multiply-adds and two products on the m, the ratios of neighbouring powers of two
-// being constants of the block. Then every m is brought back to [1, 2). The processor's flags tell whether a product of
-// the block left the range of a double; only then the block is done again, frame by frame (`exact_step`), which cannot
-// fail: each sum is scaled by its own largest term.
+// being constants of the block. Before the next block every m is brought back to the middle of a double's range
+// (`normalise`).
+//
+// The mirror takes its powers of two from the forward walk, such that forward times mirror is the occupancy itself, up
+// to one factor for all. So the ratios are those of the forward walk (`rescale`).
+//
+// The processor's flags tell whether a product of a block left the range of a double; only then the block is done
+// again, frame by frame (`exact_step`), which cannot fail: each sum is scaled by its own largest term. Going backward
+// only what is too large counts: what is too small is an occupancy of less than 2^-600.
 #pragma once
 
 #include "simd.hpp"
@@ -27,6 +33,8 @@ constexpr int kUnroll = 4;    // vectors of positions held in registers over the
 constexpr int kPad = kLanes;  // readable, neutral positions on either side of a row
 constexpr std::int64_t kNever = -(std::int64_t{1} << 61);  // exponent of a state that nothing has reached
 constexpr std::int64_t kVoid = std::int64_t{1} << 61;      // exponent of a position that holds no state
+constexpr std::int64_t kMiddle = 400;    // mantissas start a block at 2^400: growth by 2^600 is rarer than decay
+constexpr std::int64_t kProduct = 600;   // forward times mirror is the occupancy times 2^600
 constexpr std::int64_t kSteepest = 256;  // how many powers of two a state may lie below the one that feeds it
 
 // A row of positions: mantissas and exponents of blanks and labels.
@@ -92,8 +100,7 @@ void start(const Topology& topology, const Row& row) {
 
 // Lifts states that lie far below what feeds them, and gives empty states the exponent of what feeds them. Rare, so
 // plain. Returns false if a mantissa was lost by it.
-template <int Direction>
-bool lift(const Topology& topology, Range range, const Row& row) {
+inline bool lift(const Topology& topology, Range range, const Row& row) {
   bool kept = true;
   const auto raise = [&kept](double& m, std::int64_t& e, std::int64_t source) {
     if (m == 0) {
@@ -105,40 +112,38 @@ bool lift(const Topology& topology, Range range, const Row& row) {
       e = source - kSteepest;
     }
   };
-  const std::int64_t first_label = Direction > 0 ? 0 : 1, last_label = first_label + topology.labels - 1;
-  for (std::int64_t k = 0; k < range.end - range.begin; ++k) {
-    const std::int64_t i = Direction > 0 ? range.begin + k : range.end - 1 - k;
-    if (i > topology.labels) continue;
-    const std::int64_t before = row.label_exponent[i - Direction];
+  const std::int64_t last = range.end <= topology.labels ? range.end - 1 : topology.labels;
+  for (std::int64_t i = range.begin; i <= last; ++i) {
+    const std::int64_t before = row.label_exponent[i - 1];
     raise(row.blank[i], row.blank_exponent[i], before);
-    if (i < first_label || i > last_label) continue;
+    if (i == topology.labels) break;  // the last blank has no label
     const std::int64_t blank = row.blank_exponent[i];
     raise(row.label[i], row.label_exponent[i], topology.skip[i] != 0 && before > blank ? before : blank);
   }
   return kept;
 }
 
-// Copies `from` to `to` with mantissas in [1, 2), and prepares the ratios of a block. Returns false if the rows' range
-// is too wide for one block.
-template <int Direction>
-bool normalise(const Topology& topology, Range range, const Row& from, const Row& to, const Ratios& ratios) {
+// Copies `from` to `to` with mantissas near 2^kMiddle, and prepares the ratios of a block. Returns false if the row's
+// range is too wide for one block.
+inline bool normalise(const Topology& topology, Range range, const Row& from, const Row& to, const Ratios& ratios) {
+  I64 empty{};  // states without mass: their exponent is that of long ago, or none
   for (std::int64_t i = range.begin; i < range.end; i += kLanes) {
-    const auto split = [](const double* m, const std::int64_t* e, double* m_to, std::int64_t* e_to) {
+    const auto split = [&empty](const double* m, const std::int64_t* e, double* m_to, std::int64_t* e_to) {
       const F64 value = load<F64>(m);
       const I64 exponent = load<I64>(e);
-      store(m_to, mantissa_of(value));
-      store(e_to, value == 0.0 ? exponent : exponent + exponent_of(value));
+      empty |= (value == 0.0) & (exponent != kVoid);
+      store(m_to, mantissa_of<kMiddle>(value));
+      store(e_to, value == 0.0 ? exponent : exponent + exponent_of(value) - kMiddle);
     };
     split(from.blank + i, from.blank_exponent + i, to.blank + i, to.blank_exponent + i);
     split(from.label + i, from.label_exponent + i, to.label + i, to.label_exponent + i);
   }
-  // The neighbour beyond the range is never reached, or can never finish: nothing flows from it.
-  to.label_exponent[Direction > 0 ? range.begin - 1 : range.end] = kNever;
+  to.label_exponent[range.begin - 1] = kNever;  // can never finish: nothing flows from it
 
   const auto prepare = [&] {
     I64 steepest = broadcast<I64>(kNever);
     for (std::int64_t i = range.begin; i < range.end; i += kLanes) {
-      const I64 before = load<I64>(to.label_exponent + i - Direction);
+      const I64 before = load<I64>(to.label_exponent + i - 1);
       const I64 blank = load<I64>(to.blank_exponent + i), label = load<I64>(to.label_exponent + i);
       const I64 skip = load<I64>(topology.skip + i);
       const I64 skipped = skip ? before - label : broadcast<I64>(kNever);
@@ -147,12 +152,30 @@ bool normalise(const Topology& topology, Range range, const Row& from, const Row
       store(ratios.label_from_blank + i, power_of_two(blank - label));
       store(ratios.label_from_label + i, power_of_two(skipped));
     }
-    return !any_lane(steepest > kSteepest);
+    return !any_lane((steepest > kSteepest) | empty);
   };
   if (prepare()) return true;
-  if (!lift<Direction>(topology, range, to)) return false;
+  if (!lift(topology, range, to)) return false;
   prepare();
   return true;
+}
+
+// Copies the mirror's row `from` to `to` with the powers of two that make its product with the forward row the
+// occupancy times 2^kProduct, `total` being the exponent of the sum over all paths.
+inline void rescale(Range range, std::int64_t total, const std::int64_t* alpha_blank_exponent,
+                    std::int64_t* alpha_label_exponent, const Row& from, const Row& to) {
+  alpha_label_exponent[range.begin - 1] = kNever;  // the mirror's label there can never be reached by the forward walk
+  const auto convert = [total](const std::int64_t* alpha, const double* m, const std::int64_t* e, double* m_to,
+                               std::int64_t* e_to) {
+    const I64 unit = total - kProduct - load<I64>(alpha);
+    const I64 up = load<I64>(e) - unit;
+    store(m_to, load<F64>(m) * power_of_two(up >> 1) * power_of_two(up - (up >> 1)));
+    store(e_to, unit);
+  };
+  for (std::int64_t i = range.begin; i < range.end; i += kLanes) {
+    convert(alpha_blank_exponent + i, from.blank + i, from.blank_exponent + i, to.blank + i, to.blank_exponent + i);
+    convert(alpha_label_exponent + i - 1, from.label + i, from.label_exponent + i, to.label + i, to.label_exponent + i);
+  }
 }
 
 // Walks `frames` frames over Vectors vectors of positions, held in registers. `edge[k]` is the label mantissa that

@@ -82,12 +82,14 @@ inline F64 power_of_two(I64 d) {
   return (F64)(clipped < -1022 ? I64{} : bits);
 }
 
-// m = mantissa * 2^exponent with mantissa in [1, 2). Zero stays zero, and its exponent is meaningless.
+// m = mantissa * 2^exponent with mantissa in [1, 2), or in 2^kAt times that. Zero stays zero; its exponent is
+// meaningless.
 inline I64 exponent_of(F64 m) { return (I64)((U64)m >> 52) - 1023; }
+template <std::int64_t kAt = 0>
 inline F64 mantissa_of(F64 m) {
   const I64 fraction = broadcast<I64>(std::int64_t{0x000fffffffffffff});
-  const I64 one = broadcast<I64>(std::int64_t{0x3ff0000000000000});
-  return (F64)(m == 0.0 ? I64{} : (((I64)m & fraction) | one));
+  const I64 exponent = broadcast<I64>((std::int64_t{1023} + kAt) << 52);
+  return (F64)(m == 0.0 ? I64{} : (((I64)m & fraction) | exponent));
 }
 
 template <int Distance, class Vector, std::size_t... Lane>
@@ -215,23 +217,32 @@ class RangeFlags {
 #if defined(__x86_64__) || defined(_M_X64)
   RangeFlags() : saved_(_mm_getcsr()) { _mm_setcsr((saved_ & ~kSticky) | kFlushToZero | kMaskAll); }
   ~RangeFlags() { _mm_setcsr(saved_); }
-  void clear() { _mm_setcsr((_mm_getcsr() & ~kSticky)); }
-  bool raised() const {
-    __asm__ volatile("" ::: "memory");  // the stores of the block come first
-    return (_mm_getcsr() & kOutOfRange) != 0;
+  void clear() {
+    _mm_setcsr(_mm_getcsr() & ~kSticky);
+    __asm__ volatile("" ::: "memory");  // the block's arithmetic comes after
   }
+  bool out_of_range() const { return any_of(kTooLarge | kTooSmall); }
+  bool too_large() const { return any_of(kTooLarge); }
 
  private:
-  static constexpr unsigned kSticky = 0x3f, kOutOfRange = 0x19;  // invalid, overflow, underflow
+  static bool any_of(unsigned flags) {
+    __asm__ volatile("" ::: "memory");  // the stores of the block come first
+    return (_mm_getcsr() & flags) != 0;
+  }
+  static constexpr unsigned kSticky = 0x3f, kTooLarge = 0x09 /* invalid, overflow */, kTooSmall = 0x10;
   static constexpr unsigned kFlushToZero = 0x8000, kMaskAll = 0x1f80;
   unsigned saved_;
 #elif defined(__aarch64__)
   RangeFlags() { clear(); }
   void clear() { __asm__ volatile("msr fpsr, xzr" ::: "memory"); }
-  bool raised() const {
+  bool out_of_range() const { return any_of(0x0d); }  // invalid, overflow, underflow
+  bool too_large() const { return any_of(0x05); }
+
+ private:
+  static bool any_of(std::uint64_t flags) {
     std::uint64_t status;
     __asm__ volatile("mrs %0, fpsr" : "=r"(status)::"memory");
-    return (status & 0x0d) != 0;  // invalid, overflow, underflow
+    return (status & flags) != 0;
   }
 #else
 #error "ctckit's core knows the floating-point status of x86-64 and arm64 only; use the reference backend elsewhere"

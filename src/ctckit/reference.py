@@ -42,7 +42,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ctckit.lattice import Lattice, is_invalid, may_skip, padded_labels, state_labels
+from ctckit.lattice import Lattice, frames_needed, is_invalid, may_skip, padded_labels, state_labels
 
 _LOG_0 = -torch.inf
 
@@ -57,9 +57,10 @@ def ctc(emissions: Tensor, lattice: Lattice, *, logits: bool) -> Tensor:
 
     Returns:
         (N,) losses, in float64 for float64, else float32. A target that no path spells has the loss inf and the
-        gradient 0. An item with a NaN among the blank's and its labels' emissions, in any of its frames, has loss and
+        gradient 0. Any other with a NaN among the blank's and its labels' emissions, in any of its frames, has loss and
         gradient NaN; an item with invalid labels or lengths has the loss NaN and the gradient 0; neither touches
-        another item. What the frames beyond an input length hold counts for nothing.
+        another item. What the frames beyond an input length hold counts for nothing, nor does what those of an item
+        hold that has too few.
     """
     x, inside = _log_probs(emissions, lattice, logits)
     states = _states(lattice, x.shape[2])
@@ -126,10 +127,14 @@ def posteriors(emissions: Tensor, lattice: Lattice, *, logits: bool) -> tuple[Te
 
 
 def _log_probs(emissions: Tensor, lattice: Lattice, logits: bool) -> tuple[Tensor, Tensor]:
-    """Give x(t, c), with the frames beyond the lengths cleared, and (T, N, 1) bool: which frames are within."""
+    """Give x(t, c), with the frames that do not count cleared, and (T, N, 1) bool: which frames count.
+
+    Those within the lengths do, of items that are feasible: no other item can be told anything by its emissions.
+    """
     x = emissions.float() if emissions.dtype in (torch.float16, torch.bfloat16) else emissions
     t = torch.arange(x.shape[0], device=x.device)[:, None]
-    inside = (t < lattice.input_lengths)[:, :, None]
+    feasible = frames_needed(lattice) <= lattice.input_lengths
+    inside = ((t < lattice.input_lengths) & feasible)[:, :, None]
     x = torch.where(inside, x, 0.0)
     if logits:
         # A frame whose classes are all impossible has no softmax; it is impossible, and so is every path.

@@ -1,4 +1,4 @@
-"""Which code computes: the C++ core for the CPU, plain torch for everything else.
+"""Which code computes: the C++ core for the CPU, Triton's kernels for GPUs, plain torch for everything else.
 
 A backend is a module with two functions of one lattice, `loss` and `posteriors` (see `ctckit.backends.reference` for
 their contract in its shortest form). To add one: write the module, and give it its line in `backend_for`.
@@ -24,8 +24,16 @@ from ctckit.lattice import Lattice
 
 __all__ = ["NAMES", "Backend", "available", "backend_for", "name_for", "use"]
 
-NAMES = ("cpu", "reference")
+NAMES = ("cpu", "triton", "reference")
 """The backends, by the names of their modules."""
+
+
+_MISSING = {
+    "cpu": "ctckit's C++ core cannot be imported ({error}), so the slow reference backend stands in. Reinstall ctckit "
+    "with `pip install --force-reinstall --no-deps ctckit`, and report this if it stays.",
+    "triton": "ctckit's GPU kernels cannot be imported ({error}), so the slow reference backend stands in. Install "
+    "Triton 3.4 or later; torch for Linux brings it from version 2.8 on.",
+}
 
 
 class Backend(Protocol):
@@ -69,6 +77,8 @@ def name_for(device: torch.device) -> str:
         return _known(forced)
     if device.type == "cpu" and available("cpu"):
         return "cpu"
+    if device.type == "cuda" and available("triton"):
+        return "triton"
     return "reference"
 
 
@@ -107,16 +117,11 @@ def use(name: str) -> Iterator[None]:
 
 @cache
 def available(name: str) -> bool:
-    """Say whether a backend can be imported; warn, once, if the core cannot."""
+    """Say whether a backend can be imported; warn, once, if it cannot."""
     try:
         import_module(f"ctckit.backends.{_known(name)}")
     except ImportError as error:
-        warnings.warn(
-            f"ctckit's C++ core cannot be imported ({error}), so the slow reference backend stands in. Reinstall "
-            f"ctckit with `pip install --force-reinstall --no-deps ctckit`, and report this if it stays.",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+        warnings.warn(_MISSING[name].format(error=error), RuntimeWarning, stacklevel=2)
         return False
     return True
 

@@ -15,6 +15,15 @@ struct Strides {  // in elements
   std::int64_t frame, item, clazz;
 };
 
+// The best path of each item, (items, frames) contiguous. Frames beyond an item's length, and all frames of an item
+// that has no path or holds a NaN: the blank, state -1, and a score of 0, -infinity or NaN.
+struct PathOutput {
+  std::int64_t* classes;
+  std::int64_t* states;           // 2s of the blank before label s (or after the last), 2s + 1 of label s
+  void* scores;                   // log-probability of the frame's class, of the emissions' dtype
+  std::int64_t checkpoint_bytes;  // how much memory a level of checkpoints may take, unless eight of them take more
+};
+
 // A batch as the lattice describes it: label s of item n is labels[offsets[n] + s]. Validated before it comes here.
 struct Batch {
   DType dtype;
@@ -40,6 +49,8 @@ struct Batch {
   void* state_occupancy;  // null, or (frames, items, state_width) contiguous, of dtype: blank, label 1, blank, label 2,
                           // ...
   std::int64_t state_width;
+
+  PathOutput path = {};  // unless null, the best path is asked for, and nll is minus its score
 };
 
 // One instruction set's kernels. `scratch_bytes` is what `run_item` needs for item n, beyond the buffers of the batch.

@@ -84,6 +84,41 @@ nb::ndarray<nb::numpy, std::uint8_t, nb::ndim<1>> buffer(std::size_t bytes) {
   return {buffer->data(), {bytes}, owner};
 }
 
+// Returns whether all lengths and labels are within bounds; if not, nothing has been computed.
+bool best_path(int dtype, std::uintptr_t log_probs, const Triple& shape, const Triple& strides, std::uintptr_t labels,
+               std::int64_t labels_size, std::int64_t max_target, bool concatenated, std::uintptr_t offsets,
+               std::uintptr_t input_lengths, std::uintptr_t target_lengths, std::int64_t blank, std::uintptr_t classes,
+               std::uintptr_t states, std::uintptr_t scores, std::uintptr_t nll, std::int64_t checkpoint_bytes,
+               int threads, const std::string& simd) {
+  const Kernels& kernels = simd.empty() ? *available_kernels().front() : kernels_named(simd);
+  const Batch batch{
+      .dtype = static_cast<DType>(dtype),
+      .emissions = pointer<const void>(log_probs),
+      .strides = strides_of(strides),
+      .frames = std::get<0>(shape),
+      .items = std::get<1>(shape),
+      .classes = std::get<2>(shape),
+      .labels = pointer<const std::int64_t>(labels),
+      .offsets = pointer<const std::int64_t>(offsets),
+      .input_lengths = pointer<const std::int64_t>(input_lengths),
+      .target_lengths = pointer<const std::int64_t>(target_lengths),
+      .blank = blank,
+      .logits = false,
+      .mean_weights = false,
+      .nll = pointer<double>(nll),
+      .output = Output::none,
+      .out = nullptr,
+      .out_strides = {},
+      .state_occupancy = nullptr,
+      .state_width = 0,
+      .path = {pointer<std::int64_t>(classes), pointer<std::int64_t>(states), pointer<void>(scores), checkpoint_bytes},
+  };
+  const nb::gil_scoped_release release;
+  const bool valid = is_valid(batch, {labels_size, max_target, concatenated});
+  if (valid) run(kernels, batch, threads);
+  return valid;
+}
+
 std::vector<std::string> simd_levels() {
   std::vector<std::string> names;
   for (const Kernels* kernels : available_kernels()) names.emplace_back(kernels->name);
@@ -102,5 +137,9 @@ NB_MODULE(_core, m) {
         nb::arg("threads"), nb::arg("simd"));
   m.def("buffer", &buffer, nb::arg("bytes"));
   m.def("release_memory", &Buffer::release_kept);
+  m.def("best_path", &best_path, nb::arg("dtype"), nb::arg("log_probs"), nb::arg("shape"), nb::arg("strides"),
+        nb::arg("labels"), nb::arg("labels_size"), nb::arg("max_target"), nb::arg("concatenated"), nb::arg("offsets"),
+        nb::arg("input_lengths"), nb::arg("target_lengths"), nb::arg("blank"), nb::arg("classes"), nb::arg("states"),
+        nb::arg("scores"), nb::arg("nll"), nb::arg("checkpoint_bytes"), nb::arg("threads"), nb::arg("simd"));
   m.def("simd_levels", &simd_levels);
 }

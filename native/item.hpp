@@ -178,9 +178,10 @@ class Item {
     const Range range = range_of(t, frames);
     if (!extreme) {
       flags.clear();
-      if (normalise(topology(), range, alpha_[0], alpha_[1], kept.ratios)) {
+      const Fit fit = normalise(topology(), range, alpha_[0], alpha_[1], kept.ratios);
+      if (fit != Fit::not_at_all) {
         walk_block<+1, kKeep>(range, frames, alpha_[1], kept.ratios, emissions, kept.blank, kept.label, pitch_);
-        if (!flags.out_of_range()) {
+        if (!flags.out_of_range() && (fit == Fit::well || states_last(topology(), range, alpha_[1]))) {
           kept.exact = false;
           swap(alpha_);
           for (std::int64_t i = range.begin; kKeep && i < range.end; i += kLanes) {

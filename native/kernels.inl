@@ -1,29 +1,39 @@
 // The entry points of one instruction set. Included once by each kernels_*.cpp, which sets CTCKIT_ISA and
 // CTCKIT_ISA_TITLE. No standard containers here: code instantiated in a wide file must not be shared with narrow ones.
+#include "alignment.hpp"
 #include "item.hpp"
 
 namespace ctckit::CTCKIT_ISA {
 namespace {
 
-template <class Use>
-void with_item(const Batch& batch, std::int64_t n, Arena& arena, Use use) {
+template <template <class> class Task, class Use>
+void with_task(const Batch& batch, std::int64_t n, Arena& arena, Use use) {
   switch (batch.dtype) {
     case DType::float16: {
-      Item<Float16> item(batch, n, arena);
-      return use(item);
+      Task<Float16> task(batch, n, arena);
+      return use(task);
     }
     case DType::bfloat16: {
-      Item<BFloat16> item(batch, n, arena);
-      return use(item);
+      Task<BFloat16> task(batch, n, arena);
+      return use(task);
     }
     case DType::float32: {
-      Item<float> item(batch, n, arena);
-      return use(item);
+      Task<float> task(batch, n, arena);
+      return use(task);
     }
     case DType::float64: {
-      Item<double> item(batch, n, arena);
-      return use(item);
+      Task<double> task(batch, n, arena);
+      return use(task);
     }
+  }
+}
+
+template <class Use>
+void with_item(const Batch& batch, std::int64_t n, Arena& arena, Use use) {
+  if (batch.path.classes != nullptr) {
+    with_task<viterbi::BestPath>(batch, n, arena, use);
+  } else {
+    with_task<Item>(batch, n, arena, use);
   }
 }
 

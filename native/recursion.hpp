@@ -123,9 +123,12 @@ inline bool lift(const Topology& topology, Range range, const Row& row) {
   return kept;
 }
 
-// Copies `from` to `to` with mantissas near 2^kMiddle, and prepares the ratios of a block. Returns false if the row's
-// range is too wide for one block.
-inline bool normalise(const Topology& topology, Range range, const Row& from, const Row& to, const Ratios& ratios) {
+enum class Fit { well, while_states_last, not_at_all };
+
+// Copies `from` to `to` with mantissas near 2^kMiddle, and prepares the ratios of a block. Returns how the row's range
+// fits one block: well; well unless states lose nearly all of their mass, since a ratio below 2^-1022 counts as 0 and
+// what it keeps from a state is nothing only beside what that state holds (`states_last`); or not.
+inline Fit normalise(const Topology& topology, Range range, const Row& from, const Row& to, const Ratios& ratios) {
   I64 empty{};  // states without mass: their exponent is that of long ago, or none
   for (std::int64_t i = range.begin; i < range.end; i += kLanes) {
     const auto split = [&empty](const double* m, const std::int64_t* e, double* m_to, std::int64_t* e_to) {
@@ -140,23 +143,36 @@ inline bool normalise(const Topology& topology, Range range, const Row& from, co
   }
   to.label_exponent[range.begin - 1] = kNever;  // can never finish: nothing flows from it
 
+  I64 vanishing{};
   const auto prepare = [&] {
+    const auto vanishes = [](I64 d) { return (d < -1022) & (d > kNever / 2); };
     I64 steepest = broadcast<I64>(kNever);
+    vanishing = I64{};
     for (std::int64_t i = range.begin; i < range.end; i += kLanes) {
       const I64 before = load<I64>(to.label_exponent + i - 1);
       const I64 blank = load<I64>(to.blank_exponent + i), label = load<I64>(to.label_exponent + i);
       const I64 skip = load<I64>(topology.skip + i);
       const I64 skipped = skip ? before - label : broadcast<I64>(kNever);
       steepest = larger(steepest, larger(larger(before - blank, blank - label), skipped));
+      vanishing |= vanishes(before - blank) | vanishes(blank - label) | vanishes(skipped);
       store(ratios.blank_from_label + i, power_of_two(before - blank));
       store(ratios.label_from_blank + i, power_of_two(blank - label));
       store(ratios.label_from_label + i, power_of_two(skipped));
     }
     return !any_lane((steepest > kSteepest) | empty);
   };
-  if (prepare()) return true;
-  if (!lift(topology, range, to)) return false;
-  prepare();
+  if (!prepare()) {
+    if (!lift(topology, range, to)) return Fit::not_at_all;
+    prepare();
+  }
+  return any_lane(vanishing) ? Fit::while_states_last : Fit::well;
+}
+
+// Whether every state still holds much more than 2^-1022 of what it can have held at the start of the block.
+inline bool states_last(const Topology& topology, Range range, const Row& row) {
+  const std::int64_t last = range.end <= topology.labels ? range.end - 1 : topology.labels;
+  for (std::int64_t i = range.begin; i <= last; ++i)
+    if (row.blank[i] < 0x1p-500 || (i < topology.labels && row.label[i] < 0x1p-500)) return false;
   return true;
 }
 

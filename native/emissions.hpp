@@ -97,6 +97,8 @@ class EmissionSource {
     const bool extreme =
         narrow_range ? exponentials<true>(scale, table, sums) : exponentials<false>(scale, table, sums);
     std::memset(table + used_ * kBlock, 0, kBlock * sizeof(double));
+    double rest[kBlock];
+    if (first_time && whole_rows_ && batch_.logits) rest_of_sums(table, sums, rest);
 
     bool nan = false;
     double log_scale = 0, product = 1;  // the product of at most 16 sums over classes is far from the end of the range
@@ -107,7 +109,7 @@ class EmissionSource {
         log_scale += static_cast<double>(scale[k]);
         continue;
       }
-      if (first_time && whole_rows_) sums_[t + k] = {static_cast<double>(scale[k]), sum - 1};
+      if (first_time && whole_rows_) sums_[t + k] = {static_cast<double>(scale[k]), rest[k]};
       product *= 1 + sums_[t + k].rest;
     }
     return {log_scale - std::log(product), extreme, nan || product != product};
@@ -139,6 +141,8 @@ class EmissionSource {
     double share[kBlock] = {};  // weight / normaliser, by which emissions become softmax
     for (int k = 0; k < frames && softmax; ++k) share[k] = weight / (1 + sums_[t + k].rest);
     const double scale = gradient ? -weight / total : 1 / total;
+    double largest_gradient[kBlock];
+    const bool confident = softmax && gradient_of_largest(t, frames, table, occupancy, total, weight, largest_gradient);
     Real* const result = raw_;
     Real real_share[kBlock];
     for (int k = 0; k < kBlock; ++k) real_share[k] = static_cast<Real>(share[k]);
@@ -154,6 +158,10 @@ class EmissionSource {
         const std::int64_t at = u * kBlock + k;
         F64 value = load<F64>(occupancy + at) * scale;
         if (softmax) value += load<F64>(table + at) * load<F64>(share + k);
+        if (confident) {
+          const F64 largest = load<F64>(largest_gradient + k);
+          value = (load<F64>(table + at) == 1.0) & (largest == largest) ? largest : value;
+        }
         store_narrowed(result + at, value);
       }
     }
@@ -175,7 +183,8 @@ class EmissionSource {
   }
 
  private:
-  static constexpr Real kLowest = -690;  // e^kLowest is near the end of a double's range
+  static constexpr double kConfident = 1e-3;  // the largest class has all but this of a frame's probability
+  static constexpr Real kLowest = -690;       // e^kLowest is near the end of a double's range
 
   // e^x in double's range, of an x <= 0 of Real's precision. Without kInRange, x may also be below kLowest (anything
   // tiny comes out), -infinity (0) or NaN.
@@ -193,6 +202,51 @@ class EmissionSource {
         values[h] = (F64)((I64)m + (kInRange ? exponent : (m == 0.0 ? I64{} : exponent)));
       }
     }
+  }
+
+  // The frames' sums without the largest class itself. Where a model is confident, the sum less 1 would be all
+  // rounding.
+  void rest_of_sums(const double* table, const F64 (&sums)[kBlock / kLanes], double (&rest)[kBlock]) const {
+    I64 confident{};
+    for (int k = 0; k < kBlock; k += kLanes) {
+      store(rest + k, sums[k / kLanes] - 1.0);
+      confident |= sums[k / kLanes] - 1.0 < kConfident;
+    }
+    if (!any_lane(confident)) return;
+    for (int k = 0; k < kBlock; ++k) {
+      if (rest[k] >= kConfident) continue;
+      double sum = -1;
+      rest[k] = 0;
+      for (std::int64_t u = 0; u < used_; ++u) {
+        const double value = named_[u] ? table[u * kBlock + k] : static_cast<double>(reals(table, u)[k]);
+        (value == 1 ? sum : rest[k]) += value;
+      }
+      rest[k] += sum;
+    }
+  }
+
+  // Where a model is confident, the largest class's softmax and occupancy cancel; minus the sum of the other classes'
+  // gradients is the same without cancellation. Returns whether that holds for any frame of the block; the others get
+  // NaN.
+  bool gradient_of_largest(std::int64_t t, int frames, const double* table, const double* occupancy, double total,
+                           double weight, double (&gradient)[kBlock]) const {
+    bool confident = false;
+    for (int k = 0; k < frames; ++k) confident |= sums_[t + k].rest < kConfident;
+    if (!confident) return false;
+    F64 others[kBlock / kLanes] = {};
+    for (std::int64_t u = 0; u < used_; ++u) {
+      if (!named_[u]) continue;
+      for (int k = 0; k < kBlock; k += kLanes) {
+        const std::int64_t at = u * kBlock + k;
+        others[k / kLanes] += load<F64>(table + at) == 1.0 ? F64{} : load<F64>(occupancy + at);
+      }
+    }
+    for (int k = 0; k < kBlock; ++k) gradient[k] = std::numeric_limits<double>::quiet_NaN();
+    for (int k = 0; k < frames; ++k) {
+      const double rest = sums_[t + k].rest;
+      if (rest < kConfident) gradient[k] = weight * (others[k / kLanes][k % kLanes] / total - rest / (1 + rest));
+    }
+    return true;
   }
 
   // A class that the target does not name counts in the softmax alone: its row of a table holds Reals.

@@ -60,7 +60,7 @@ inline Vector exp_of_nonpositive(Vector t) {
 #if CTCKIT_VECTOR_BYTES == 64
   if constexpr (single) {  // one instruction scales, and flushes what is too small (the flag is set for the whole call)
     const Power<Real> power = split_exponential<Real>(larger(broadcast<Vector>(2 * lowest), t));
-    return (Vector)_mm512_scalef_ps((__m512)power.mantissa, (__m512)power.exponent);
+    return (Vector)_mm512_maskz_scalef_ps(kAll16, (__m512)power.mantissa, (__m512)power.exponent);
   }
 #endif
   constexpr int fraction_bits = single ? 23 : 52, bias = single ? 127 : 1023;

@@ -150,10 +150,16 @@ inline F64 shift_down(F64 current, F64 after) {
 #endif
 }
 
+#if CTCKIT_VECTOR_BYTES == 64
+// All lanes: GCC 12 warns of the uninitialised value in its own headers where no mask is given.
+constexpr __mmask8 kAll8 = 0xff;
+constexpr __mmask16 kAll16 = 0xffff;
+#endif
+
 // Between a vector of doubles and half a vector of floats or integers. Intrinsics where GCC would take detours.
 inline F64 widen_half(F32Half v) {
 #if CTCKIT_VECTOR_BYTES == 64
-  return (F64)_mm512_cvtps_pd((__m256)v);
+  return (F64)_mm512_maskz_cvtps_pd(kAll8, (__m256)v);
 #elif CTCKIT_VECTOR_BYTES == 32
   return (F64)_mm256_cvtps_pd((__m128)v);
 #else
@@ -162,7 +168,7 @@ inline F64 widen_half(F32Half v) {
 }
 inline F32Half narrow_half(F64 v) {
 #if CTCKIT_VECTOR_BYTES == 64
-  return (F32Half)_mm512_cvtpd_ps((__m512d)v);
+  return (F32Half)_mm512_maskz_cvtpd_ps(kAll8, (__m512d)v);
 #elif CTCKIT_VECTOR_BYTES == 32
   return (F32Half)_mm256_cvtpd_ps((__m256d)v);
 #else
@@ -171,7 +177,7 @@ inline F32Half narrow_half(F64 v) {
 }
 inline I64 widen_half(I32Half v) {
 #if CTCKIT_VECTOR_BYTES == 64
-  return (I64)_mm512_cvtepi32_epi64((__m256i)v);
+  return (I64)_mm512_maskz_cvtepi32_epi64(kAll8, (__m256i)v);
 #elif CTCKIT_VECTOR_BYTES == 32
   return (I64)_mm256_cvtepi32_epi64((__m128i)v);
 #else

@@ -32,7 +32,7 @@ struct Row {
 // The larger of two that are no NaN.
 inline F64 best(F64 a, F64 b) {
 #if CTCKIT_VECTOR_BYTES == 64
-  return (F64)_mm512_max_pd((__m512d)a, (__m512d)b);
+  return (F64)_mm512_maskz_max_pd(kAll8, (__m512d)a, (__m512d)b);
 #elif CTCKIT_VECTOR_BYTES == 32
   return (F64)_mm256_max_pd((__m256d)a, (__m256d)b);
 #else

@@ -97,6 +97,10 @@ EDGE_CASES = (
 )
 
 
+MIXED = Case("mixed", 9, 5, ((1, 2, 3), (2, 2), (), (4, 4, 4, 4, 4, 4), (3,)), (9, 7, 5, 8, 3))
+"""Several paths, repeats, no label, one infeasible item, unequal lengths."""
+
+
 def random_case(frames: int, items: int, classes: int, width: int, *, blank: int = 0, seed: int = 0) -> Case:
     """Lengths and labels at random: frames from half to all, labels up to the width."""
     generator = torch.Generator().manual_seed(seed)

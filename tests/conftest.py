@@ -1,4 +1,4 @@
-"""What holds for all tests: a fixed seed, one thread, and one list of the backends to test."""
+"""What holds for all tests: a fixed seed, one thread, poisoned memory, and one list of the backends to test."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ hypothesis.settings.register_profile("explore", deadline=None, database=None, ma
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 BACKENDS = ("reference", "cpu")
+SIMD_LEVELS = ("avx512", "avx2", "baseline")
+"""Every instruction set that is built for some platform."""
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +27,10 @@ def _same_every_time() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    # Fills what `torch.empty` returns with NaN, or with the largest integer: what is not written shows.
+    torch.use_deterministic_algorithms(True)
     yield
+    torch.use_deterministic_algorithms(False)
     torch.set_num_threads(threads)
 
 
@@ -34,11 +39,40 @@ def backend(request: pytest.FixtureRequest) -> Iterator[str]:
     """The name of each backend in turn, in use while the test runs. One that is not built shows as skipped."""
     name: str = request.param
     if name == "cpu":
-        try:
-            import ctckit._core  # noqa: F401
-        except ImportError as error:
-            pytest.skip(f"the core is not built: {error}")
+        _need_core()
     from ctckit import backends
 
     with backends.use(name):
         yield name
+
+
+@pytest.fixture
+def core() -> Iterator[None]:
+    """The C++ core, in use while the test runs."""
+    _need_core()
+    from ctckit import backends
+
+    with backends.use("cpu"):
+        yield
+
+
+@pytest.fixture(params=SIMD_LEVELS)
+def simd(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The name of each instruction set in turn, in use while the test runs. One that cannot run here is skipped."""
+    _need_core()
+    from ctckit import backends
+    from ctckit.backends import cpu
+
+    name: str = request.param
+    if name not in cpu.simd_levels():
+        pytest.skip(f"this processor, or this build, has {', '.join(cpu.simd_levels())} only")
+    monkeypatch.setenv("CTCKIT_SIMD", name)
+    with backends.use("cpu"):
+        yield name
+
+
+def _need_core() -> None:
+    try:
+        import ctckit._core  # noqa: F401
+    except ImportError as error:
+        pytest.skip(f"the core is not built: {error}")

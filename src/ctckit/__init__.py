@@ -6,6 +6,7 @@ tensor(0.8432)
 """
 
 from ctckit import backends, reference
+from ctckit.alignment import TokenSpan, forced_align, merge_tokens
 from ctckit.diagnosis import Problem, check, feasible
 from ctckit.loss import CTCLoss, CTCWithLogitsLoss, ctc_loss, ctc_loss_with_logits
 from ctckit.posterior import posteriors
@@ -16,11 +17,14 @@ __all__ = [
     "CTCLoss",
     "CTCWithLogitsLoss",
     "Problem",
+    "TokenSpan",
     "backends",
     "check",
     "ctc_loss",
     "ctc_loss_with_logits",
     "feasible",
+    "forced_align",
+    "merge_tokens",
     "posteriors",
     "reference",
 ]

@@ -34,4 +34,25 @@ def loss(
 ) -> bool: ...
 def buffer(bytes: int) -> npt.NDArray[np.uint8]: ...
 def release_memory() -> None: ...
+def best_path(
+    dtype: int,
+    log_probs: int,
+    shape: _Triple,
+    strides: _Triple,
+    labels: int,
+    labels_size: int,
+    max_target: int,
+    concatenated: bool,
+    offsets: int,
+    input_lengths: int,
+    target_lengths: int,
+    blank: int,
+    classes: int,
+    states: int,
+    scores: int,
+    nll: int,
+    checkpoint_bytes: int,
+    threads: int,
+    simd: str,
+) -> bool: ...
 def simd_levels() -> list[str]: ...

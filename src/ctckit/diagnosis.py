@@ -103,7 +103,7 @@ def check(
         return problems
     problems += [p for p in _infeasible(lattice) if p.item not in invalid]
     if x is not None:
-        problems += [p for p in _non_finite(x, lattice) if p.item not in invalid]
+        problems += _non_finite(x, lattice, invalid)
     return sorted(problems, key=lambda problem: problem.item)
 
 
@@ -153,10 +153,12 @@ def _infeasible(lattice: Lattice) -> list[Problem]:
     return problems
 
 
-def _non_finite(x: Tensor, lattice: Lattice) -> list[Problem]:
+def _non_finite(x: Tensor, lattice: Lattice, invalid: set[int]) -> list[Problem]:
     problems = []
     named = padded_labels(lattice)
     for item, length in enumerate(lattice.input_lengths.tolist()):
+        if item in invalid:  # its lengths and labels point nowhere
+            continue
         values = x[:length, item].detach()
         bad = (values.isnan() | (values == torch.inf)).nonzero()
         if len(bad):

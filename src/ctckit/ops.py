@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ctckit import reference
-from ctckit.backends import backend_for
+from ctckit.backends import backend_for, name_for
 from ctckit.backends.reference import reduce
 from ctckit.lattice import Lattice
 
@@ -192,6 +192,11 @@ def _scale(grad: Tensor, lattice: Lattice, reduction: str, dtype: torch.dtype) -
 def _scaled_in_place(derivative: Tensor, scale: Tensor) -> Tensor:
     if scale.device.type == "cpu" and (bool((scale == 1).all()) if scale.ndim else scale.item() == 1):
         return derivative
+    if derivative.device.type == "cuda" and name_for(derivative.device) == "triton":
+        # Where the scale is known to the device alone, it is the device that skips a multiplication by 1.
+        from ctckit.backends.triton import scale_  # noqa: PLC0415 - Triton is not everywhere
+
+        return scale_(derivative, scale)
     return derivative.mul_(scale)
 
 

@@ -34,9 +34,14 @@ logits, d loss / d logit(t, c) = softmax(t, c) - gamma(t, c).
 The functions are written out of place and look at no value, and every operation has derivatives that are finite where
 probabilities are zero. So autograd (twice and more), forward mode, ``torch.func`` and ``torch.compile`` (which unrolls
 the frames) pass through. The cost is a Python loop over the frames.
+
+**Best path** (Viterbi). The same recursion with the largest term in place of the sum; the path is read back from its
+end through the arcs that gave the largest. `best_path` is no function to differentiate, and works in place.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -124,6 +129,72 @@ def posteriors(emissions: Tensor, lattice: Lattice, *, logits: bool) -> tuple[Te
         gammas.append(gamma)
         class_gammas.append(torch.zeros_like(x_t).scatter_add(1, states, gamma))
     return _stack(class_gammas[::-1], x, x.shape[2]), _stack(gammas[::-1], x, states.shape[1])
+
+
+class BestPath(NamedTuple):
+    """The best path of each item. Frames beyond its length: blank, state -1, score 0.
+
+    An item without a path has the blank, state -1 and the score -inf in all its frames; one whose best path cannot be
+    told (see `best_path`), the score NaN.
+    """
+
+    classes: Tensor
+    """(N, T) int64."""
+    states: Tensor
+    """(N, T) int64: 2s for the blank before label s (from 0) or after the last, 2s + 1 for label s."""
+    scores: Tensor
+    """(N, T), dtype of the log-probabilities: that of the frame's class."""
+    totals: Tensor
+    """(N,) float64: log-probability of the path."""
+
+
+def best_path(log_probs: Tensor, lattice: Lattice) -> BestPath:
+    """Find the most probable path that spells each target, in float64 whatever the dtype.
+
+    Among equally good paths it is the one that, read from its end, ends in the last label rather than in the blank
+    after it, and at each frame came by *stay* if that is as good as any, else by *step* rather than by *skip*. An item
+    with a NaN or +inf among the log-probabilities of the blank and its labels, in any of its frames, has no best path.
+
+    Args:
+        log_probs: (T, N, C); they need not be normalised.
+        lattice: valid targets, as `ctckit.lattice.gate` gives them.
+    """
+    x = log_probs.detach().double()
+    states = _states(lattice, x.shape[2])
+    target_lengths = lattice.target_lengths[:, None]
+    inside = torch.arange(x.shape[0], device=x.device)[:, None, None] < lattice.input_lengths[:, None]
+    skip = may_skip(states, lattice.blank)
+    alpha = _one(x, states, 0 * target_lengths)
+    unknown = torch.zeros_like(lattice.input_lengths, dtype=torch.bool)
+    moves = []
+    for x_t, inside_t in zip(x.unbind(), inside.unbind(), strict=True):
+        y_t = x_t.gather(1, states)
+        unknown |= (inside_t & ~(y_t < torch.inf)).any(1)
+        padded = pad(alpha, (2, 0), value=_LOG_0)
+        stay, step, two = alpha, padded[:, 1:-1], torch.where(skip, padded[:, :-2], _LOG_0)
+        arrive = torch.maximum(torch.maximum(stay, step), two)
+        moves.append(torch.where((stay >= step) & (stay >= two), 0, torch.where(step >= two, 1, 2)))
+        alpha = torch.where(inside_t, arrive + y_t, alpha)
+
+    in_blank = alpha.gather(1, 2 * target_lengths)
+    in_label = alpha.gather(1, (2 * target_lengths - 1).clamp(min=0))
+    ends_in_label = (target_lengths > 0) & (in_label >= in_blank)
+    state = torch.where(ends_in_label, 2 * target_lengths - 1, 2 * target_lengths)
+    totals = torch.where(ends_in_label, in_label, in_blank)[:, 0]
+    totals = torch.where(unknown, torch.nan, totals)
+    totals = torch.where(frames_needed(lattice) > lattice.input_lengths, _LOG_0, totals)
+
+    found = totals.isfinite()[:, None]
+    columns = []
+    for inside_t, move in zip(reversed(inside.unbind()), reversed(moves), strict=True):
+        columns.append(torch.where(found & inside_t, state, -1))
+        state = torch.where(inside_t, state - move.gather(1, state), state).clamp(min=0)
+    path = torch.cat(columns[::-1], dim=1) if columns else states.new_empty((x.shape[1], 0))
+    classes = torch.where(path >= 0, states.gather(1, path.clamp(min=0)), lattice.blank)
+    of_class = log_probs.detach().transpose(0, 1).gather(2, classes[:, :, None])[:, :, 0]
+    within = inside[:, :, 0].T
+    instead = torch.where(within, totals[:, None], 0.0).to(log_probs.dtype)
+    return BestPath(classes, path, torch.where(path >= 0, of_class, instead), totals)
 
 
 def _log_probs(emissions: Tensor, lattice: Lattice, logits: bool) -> tuple[Tensor, Tensor]:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from ctckit.lattice import Lattice
+from ctckit.reference import BestPath
 
 __all__ = ["NAMES", "Backend", "available", "backend_for", "name_for", "use"]
 
@@ -60,6 +61,12 @@ class Backend(Protocol):
 
     def posteriors(self, emissions: Tensor, lattice: Lattice, *, logits: bool, per_state: bool) -> Tensor:
         """Return the occupancy, (T, N, C), or (T, N, 2 * max_target + 1) if `per_state`."""
+
+    def best_path(self, log_probs: Tensor, lattice: Lattice) -> BestPath:
+        """Return the most probable path of each item; `ctckit.reference.best_path` says which of equal ones.
+
+        (triton has no such function yet: `ctckit.forced_align` copies to the CPU.)
+        """
 
 
 _forced: ContextVar[str | None] = ContextVar("ctckit_backend", default=None)

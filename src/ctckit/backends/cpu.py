@@ -14,10 +14,12 @@ from torch import Tensor
 
 from ctckit import _core
 from ctckit.lattice import Lattice, tighten, validate
+from ctckit.reference import BestPath
 
 _DTYPES: Final = {torch.float16: 0, torch.bfloat16: 1, torch.float32: 2, torch.float64: 3}
 _REDUCTIONS: Final = {"none": 0, "mean": 1, "sum": 2}
 _NOTHING, _GRADIENT, _OCCUPANCY = 0, 1, 2
+_CHECKPOINT_BYTES: Final = 256 << 20  # what a level of checkpoints of a best path may take
 _LARGE: Final = 4 << 20  # bytes from which fresh memory costs more than the loss
 
 simd_levels = _core.simd_levels
@@ -66,6 +68,43 @@ def posteriors(emissions: Tensor, lattice: Lattice, *, logits: bool, per_state: 
         states=out if per_state else None,
     )
     return out
+
+
+def best_path(log_probs: Tensor, lattice: Lattice) -> BestPath:
+    """See `ctckit.backends.Backend.best_path`."""
+    log_probs = log_probs.resolve_neg()
+    frames, items, _ = log_probs.shape
+    classes = torch.empty(items, frames, dtype=torch.int64)
+    states = torch.empty_like(classes)
+    scores = torch.empty(items, frames, dtype=log_probs.dtype)
+    nll = torch.empty(items, dtype=torch.float64)
+    labels, offsets = lattice.labels.contiguous(), lattice.offsets.contiguous()
+    input_lengths, target_lengths = lattice.input_lengths.contiguous(), lattice.target_lengths.contiguous()
+    valid = _core.best_path(
+        _DTYPES[log_probs.dtype],
+        log_probs.data_ptr(),
+        log_probs.shape,
+        log_probs.stride(),
+        labels.data_ptr(),
+        labels.shape[0],
+        lattice.max_target,
+        lattice.concatenated,
+        offsets.data_ptr(),
+        input_lengths.data_ptr(),
+        target_lengths.data_ptr(),
+        lattice.blank,
+        classes.data_ptr(),
+        states.data_ptr(),
+        scores.data_ptr(),
+        nll.data_ptr(),
+        _CHECKPOINT_BYTES,
+        torch.get_num_threads(),
+        os.environ.get("CTCKIT_SIMD", ""),
+    )
+    if not valid:
+        validate(lattice, frames, log_probs.shape[2])
+        raise AssertionError("the core rejected a lattice in which Python finds no fault")
+    return BestPath(classes, states, scores, -nll)
 
 
 def empty_like(emissions: Tensor) -> Tensor:

@@ -44,6 +44,12 @@ def posteriors(emissions: Tensor, lattice: Lattice, *, logits: bool, per_state: 
         return (states if per_state else per_class).to(emissions.dtype)
 
 
+def best_path(log_probs: Tensor, lattice: Lattice) -> reference.BestPath:
+    """See `ctckit.backends.Backend.best_path`."""
+    validate(lattice, log_probs.shape[0], log_probs.shape[2])  # there is no answer for an invalid item
+    return reference.best_path(log_probs, tighten(lattice))
+
+
 def reduce(nll: Tensor, lattice: Lattice, reduction: str, zero_infinity: bool) -> Tensor:
     """Reduce the items' losses as torch does: 'mean' divides each by its target length first."""
     if zero_infinity:

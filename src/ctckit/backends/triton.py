@@ -33,12 +33,15 @@ from ctckit.backends import triton_occupancy, triton_recursion, triton_rows
 from ctckit.backends.reference import reduce
 from ctckit.lattice import Lattice
 
+if tuple(map(int, triton.__version__.split(".")[:2])) < (3, 4):
+    raise ImportError(f"the GPU kernels need Triton 3.4 (torch 2.8) or later; this is {triton.__version__}")
+
+empty_like = torch.empty_like
+
 FRAMES: Final = 8  # per block: states are kept once per block
 BLOCK: Final = 256  # labels or frames at a time where one program walks them
 TILE: Final = 4096  # elements of a tile of rows
 SEGMENT: Final = 256 << 20  # bytes of class occupancy at a time: longer inputs take several rounds
-
-WARPS_OF_ROWS: Final = 8
 
 
 class Scratch(NamedTuple):
@@ -115,11 +118,10 @@ def scale_(tensor: Tensor, scale: Tensor) -> Tensor:
                 scale,
                 scale.stride(0) if scale.ndim else 0,
                 frames,
-                items,
                 classes,
                 ROWS=TILE // columns,
                 COLUMNS=columns,
-                num_warps=WARPS_OF_ROWS,
+                **_launch(8),
             )
     return tensor
 
@@ -195,10 +197,10 @@ class _Run:
             BY_CLASS=self.by_class,
             CHUNK=self.chunk,
             BLOCK=BLOCK,
-            num_warps=2,
+            **_launch(2),
         )
         if T and logits:
-            rows, columns = _tile(C)
+            rows, columns = _tile(C, self.x.dtype)
             triton_rows.sum_rows[(triton.cdiv(T, rows), N)](
                 self.x,
                 *self.x.stride(),
@@ -212,7 +214,7 @@ class _Run:
                 REAL=self.real,
                 ROWS=rows,
                 COLUMNS=columns,
-                num_warps=WARPS_OF_ROWS,
+                **_launch(8),
             )
         elif T:
             triton_rows.top_of_rows[(triton.cdiv(T, 16), N)](
@@ -229,7 +231,7 @@ class _Run:
                 REAL=self.real,
                 ROWS=16,
                 COLUMNS=32,
-                num_warps=4,
+                **_launch(4),
             )
         triton_recursion.walk_chunks[((M // self.chunk + N) * directions,)](
             self.x,
@@ -254,7 +256,7 @@ class _Run:
             FRAMES=FRAMES,
             DIRECTIONS=directions,
             CHAINED=max_target >= self.chunk,
-            num_warps=1,
+            **_launch(1),
         )
         triton_recursion.finish[(N,)](
             input_lengths,
@@ -268,7 +270,7 @@ class _Run:
             LOGITS=logits,
             REAL=self.real,
             BLOCK=BLOCK,
-            num_warps=2,
+            **_launch(2),
         )
 
     def write(self, out: Tensor, mode: tl.constexpr, *, mean: bool) -> None:
@@ -279,7 +281,7 @@ class _Run:
         segment = max(FRAMES, min(triton.cdiv(T, FRAMES) * FRAMES, SEGMENT // (8 * self.slots) // FRAMES * FRAMES))
         occupancy = torch.zeros(segment, self.slots, dtype=torch.int64, device=device)
         totals = torch.empty(N, T, dtype=torch.int64, device=device)
-        rows, columns = _tile(C)
+        rows, columns = _tile(C, self.x.dtype)
         for begin in range(0, T, segment):
             if begin:
                 occupancy.zero_()
@@ -312,7 +314,7 @@ class _Run:
                 REAL=self.real,
                 ROWS=rows,
                 COLUMNS=columns,
-                num_warps=WARPS_OF_ROWS,
+                **_launch(8),
             )
 
     def occupy(self, states: Tensor) -> Tensor:
@@ -356,11 +358,10 @@ class _Run:
             0 if states is None else states.shape[2],
             REAL=self.real,
             CHUNK=self.chunk,
-            WIDTH=64 // self.chunk,
             FRAMES=FRAMES,
             BY_CLASS=self.by_class,
             STATES=states is not None,
-            num_warps=1,
+            **_launch(1),
         )
 
 
@@ -368,10 +369,16 @@ def _real(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def _tile(classes: int) -> tuple[int, int]:
+def _launch(warps: int) -> dict[str, Any]:
+    """Options of a launch. Whether a product and a sum are fused is said, because Triton's default changes in 3.10."""
+    return {"num_warps": warps, "enable_fp_fusion": True}
+
+
+def _tile(classes: int, dtype: torch.dtype) -> tuple[int, int]:
     """Rows and columns of a tile of frames × classes."""
+    elements = TILE // 2 if dtype == torch.float64 else TILE  # or the registers of a program would not hold it
     columns = max(16, min(triton.next_power_of_2(classes), 1024))
-    return min(TILE // columns, 64), columns
+    return min(elements // columns, 64), columns
 
 
 @cache

@@ -1,0 +1,283 @@
+"""On a GPU: ctckit against torch's two losses, k2 and optax: times, memory, bandwidth, latency, and that nothing waits.
+
+``python -m benchmarks.gpu`` prints a table and writes it to ``benchmarks/results/gpu.json``. See docs/gpu.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+import ctckit
+from benchmarks import machine
+
+SHAPES = (
+    (150, 256, 32, 20),
+    (1000, 32, 32, 150),
+    (1500, 32, 5000, 100),
+    (1500, 16, 128_000, 100),
+    (12_000, 4, 1024, 1500),
+)
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+TWICE = 2  # ctckit reads the logits twice and writes one gradient
+
+Arguments = tuple[Tensor, Tensor, Tensor, Tensor]  # logits, targets, input lengths, target lengths
+Step = Callable[[], Tensor]
+
+
+def make(shape: tuple[int, int, int, int], dtype: torch.dtype) -> Arguments:
+    """Normal logits as a leaf, and targets of full length, on the device."""
+    T, N, C, S = shape
+    generator = torch.Generator("cuda").manual_seed(0)
+    logits = torch.randn(T, N, C, device="cuda", generator=generator, dtype=dtype).requires_grad_()
+    targets = torch.randint(1, C, (N, S), device="cuda", generator=generator)
+    return logits, targets, torch.full((N,), T, device="cuda"), torch.full((N,), S, device="cuda")
+
+
+def ctckit_step(arguments: Arguments) -> Step:
+    """`ctc_loss_with_logits`."""
+    return lambda: ctckit.ctc_loss_with_logits(*arguments)
+
+
+def torch_step(arguments: Arguments) -> Step:
+    """Call torch as most call it: padded int64 targets, so its own kernels."""
+    logits, targets, input_lengths, target_lengths = arguments
+    return lambda: functional.ctc_loss(
+        logits.log_softmax(2, dtype=torch.float32), targets, input_lengths, target_lengths
+    )
+
+
+def cudnn_step(arguments: Arguments) -> Step:
+    """Call torch as cuDNN wants it: concatenated int32 targets, lengths on the CPU; no more than 255 labels."""
+    logits, targets, input_lengths, target_lengths = arguments
+    if targets.shape[1] > 255:
+        raise NotImplementedError("cuDNN takes no more than 255 labels")
+    flat = targets.int().cpu().flatten()
+    inputs, labels = input_lengths.int().cpu(), target_lengths.int().cpu()
+    return lambda: functional.ctc_loss(logits.log_softmax(2, dtype=torch.float32), flat, inputs, labels)
+
+
+def k2_step(arguments: Arguments) -> Step:
+    """k2, with a beam that prunes nothing."""
+    import k2  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415 - may be missing
+
+    logits, targets, input_lengths, _ = arguments
+    graph = k2.ctc_graph(targets.tolist(), modified=False, device="cuda")
+    spans = torch.stack((torch.arange(len(targets)), torch.zeros(len(targets)), input_lengths.cpu()), 1).int()
+
+    def step() -> Tensor:
+        log_probs = logits.log_softmax(2, dtype=torch.float32).transpose(0, 1)
+        dense = k2.DenseFsaVec(log_probs, spans)
+        loss: Tensor = k2.ctc_loss(graph, dense, output_beam=1e6, reduction="mean", use_double_scores=False)
+        return loss
+
+    return step
+
+
+def optax_seconds(arguments: Arguments) -> float:
+    """Time optax under jit, by itself: seconds per call."""
+    import time  # noqa: PLC0415
+
+    import jax  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415 - may be missing
+    import optax  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
+
+    logits, targets, _, _ = arguments
+    if jax.default_backend() != "gpu":
+        raise NotImplementedError("jax has no GPU here")
+    x = jax.dlpack.from_dlpack(logits.detach().transpose(0, 1).contiguous())
+    labels = jax.dlpack.from_dlpack(targets.int())
+    zeros = jax.numpy.zeros(x.shape[:2]), jax.numpy.zeros(labels.shape)
+    step = jax.jit(jax.value_and_grad(lambda v: optax.ctc_loss(v, zeros[0], labels, zeros[1]).mean()))
+    jax.block_until_ready(step(x))
+    times = []
+    for _ in range(10):
+        start = time.perf_counter()
+        jax.block_until_ready(step(x))
+        times.append(time.perf_counter() - start)
+    return sorted(times)[5]
+
+
+def milliseconds(step: Step, logits: Tensor, repeats: int) -> dict[str, float]:
+    """Forward and backward, each call between two events: the middle time, after three that are not counted."""
+    times = []
+    for i in range(repeats + 3):
+        logits.grad = None
+        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        start.record()
+        step().backward()
+        end.record()
+        torch.cuda.synchronize()
+        if i >= 3:
+            times.append(start.elapsed_time(end))
+    times.sort()
+    return {"p20": times[len(times) // 5], "p50": times[len(times) // 2], "p80": times[len(times) * 4 // 5]}
+
+
+def peak_bytes(step: Step, logits: Tensor) -> int:
+    """What a call needs above what was there before, the gradient included."""
+    logits.grad = None
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    step().backward()
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated() - before
+
+
+def bandwidth() -> float:
+    """Bytes per second of copying a gigabyte: what the others are held against."""
+    source = torch.empty(1 << 30, dtype=torch.uint8, device="cuda")
+    target = torch.empty_like(source)
+    best = float("inf")
+    for _ in range(10):
+        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        start.record()
+        target.copy_(source)
+        end.record()
+        torch.cuda.synchronize()
+        best = min(best, start.elapsed_time(end))
+    return 2 * source.numel() / (best * 1e-3)
+
+
+def graph_milliseconds(arguments: Arguments) -> dict[str, Any]:
+    """The step captured in a CUDA graph while waiting is an error, replayed with other lengths, and timed."""
+    logits, targets, input_lengths, target_lengths = arguments
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            logits.grad = None
+            ctckit.ctc_loss_with_logits(*arguments).backward()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        with torch.cuda.graph(graph):
+            loss = ctckit.ctc_loss_with_logits(*arguments)
+            (captured,) = torch.autograd.grad(loss, logits)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    input_lengths -= 7
+    target_lengths -= 3
+    targets.copy_(targets.flip(1))
+    graph.replay()
+    torch.cuda.synchronize()
+    right = ctckit.ctc_loss_with_logits(*arguments)
+    (gradient,) = torch.autograd.grad(right, logits)
+    same = torch.equal(loss, right) and torch.equal(captured, gradient)
+    input_lengths += 7
+    target_lengths += 3
+    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    start.record()
+    for _ in range(20):
+        graph.replay()
+    end.record()
+    torch.cuda.synchronize()
+    return {"graph_ms": start.elapsed_time(end) / 20, "graph_replay_equals_eager": same}
+
+
+def nanoseconds_per_frame(labels: int) -> float:
+    """Latency of the recursion: the time by which 10,000 frames more take longer, for one item and 2 classes."""
+
+    def time(frames: int) -> float:
+        logits = torch.randn(frames, 1, 2, device="cuda")
+        targets = torch.ones(1, labels, dtype=torch.int64, device="cuda")
+        lengths = torch.tensor([frames], device="cuda"), torch.tensor([labels], device="cuda")
+
+        def step() -> Tensor:
+            with torch.no_grad():
+                return ctckit.ctc_loss_with_logits(logits, targets, *lengths).requires_grad_()
+
+        return milliseconds(step, logits, 20)["p50"]
+
+    return (time(20_000) - time(10_000)) * 1e6 / 10_000
+
+
+def gradient_error(step: Step, arguments: Arguments) -> float:
+    """Against torch in float64, relative, of the gradient of the mean."""
+    logits, targets, input_lengths, target_lengths = arguments
+    (actual,) = torch.autograd.grad(step(), logits)
+    double = logits.detach().double().requires_grad_()
+    loss = functional.ctc_loss(double.log_softmax(2), targets, input_lengths, target_lengths)
+    (right,) = torch.autograd.grad(loss, double)
+    return float((actual.double() - right).norm() / right.norm())
+
+
+def measure(shape: tuple[int, int, int, int], dtype: str, speed: float, repeats: int) -> dict[str, Any]:
+    """One row of the table."""
+    T, N, C, S = shape
+    arguments = make(shape, DTYPES[dtype])
+    logits = arguments[0]
+    floor = (TWICE + 1) * logits.numel() * logits.element_size() / speed * 1e3
+    row: dict[str, Any] = {"T, N, C, S": f"{T}, {N}, {C}, {S}", "dtype": dtype, "bytes_over_bandwidth_ms": floor}
+    contenders = {"ctckit": ctckit_step, "torch": torch_step, "torch with cuDNN": cudnn_step, "k2": k2_step}
+    for who, maker in contenders.items():
+        if who == "k2" and importlib.util.find_spec("k2") is None:
+            continue
+        try:
+            step = maker(arguments)
+            row[who] = {**milliseconds(step, logits, repeats), "peak_bytes": peak_bytes(step, logits)}
+            if T * N * C < 5e7 and who in ("ctckit", "torch"):
+                row[who]["gradient_error"] = gradient_error(step, arguments)
+        except (NotImplementedError, RuntimeError, torch.OutOfMemoryError) as error:
+            row[who] = {"failed": str(error).splitlines()[0]}
+        logits.grad = None
+        torch.cuda.empty_cache()
+    if importlib.util.find_spec("optax") is not None and importlib.util.find_spec("jax") is not None:
+        try:
+            row["optax"] = {"p50": optax_seconds(arguments) * 1e3}
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong with a peer is a result
+            row["optax"] = {"failed": str(error).splitlines()[0]}
+    row.update(graph_milliseconds(arguments))
+    return row
+
+
+def show(row: dict[str, Any]) -> str:
+    """One line for people."""
+    parts = [f"{row['T, N, C, S']:>22} {row['dtype']:>8}  floor {row['bytes_over_bandwidth_ms']:8.3f}"]
+    for who in ("ctckit", "torch", "torch with cuDNN", "k2", "optax"):
+        result = row.get(who, {"failed": "not installed"})
+        if "p50" not in result:
+            parts.append(f"{who} - ({result['failed'][:40]})")
+            continue
+        memory = f" {result['peak_bytes'] / 2**20:.0f} MiB" if "peak_bytes" in result else ""
+        parts.append(f"{who} {result['p50']:.3f} ms{memory}")
+    parts.append(f"graph {row['graph_ms']:.3f} ms, replay right: {row['graph_replay_equals_eager']}")
+    return " | ".join(parts)
+
+
+def main() -> None:
+    """Measure all shapes in both dtypes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "gpu.json")
+    options = parser.parse_args()
+    if not torch.cuda.is_available():
+        sys.exit("this benchmark needs a GPU, and torch finds none")
+    speed = bandwidth()
+    report: dict[str, Any] = {
+        "device": torch.cuda.get_device_name(),
+        "bandwidth_GB_per_s": speed / 1e9,
+        "machine": machine.describe(),
+        "frame_ns": {str(labels): nanoseconds_per_frame(labels) for labels in (20, 100, 1500)},
+        "rows": [],
+    }
+    print(f"{report['device']}, copies at {speed / 1e9:.0f} GB/s, ns per frame by labels: {report['frame_ns']}")
+    for shape in SHAPES:
+        for dtype in DTYPES:
+            report["rows"].append(measure(shape, dtype, speed, options.repeats))
+            print(show(report["rows"][-1]), flush=True)
+    options.output.parent.mkdir(exist_ok=True)
+    options.output.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

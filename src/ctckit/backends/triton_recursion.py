@@ -1,0 +1,324 @@
+r"""The recursion of CTC over the frames, in Triton: both directions at once, any target length, no barrier.
+
+Position k of a target of S labels holds blank k and label k (position S: the last blank, no label), and with the
+emissions p of a frame
+
+    B'[k] = (B[k] + L[k-1]) p(blank)          L'[k] = (L[k] + B[k] + skip[k] L[k-1]) p(label k)
+
+The backward direction is the same on the mirrored problem: frames and labels in reverse order. Direction is a number at
+run time, so that there is one kernel.
+
+**Chunks.** A program is one warp. It holds one chunk of CHUNK positions in registers, one position per lane, and goes
+over all frames. Within a chunk L[k-1] comes by a shuffle from the lane before. Between chunks it comes through memory,
+one 64-bit word per frame: the chunk before writes it, this one waits for it, FRAMES words at a time, asked for a block
+ahead. Targets of any length are more chunks of the same kernel.
+
+**Why this cannot deadlock.** Only chunk c of an item waits, and only for chunk c - 1 of the same item and direction,
+which has a smaller ticket: programs take their work by an atomic counter, not by their index. Whoever holds a smaller
+ticket has started before, so it is resident, and resident programs run on whatever the others wait for (the guarantee
+on which every single-pass scan relies). The smallest unfinished ticket waits for nobody; so all finish. It needs no
+assumption on the order in which, or on how many at a time, the hardware starts programs.
+
+**Why there is no race.** Nothing is shared but those words. Each is written once, by one atomic addition of the whole
+word to a zero, and read by atomic additions of zero; a word is its own flag (a written one is never 0: its mantissa
+carries a set sign bit). No other memory has to be visible to who has read a word, so relaxed order suffices. In float64
+a state takes two words, each with its own flag.
+"""
+
+# The code below is compiled by Triton: a language of its own, without types.
+# mypy: ignore-errors
+# ruff: noqa: ANN001, ANN201, D103, PLR0124, RUF005, SIM108, SIM300
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from ctckit.backends.triton_rows import (
+    BLANK_E,
+    BLANK_M,
+    FIELDS,
+    FINE,
+    INFINITE,
+    INVALID,
+    NAN,
+    REST,
+    TOP,
+    field,
+    load_fields,
+)
+from ctckit.backends.triton_states import NEVER, VOID, exponential, normalised, product, sum2, sum3
+
+
+@triton.jit
+def load_frames(row, of_label, fields, first, step, last, REAL: tl.constexpr, FRAMES: tl.constexpr):
+    """The emissions of a block's frames first, first + step, ...; beyond the item's frames anything."""
+    x = ()
+    for u in tl.static_range(FRAMES):
+        t = tl.minimum(tl.maximum(first + step * u, 0), last)
+        x = x + (tl.load(row[0] + t * row[1], mask=of_label, other=-float("inf")).to(REAL),)
+    return x, load_fields(fields, first, step, last, of_label.shape[0], FRAMES)
+
+
+@triton.jit
+def publish(words, m, e, mask, REAL: tl.constexpr):
+    if REAL == tl.float32:
+        bits = (-m).to(tl.int32, bitcast=True).to(tl.int64) & 0xFFFFFFFF
+        tl.atomic_add(words, bits | (e.to(tl.int64) << 32), mask=mask, sem="relaxed")
+    else:
+        tl.atomic_add(words, (-m).to(tl.int64, bitcast=True), mask=mask, sem="relaxed")
+        tl.atomic_add(words + 1, e.to(tl.int64) | (1 << 62), mask=mask, sem="relaxed")
+
+
+@triton.jit
+def ask(words, mask, REAL: tl.constexpr):
+    """One or two words per frame, as far as they are there."""
+    first = tl.atomic_add(words, tl.zeros(words.shape, tl.int64), mask=mask, sem="relaxed")
+    second = first
+    if REAL == tl.float64:
+        second = tl.atomic_add(words + 1, tl.zeros(words.shape, tl.int64), mask=mask, sem="relaxed")
+    return first, second
+
+
+@triton.jit
+def missing(first, second, mask):
+    return tl.max((mask & ((first == 0) | (second == 0))).to(tl.int32), 0) > 0
+
+
+@triton.jit
+def unpacked(first, second, REAL: tl.constexpr):
+    if REAL == tl.float32:
+        m = first.to(tl.int32).to(tl.float32, bitcast=True)
+        e = (first >> 32).to(tl.int32)
+    else:
+        m = first.to(tl.float64, bitcast=True)
+        e = second.to(tl.int32)
+    return -m, e
+
+
+@triton.jit
+def walk(
+    state,
+    skip,
+    emissions,
+    inflow_m,
+    inflow_e,
+    words,
+    first,
+    step,
+    count,
+    sender,
+    REAL: tl.constexpr,
+    CHUNK: tl.constexpr,
+    FRAMES: tl.constexpr,
+    CHAINED: tl.constexpr,
+    PARTIAL: tl.constexpr,
+):
+    """Take the states over a block's frames; with PARTIAL over its first `count`."""
+    blank_m, blank_e, label_m, label_e = state
+    x, values = emissions
+    lane = tl.arange(0, CHUNK)
+    before = tl.maximum(lane - 1, 0)
+    for u in tl.static_range(FRAMES):
+        if CHAINED:
+            at = words + (first + step * u) * (1 if REAL == tl.float32 else 2) + lane * 0
+            if PARTIAL:
+                publish(at, label_m, label_e, lane == tl.where(u < count, sender, -1), REAL)
+            else:
+                publish(at, label_m, label_e, lane == sender, REAL)
+            edge_m = tl.gather(inflow_m, lane * 0 + u, 0)
+            edge_e = tl.gather(inflow_e, lane * 0 + u, 0)
+        else:
+            edge_m = 0.0
+            edge_e = NEVER
+        from_m = tl.where(lane == 0, edge_m, tl.gather(label_m, before, 0))
+        from_e = tl.where(lane == 0, edge_e, tl.gather(label_e, before, 0))
+        p_m, p_e = exponential(x[u], field(values, u, TOP), REAL)
+        into_blank_m, into_blank_e = sum2(blank_m, blank_e, from_m, from_e, REAL)
+        skip_e = tl.where(skip, from_e, VOID)
+        into_label_m, into_label_e = sum3(label_m, label_e, blank_m, blank_e, from_m, skip_e, REAL)
+        of_blank_m, of_blank_e = field(values, u, BLANK_M), field(values, u, BLANK_E).to(tl.int32)
+        into_blank_m, into_blank_e = product(into_blank_m, into_blank_e, of_blank_m, of_blank_e)
+        into_label_m, into_label_e = product(into_label_m, into_label_e, p_m, p_e)
+        if PARTIAL:
+            blank_m = tl.where(u < count, into_blank_m, blank_m)
+            blank_e = tl.where(u < count, into_blank_e, blank_e)
+            label_m = tl.where(u < count, into_label_m, label_m)
+            label_e = tl.where(u < count, into_label_e, label_e)
+        else:
+            blank_m, blank_e, label_m, label_e = into_blank_m, into_blank_e, into_label_m, into_label_e
+    blank_m, blank_e = normalised(blank_m, blank_e, REAL)
+    label_m, label_e = normalised(label_m, label_e, REAL)
+    return blank_m, blank_e, label_m, label_e
+
+
+@triton.jit(do_not_specialize=["stride_t", "stride_n", "stride_c", "T", "M", "N"])
+def walk_chunks(
+    x,
+    stride_t,
+    stride_n,
+    stride_c,
+    labels,
+    offsets,
+    input_lengths,
+    target_lengths,
+    fields,
+    item_of_chunk,
+    ticket,
+    words,
+    kept_m,
+    kept_e,
+    end_m,
+    end_e,
+    T,
+    M,
+    N,
+    REAL: tl.constexpr,
+    CHUNK: tl.constexpr,
+    FRAMES: tl.constexpr,
+    DIRECTIONS: tl.constexpr,
+    CHAINED: tl.constexpr,
+):
+    """One chunk of one item in one direction, over all its frames.
+
+    With both DIRECTIONS, the states before each block of FRAMES frames are kept, [block][direction][blank, label]
+    [position of the forward problem]. The blocks of both directions have the same frames; the last may have fewer.
+    """
+    if CHAINED:
+        task = tl.atomic_add(ticket, 1, sem="relaxed")
+    else:
+        task = tl.program_id(0)
+    chunk = (task // DIRECTIONS).to(tl.int64)
+    backward = task % DIRECTIONS
+    n = tl.load(item_of_chunk + chunk).to(tl.int64) - 1
+    if n < 0:
+        return
+    offset = tl.load(offsets + n)
+    frames = tl.load(input_lengths + n)
+    S = tl.load(target_lengths + n)
+    chunk -= offset // CHUNK + n  # its number within the item
+
+    lane = tl.arange(0, CHUNK)
+    k = chunk * CHUNK + lane
+    of_label = k < S
+    position = tl.where(backward == 1, S - 1 - k, k)
+    neighbour = tl.where(backward == 1, S - k, k - 1)
+    label = tl.load(labels + offset + position, mask=of_label, other=0)
+    skip = of_label & (k > 0)
+    skip = skip & (label != tl.load(labels + offset + neighbour, mask=skip, other=0))
+    row = (x + n * stride_n + label * stride_c, stride_t)
+    fields += n * T * FIELDS
+
+    # All mass on the first blank before the first frame.
+    blank_m = tl.where(k == 0, 1.0, tl.zeros((CHUNK,), REAL))
+    blank_e = tl.where(k == 0, 0, NEVER)
+    label_m = tl.zeros((CHUNK,), REAL)
+    label_e = tl.full((CHUNK,), NEVER, tl.int32)
+
+    # Word t of boundary c holds what label (c + 1) CHUNK - 1 sends on in frame t.
+    per_frame = 1 if REAL == tl.float32 else 2
+    out_words = words + (backward * (M // CHUNK) + offset // CHUNK + chunk) * T * per_frame
+    in_words = out_words - T * per_frame
+    sender = tl.where((chunk + 1) * CHUNK <= S, CHUNK - 1, -1)
+    first_word = tl.full((CHUNK,), 0, tl.int64)
+    second_word = tl.full((CHUNK,), 0, tl.int64)
+
+    step = 1 - 2 * backward
+    blocks = (frames + FRAMES - 1) // FRAMES
+    block = tl.where(backward == 1, blocks - 1, 0)
+    begin = block * FRAMES
+    first = tl.where(backward == 1, frames - 1, 0)
+    count = tl.minimum(frames - begin, FRAMES)
+    if frames > 0:
+        ahead = load_frames(row, of_label, fields, first, step, frames - 1, REAL, FRAMES)
+        if CHAINED:
+            awaited = lane < tl.where(chunk > 0, count, 0)
+            first_word, second_word = ask(in_words + (first + step * lane) * per_frame, awaited, REAL)
+        for i in range(blocks):
+            emissions = ahead
+            next_first = first + step * count
+            next_count = tl.minimum(frames - (block + step) * FRAMES, FRAMES)
+            ahead = load_frames(row, of_label, fields, next_first, step, frames - 1, REAL, FRAMES)
+            inflow_m = label_m
+            inflow_e = label_e
+            if CHAINED:
+                awaited = lane < tl.where(chunk > 0, count, 0)
+                while missing(first_word, second_word, awaited):
+                    first_word, second_word = ask(in_words + (first + step * lane) * per_frame, awaited, REAL)
+                inflow_m, inflow_e = unpacked(first_word, second_word, REAL)
+                inflow_m = tl.where(awaited, inflow_m, 0.0)
+                inflow_e = tl.where(awaited, inflow_e, NEVER)
+                awaited = lane < tl.where((chunk > 0) & (i + 1 < blocks), next_count, 0)
+                first_word, second_word = ask(in_words + (next_first + step * lane) * per_frame, awaited, REAL)
+            if DIRECTIONS == 2:
+                at = (block * 2 + backward) * 2 * (M + N) + offset + n
+                blank_at = at + tl.where(backward == 1, S - k, k)
+                label_at = at + M + N + position
+                tl.store(kept_m + blank_at, blank_m, mask=k <= S)
+                tl.store(kept_e + blank_at, blank_e, mask=k <= S)
+                tl.store(kept_m + label_at, label_m, mask=of_label)
+                tl.store(kept_e + label_at, label_e, mask=of_label)
+            state = (blank_m, blank_e, label_m, label_e)
+            if count == FRAMES:
+                blank_m, blank_e, label_m, label_e = walk(
+                    state, skip, emissions, inflow_m, inflow_e, out_words, first, step, count, sender,
+                    REAL, CHUNK, FRAMES, CHAINED, False,
+                )  # fmt: skip
+            else:
+                blank_m, blank_e, label_m, label_e = walk(
+                    state, skip, emissions, inflow_m, inflow_e, out_words, first, step, count, sender,
+                    REAL, CHUNK, FRAMES, CHAINED, True,
+                )  # fmt: skip
+            block += step
+            first = next_first
+            count = next_count
+
+    if backward == 0:
+        tl.store(end_m + n * 2 + lane * 0, blank_m, mask=k == S)
+        tl.store(end_e + n * 2 + lane * 0, blank_e, mask=k == S)
+        tl.store(end_m + n * 2 + 1 + lane * 0, label_m, mask=k == S - 1)
+        tl.store(end_e + n * 2 + 1 + lane * 0, label_e, mask=k == S - 1)
+
+
+@triton.jit(do_not_specialize=["T"])
+def finish(
+    input_lengths,
+    target_lengths,
+    kinds,
+    fields,
+    end_m,
+    end_e,
+    losses,
+    T,
+    LOGITS: tl.constexpr,
+    REAL: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """The loss of item n: the two final states, and what the emissions of its frames were relative to."""
+    n = tl.program_id(0).to(tl.int64)
+    kind = tl.load(kinds + n)
+    loss = tl.full((), float("inf"), tl.float64)
+    if kind == INVALID:
+        loss = tl.full((), float("nan"), tl.float64)
+    if kind == FINE:
+        frames = tl.load(input_lengths + n)
+        S = tl.load(target_lengths + n)
+        scale = tl.zeros((BLOCK,), tl.float64)
+        for start in range(0, frames, BLOCK):
+            t = start + tl.arange(0, BLOCK)
+            at = fields + (n * T + t) * FIELDS
+            rest = tl.load(at + REST, mask=t < frames, other=0.0).to(tl.float64)
+            if LOGITS:
+                whole = 1.0 + rest
+                scale -= tl.log(whole) + (rest - (whole - 1.0)) / whole  # log1p
+            else:
+                scale += tl.load(at + TOP, mask=t < frames, other=0.0).to(tl.float64) + rest
+        m1, e1 = tl.load(end_m + n * 2), tl.load(end_e + n * 2)
+        m2 = tl.load(end_m + n * 2 + 1, mask=S > 0, other=0.0)
+        e2 = tl.load(end_e + n * 2 + 1, mask=S > 0, other=NEVER)
+        m, e = sum2(m1, e1, m2, e2, REAL)
+        scale = tl.sum(scale, 0)
+        loss = -(tl.log(m.to(tl.float64)) + e.to(tl.float64) * 0.6931471805599453 + scale)
+        loss = tl.where(scale != scale, scale, tl.where(m == 0.0, float("inf"), loss))
+        tl.store(kinds + n, tl.where(loss != loss, NAN, tl.where(loss == float("inf"), INFINITE, FINE)))
+    tl.store(losses + n, loss)

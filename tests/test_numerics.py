@@ -1,0 +1,188 @@
+"""The core on inputs that are hard on the numerics, against float64 and beyond."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+
+import pytest
+import torch
+from torch import Tensor
+
+import ctckit
+from cases import Case, random_case, trained
+from hard import HARD, judged, one, spelled
+from judge import errors, exact, run
+
+pytestmark = pytest.mark.usefixtures("core")
+
+# Rounding to float32 costs a loss 6e-8 at most, and a second rounding of the sum over frames little more. A gradient is
+# made of some hundred roundings of emissions, each 6e-8, most of which cancel: 5e-7 is what the best cases are held to.
+# Halves: the gradient's own rounding.
+LOSS_LIMIT = {torch.float64: 2e-14, torch.float32: 2e-7, torch.float16: 2e-7, torch.bfloat16: 2e-7}
+GRADIENT_LIMIT = {torch.float64: 2e-11, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}
+
+
+@pytest.mark.parametrize("logits", [True, False], ids=["logits", "log_probs"])
+@pytest.mark.parametrize("dtype", LOSS_LIMIT, ids=lambda dtype: str(dtype).removeprefix("torch."))
+@pytest.mark.parametrize("name", HARD)
+def test_hard_numbers(name: str, dtype: torch.dtype, logits: bool) -> None:
+    arguments, answer = judged(name, dtype, logits=logits)
+    found = errors(run(arguments, logits=logits), answer)
+    assert found.loss <= LOSS_LIMIT[dtype]
+    assert found.gradient <= GRADIENT_LIMIT.get(dtype, HARD[name]().limit)
+
+
+@pytest.mark.parametrize("logits", [True, False], ids=["logits", "log_probs"])
+@pytest.mark.parametrize("name", HARD)
+def test_hard_posteriors(name: str, logits: bool) -> None:
+    """Of classes and states; they sum to 1 in every frame of a feasible item, and to 0 in all others."""
+    arguments, answer = judged(name, torch.float64, logits=logits)
+    possible = answer.losses.isfinite()
+    inside = (torch.arange(arguments.emissions.shape[0])[:, None] < arguments.input_lengths) & possible
+    for per_state, right in ((False, answer.by_class), (True, answer.by_state)):
+        table = ctckit.posteriors(*arguments, logits=logits, per_state=per_state)
+        torch.testing.assert_close(table, right, rtol=0, atol=1e-11)
+        torch.testing.assert_close(table.sum(2), inside.double(), rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_judge_notices(sign: int) -> None:
+    """An error just above the limits, in one number of many."""
+    arguments, answer = judged("random", torch.float32, logits=True)
+    right = run(arguments, logits=True)
+    for field, limit in (("losses", 2e-7), ("gradient", 5e-7)):
+        for wrong in (2 * limit, math.nan, math.inf):
+            table = getattr(right, field).double().clone()
+            where = (1,) if field == "losses" else (10, 1, 3)
+            size = table[1] if field == "losses" else answer.gradient[:, 1].norm()
+            table[where] += sign * wrong * size
+            spoiled = right._replace(**{field: table})
+            if math.isfinite(wrong):
+                assert getattr(errors(spoiled, answer), {"losses": "loss"}.get(field, field)) > limit
+            else:
+                with pytest.raises(AssertionError):
+                    errors(spoiled, answer)
+
+
+# --------------------------------------------------------------------------------------------- long, against float64
+
+
+def hold(case: Case, x: Tensor, *, limit: float = 5e-7) -> None:
+    arguments = case.padded(x.float())
+    found = errors(run(arguments, logits=True), exact(arguments, logits=True))
+    assert found.loss <= 2e-7
+    assert found.gradient <= limit
+
+
+def test_twenty_thousand_frames() -> None:
+    """Peaky, where log alpha goes down to -1e6; two-pass, with checkpoints, since not all fits a cache."""
+    case = random_case(20_000, 1, 40, 400, seed=1)
+    hold(case, case.logits(scale=10))
+
+
+def test_trained_on_ten_thousand_frames() -> None:
+    """A loss next to 0 over many frames: what must not add up is the rounding of probabilities next to 1."""
+    case = Case("", 10_000, 64, (spelled(1000, 64),), (10_000,))
+    hold(case, trained(case, 14, seed=1))
+
+
+def test_equal_emissions_of_any_length() -> None:
+    """A closed formula: log of a binomial coefficient."""
+    frames, labels = 20_000, 9_990
+    case = one(frames, 4, spelled(labels, 4))
+    losses, _ = run(case.padded(torch.zeros(frames, 1, 4)), logits=True)
+    n, k = frames + labels, 2 * labels
+    paths = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+    assert losses.item() == pytest.approx(frames * math.log(4) - paths, rel=2e-7)
+
+
+# ------------------------------------------------------------------------------------------------- exact where it can be
+
+
+@pytest.mark.parametrize("dtype", LOSS_LIMIT, ids=lambda dtype: str(dtype).removeprefix("torch."))
+@pytest.mark.parametrize("frames", [1, 15, 16, 17, 100])
+def test_a_certain_path_costs_nothing(frames: int, dtype: torch.dtype) -> None:
+    """All classes but one at -inf, as logits: the loss is exactly 0, and so is the gradient."""
+    path = torch.arange(frames) % 3  # blank, 1, 2, blank, ...
+    target = tuple(path[path > 0].tolist())
+    x = torch.full((frames, 1, 5), -torch.inf, dtype=dtype)
+    x[torch.arange(frames), 0, path] = torch.linspace(-50, 50, frames).to(dtype)
+    losses, slope = run(one(frames, 5, target).padded(x), logits=True)
+    assert losses.item() == 0
+    assert not slope.count_nonzero()
+    # Any other target is impossible.
+    losses, slope = run(one(frames, 5, (3,)).padded(x), logits=True)
+    assert losses.item() == math.inf
+    assert not slope.count_nonzero()
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e4, 1e30])
+def test_the_softmax_of_huge_logits(scale: float) -> None:
+    """One path, of probability 1 to all digits: whatever lies 1e4 or more below does not exist."""
+    case = one(40, 6, spelled(10, 6))
+    x = trained(case, 1e4).float() * scale
+    losses, slope = run(case.padded(x), logits=True)
+    assert losses.item() == 0
+    assert not slope.count_nonzero()
+
+
+def test_sum_of_the_gradient_of_logits_is_zero() -> None:
+    """Per frame, to the rounding of float32 beside its largest entry."""
+    for name in ("random", "trained, margin 14", "logits x 10", "masked classes alternate"):
+        arguments, _ = judged(name, torch.float32, logits=True)
+        slope = run(arguments, logits=True).gradient.double()
+        assert (slope.sum(2).abs() <= 1e-6 * slope.abs().amax(2)).all()
+
+
+# ----------------------------------------------------------------------------------------------- beyond 2**31 elements
+
+
+def test_more_than_two_to_the_31_elements() -> None:
+    """Frames times classes beyond 32 bits; the memory is one row, with stride 0."""
+    frames, classes = 2**16 + 3, 2**15 + 5
+    row = torch.zeros(1, 1, classes)
+    row[..., 7] = 1.0
+    x = row.expand(frames, 1, classes)
+    assert x.numel() > 2**31
+    loss = ctckit.ctc_loss(x, torch.tensor([[7]]), None, None, blank=classes - 1, reduction="none")
+    # Runs of the label at e each, from any frame to any other; the blank at 1.
+    runs = torch.arange(1, frames + 1, dtype=torch.float64)
+    expected = -torch.logsumexp(runs + (frames + 1 - runs).log(), 0)
+    assert loss.item() == pytest.approx(expected.item(), rel=2e-7)
+
+
+class _Source(torch.autograd.Function):
+    """A tensor as the output of a layer: what may be overwritten."""
+
+    @staticmethod
+    def forward(_ctx: Any, _anchor: Tensor, x: Tensor) -> Tensor:
+        return x.detach()
+
+    @staticmethod
+    def backward(_ctx: Any, _grad: Tensor) -> tuple[None, None]:  # type: ignore[override]
+        return None, None
+
+
+@pytest.mark.parametrize("dimension", [0, 1, 2])
+@pytest.mark.parametrize("logits", [True, False], ids=["logits", "log_probs"])
+def test_strides_beyond_32_bits(dimension: int, logits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tensor that spans 6 GiB, few pages of which are ever touched: frames, items or classes 2**30 elements apart."""
+    case = Case("", 4, 4, ((1, 2), (3,), (2, 2), ()), (4, 3, 4, 4))
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)
+    try:
+        room = torch.empty(3 * 2**30 + 64, dtype=torch.bfloat16)
+    except RuntimeError as error:
+        pytest.skip(f"no address space: {error}")
+    strides = [4, 16, 1]
+    strides[dimension] = 2**30
+    x = torch.as_strided(room, (4, 4, 4), strides)
+    x.copy_(case.logits())
+    expected = run(case.padded(x.clone()), logits=logits)
+    actual = run(case.padded(x), logits=logits)
+    assert torch.equal(actual.losses, expected.losses)
+    assert torch.equal(actual.gradient, expected.gradient)
+    if logits and dimension < 2:  # the gradient goes the same far ways
+        output = cast("Tensor", _Source.apply(torch.zeros((), requires_grad=True), x))
+        ctckit.ctc_loss_with_logits(*case.padded(output), reduction="sum", inplace_grad=True).backward()
+        assert torch.equal(x, expected.gradient)

@@ -1,7 +1,7 @@
 """Which code computes: the C++ core for the CPU, Triton's kernels for GPUs, plain torch for everything else.
 
-A backend is a module with two functions of one lattice, `loss` and `posteriors` (see `ctckit.backends.reference` for
-their contract in its shortest form). To add one: write the module, and give it its line in `backend_for`.
+A backend is a module with the functions of `Backend`; `ctckit.backends.reference` is the shortest. To add one: write
+the module, and give it its line in `name_for`.
 
 The choice can be forced, for tests and comparisons, by the environment variable ``CTCKIT_BACKEND`` or with `use`.
 """

@@ -31,7 +31,7 @@ class EmissionSource {
   using Vector = typename VectorOf<Real>::Values;
   using Integers = typename VectorOf<Real>::Integers;
   static constexpr int kWidth = sizeof(Vector) / sizeof(Real);  // frames side by side; kBlock is a multiple
-  static constexpr double kLog2E = 0x1.71547652b82fep0;
+  static constexpr double kLog2E = 0x1.71547652b82fep0, kLog2ERest = 0x1.777d0ffda0d24p-56;
   static constexpr double kInfinity = std::numeric_limits<double>::infinity();
   static constexpr double kSmallest = -1.0 * (std::int64_t{1} << 40);  // log2 of an emission: less counts as this
 
@@ -123,10 +123,13 @@ class EmissionSource {
       if (!named_[u]) continue;
       for (int k = 0; k < kBlock; ++k) {
         const std::int64_t at = u * kBlock + k;
-        const double y = (static_cast<double>(raw_[at]) - static_cast<double>(scale[k])) * kLog2E;
-        const double n = std::rint(y < kSmallest ? kSmallest : y);
-        mantissas_[at] = y == -kInfinity ? 0.0 : std::exp2(y < kSmallest ? 0.0 : y - n);
-        exponents_[at] = y == -kInfinity ? 0 : static_cast<std::int64_t>(n);
+        const double x = static_cast<double>(raw_[at]) - static_cast<double>(scale[k]);
+        const double y = x * kLog2E < kSmallest ? kSmallest : x * kLog2E, n = std::rint(y);
+        // x log2(e) - n to the last digit: for a large x its own rounding would count.
+        const double fraction = y == kSmallest ? 0.0 : std::fma(x, kLog2E, -n) + x * kLog2ERest;
+        const bool never = x == -kInfinity;
+        mantissas_[at] = never ? 0.0 : std::exp2(fraction);
+        exponents_[at] = never ? 0 : static_cast<std::int64_t>(n);
       }
     }
     for (int k = 0; k < kBlock; ++k) mantissas_[used_ * kBlock + k] = 0;

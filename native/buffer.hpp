@@ -1,8 +1,9 @@
-// Memory for large results. A fresh gradient of hundreds of megabytes costs more in page faults than the loss itself,
-// and the allocator gives such memory back to the system as soon as it is freed. So the last one freed is kept for the
-// next.
+// Memory that outlives a call: what the system would have to clear and map anew for each costs more than the loss
+// itself. The last large result that was freed is kept for the next one, and so is the scratch memory of each thread of
+// a call.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <memory>
@@ -16,7 +17,7 @@ namespace ctckit {
 
 class Buffer {
  public:
-  // The kept buffer if it is large enough, and not more than twice as large, else a fresh one.
+  // A kept buffer if one is large enough, and not more than twice as large, else a fresh one.
   static std::unique_ptr<Buffer> take(std::size_t bytes) {
     std::unique_ptr<Buffer> kept(kept_.exchange(nullptr));
     if (kept && kept->bytes_ >= bytes && kept->bytes_ / 2 <= bytes) return kept;
@@ -24,9 +25,31 @@ class Buffer {
     return std::unique_ptr<Buffer>(new Buffer(bytes));
   }
   static void give_back(std::unique_ptr<Buffer> buffer) { delete kept_.exchange(buffer.release()); }
-  static void release_kept() { delete kept_.exchange(nullptr); }
+
+  // Scratch memory of at least so many bytes: any that is kept, grown if need be.
+  static std::unique_ptr<Buffer> take_scratch(std::size_t bytes) {
+    for (std::atomic<Buffer*>& slot : kept_scratch_) {
+      std::unique_ptr<Buffer> kept(slot.exchange(nullptr));
+      if (kept && kept->bytes_ >= bytes) return kept;
+      if (kept) break;  // too small: make room for one that is not
+    }
+    return std::unique_ptr<Buffer>(new Buffer(bytes));
+  }
+  static void give_back_scratch(std::unique_ptr<Buffer> buffer) {
+    if (buffer->bytes_ > kMostScratch) return;
+    for (std::atomic<Buffer*>& slot : kept_scratch_) {
+      Buffer* empty = nullptr;
+      if (slot.compare_exchange_strong(empty, buffer.get())) return static_cast<void>(buffer.release());
+    }
+  }
+
+  static void release_kept() {
+    delete kept_.exchange(nullptr);
+    for (std::atomic<Buffer*>& slot : kept_scratch_) delete slot.exchange(nullptr);
+  }
 
   std::byte* data() const { return data_; }
+  std::size_t size() const { return bytes_; }
 
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
@@ -41,7 +64,10 @@ class Buffer {
   }
 
   static constexpr std::align_val_t kLargePage{std::size_t{2} << 20};
-  static inline std::atomic<Buffer*> kept_{nullptr};  // no lock, so a fork cannot leave one held
+  static constexpr std::size_t kMostScratch = std::size_t{16} << 20;  // of each thread
+  // No lock, so a fork cannot leave one held.
+  static inline std::atomic<Buffer*> kept_{nullptr};
+  static inline std::array<std::atomic<Buffer*>, 64> kept_scratch_{};
   std::size_t bytes_;
   std::byte* data_;
 };

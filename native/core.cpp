@@ -6,14 +6,15 @@
 #include <exception>
 #include <memory>
 #include <mutex>
-#include <new>
 #include <numeric>
 #include <stdexcept>
 #include <string>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
+#include "buffer.hpp"
 #include "processor.hpp"
 
 namespace ctckit {
@@ -88,25 +89,21 @@ double work_of(const Batch& batch, std::int64_t n) {
   return frames * (8.0 * static_cast<double>(batch.target_lengths[n] + 8) + static_cast<double>(batch.classes));
 }
 
-constexpr std::size_t kAlignment = 64;
-struct AlignedDelete {
-  void operator()(std::byte* memory) const { ::operator delete[](memory, std::align_val_t{kAlignment}); }
-};
-
 class Scratch {
  public:
+  ~Scratch() {
+    if (buffer_) Buffer::give_back_scratch(std::move(buffer_));
+  }
   std::byte* at_least(std::size_t bytes) {
-    if (bytes > size_) {
-      memory_.reset();
-      memory_.reset(static_cast<std::byte*>(::operator new[](bytes, std::align_val_t{kAlignment})));
-      size_ = bytes;
+    if (!buffer_ || buffer_->size() < bytes) {
+      buffer_.reset();
+      buffer_ = Buffer::take_scratch(bytes);
     }
-    return memory_.get();
+    return buffer_->data();
   }
 
  private:
-  std::unique_ptr<std::byte[], AlignedDelete> memory_;
-  std::size_t size_ = 0;
+  std::unique_ptr<Buffer> buffer_;
 };
 
 }  // namespace

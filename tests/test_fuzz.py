@@ -54,4 +54,4 @@ def test_wrong_answers_are_noticed(monkeypatch: pytest.MonkeyPatch, field: str, 
 def is_plain(problem: fuzz_core.Problem) -> bool:
     """Whether every number of it counts, and an error of 1e-2 is not within the rounding of another."""
     x = problem.x
-    return x.numel() > 0 and bool(x.isfinite().all()) and x.abs().max() < 100 and all(problem.case.feasible)
+    return x.numel() > 0 and float(x.abs().max()) < 100 and all(problem.case.feasible)  # a NaN is not below 100

@@ -99,7 +99,7 @@ def test_equal_emissions_of_any_length() -> None:
     assert losses.item() == pytest.approx(frames * math.log(4) - paths, rel=2e-7)
 
 
-# ------------------------------------------------------------------------------------------------- exact where it can be
+# ------------------------------------------------------------------------------------------------ exact where it can be
 
 
 @pytest.mark.parametrize("dtype", LOSS_LIMIT, ids=lambda dtype: str(dtype).removeprefix("torch."))
@@ -162,7 +162,7 @@ class _Source(torch.autograd.Function):
         return x.detach()
 
     @staticmethod
-    def backward(_ctx: Any, _grad: Tensor) -> tuple[None, None]:  # type: ignore[override]
+    def backward(_ctx: Any, _grad: Tensor) -> tuple[None, None]:
         return None, None
 
 
@@ -185,6 +185,6 @@ def test_strides_beyond_32_bits(dimension: int, logits: bool, monkeypatch: pytes
     assert torch.equal(actual.losses, expected.losses)
     assert torch.equal(actual.gradient, expected.gradient)
     if logits and dimension < 2:  # the gradient goes the same far ways
-        output = cast("Tensor", _Source.apply(torch.zeros((), requires_grad=True), x))
+        output = cast("Tensor", _Source.apply(torch.zeros((), requires_grad=True), x))  # type: ignore[no-untyped-call]
         ctckit.ctc_loss_with_logits(*case.padded(output), reduction="sum", inplace_grad=True).backward()
         assert torch.equal(x, expected.gradient)

@@ -20,11 +20,11 @@ _DTYPES: Final = {torch.float16: 0, torch.bfloat16: 1, torch.float32: 2, torch.f
 _REDUCTIONS: Final = {"none": 0, "mean": 1, "sum": 2}
 _NOTHING, _GRADIENT, _OCCUPANCY = 0, 1, 2
 _CHECKPOINT_BYTES: Final = 256 << 20  # what a level of checkpoints of a best path may take
-_LARGE: Final = 4 << 20  # bytes from which fresh memory costs more than the loss
+_LARGE: Final = 1 << 18  # bytes from which fresh memory costs more than the loss
 
 simd_levels = _core.simd_levels
 release_memory = _core.release_memory
-"""Give the memory kept for the next large gradient back to the system."""
+"""Give the memory kept for the next call, of a large gradient and of scratch, back to the system."""
 
 
 def loss(

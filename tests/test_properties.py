@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
@@ -43,10 +44,8 @@ def same(actual: Result, expected: Result) -> None:
 
 
 def some(case: Case, items: list[int]) -> Case:
-    return Case(
-        "", case.frames, case.classes, tuple(case.targets[n] for n in items), tuple(case.input_lengths[n] for n in items),
-        case.blank,
-    )  # fmt: skip
+    targets, lengths = tuple(case.targets[n] for n in items), tuple(case.input_lengths[n] for n in items)
+    return replace(case, targets=targets, input_lengths=lengths)
 
 
 @given(any_cases(), logits_or_not, dtypes, st.randoms(use_true_random=False))
@@ -184,7 +183,7 @@ def test_time_can_run_backwards(case: Case, logits: bool) -> None:
     for item, frames in enumerate(case.input_lengths):
         y[:frames, item] = x[:frames, item].flip(0)
         expected[:frames, item] = plain.gradient[:frames, item].flip(0)
-    mirrored = Case("", case.frames, case.classes, tuple(t[::-1] for t in case.targets), case.input_lengths, case.blank)
+    mirrored = replace(case, targets=tuple(target[::-1] for target in case.targets))
     actual = run(mirrored.padded(y), logits=logits)
     near(actual.losses, plain.losses)
     near(actual.gradient, expected)
@@ -196,10 +195,8 @@ def test_classes_have_no_order(case: Case, logits: bool, shuffled: random.Random
     x = case.logits(scale=3)
     order = list(range(case.classes))
     shuffled.shuffle(order)
-    moved = Case(
-        "", case.frames, case.classes, tuple(tuple(order.index(c) for c in t) for t in case.targets), case.input_lengths,
-        order.index(case.blank),
-    )  # fmt: skip
+    targets = tuple(tuple(order.index(c) for c in target) for target in case.targets)
+    moved = replace(case, targets=targets, blank=order.index(case.blank))
     plain, actual = run(case.padded(x), logits=logits), run(moved.padded(x[:, :, order]), logits=logits)
     near(actual.losses, plain.losses)
     near(actual.gradient, plain.gradient[:, :, order])

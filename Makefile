@@ -40,7 +40,7 @@ docs: $(VENV)/installed $(VENV)/dev
 	@$(PY) -m sphinx -q -W --keep-going -b html docs build/docs
 	@echo "docs: build/docs/index.html"
 
-lint: $(VENV)/dev
+lint: $(VENV)/installed $(VENV)/dev
 	@$(PY) -m ruff check
 	@$(PY) -m ruff format --check
 	@$(VENV)/bin/clang-format --dry-run -Werror $(CXX_FILES)

@@ -141,12 +141,14 @@ def _infeasible(lattice: Lattice) -> list[Problem]:
     needed = frames_needed(lattice)
     problems = []
     for item in (needed > lattice.input_lengths).nonzero()[:, 0].tolist():
-        labels, repeats = int(lattice.target_lengths[item]), int(needed[item] - lattice.target_lengths[item])
+        frames, labels = int(needed[item]), int(lattice.target_lengths[item])
+        repeats = frames - labels
         pairs = (
             f", and a blank between {repeats} pair{'s' if repeats > 1 else ''} of equal neighbours" if repeats else ""
         )
         message = (
-            f"item {item} needs {int(needed[item])} frames ({labels} label{'s' if labels > 1 else ''}{pairs}), but has "
+            f"item {item} needs {frames} frame{'s' if frames > 1 else ''} "
+            f"({labels} label{'s' if labels > 1 else ''}{pairs}), but has "
             f"{int(lattice.input_lengths[item])}: lengthen the input, subsample less, or leave the item out"
         )
         problems.append(Problem(item, "infeasible", message))

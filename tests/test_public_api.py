@@ -1,0 +1,149 @@
+"""The names and signatures that programs depend on."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+
+import ctckit
+
+
+def test_names() -> None:
+    """What is exported is what is listed, in order, and nothing else is public but modules."""
+    assert ctckit.__all__ == sorted(ctckit.__all__)
+    for name in ctckit.__all__:
+        assert getattr(ctckit, name) is not None
+    public = {name for name in vars(ctckit) if not name.startswith("_")}
+    assert {name for name in public - set(ctckit.__all__) if not inspect.ismodule(getattr(ctckit, name))} == set()
+    assert {
+        "CTCLoss", "CTCWithLogitsLoss", "Problem", "backends", "check", "ctc_loss", "ctc_loss_with_logits", "feasible",
+        "posteriors", "reference",
+    } <= set(ctckit.__all__)  # fmt: skip
+
+
+@pytest.mark.parametrize("module", ["ctckit", "ctckit.lattice", "ctckit.backends", "ctckit.loss", "ctckit.diagnosis"])
+def test_every_public_function_is_documented(module: str) -> None:
+    __import__(module)
+    for name in getattr(sys.modules[module], "__all__"):  # noqa: B009  # mypy knows of no such attribute
+        value = getattr(sys.modules[module], name)
+        if callable(value):
+            assert inspect.getdoc(value), f"{module}.{name}"
+
+
+def parameters(function: Any) -> list[tuple[str, Any, Any]]:
+    return [(p.name, p.default, p.kind) for p in inspect.signature(function).parameters.values()]
+
+
+def test_signatures_are_torchs() -> None:
+    """Positional arguments: the same names, order and defaults. What is added can only be named."""
+    pairs = (
+        (ctckit.ctc_loss, torch.nn.functional.ctc_loss),
+        (ctckit.CTCLoss.__init__, torch.nn.CTCLoss.__init__),
+        (ctckit.CTCLoss.forward, torch.nn.CTCLoss.forward),
+    )
+    for ours, theirs in pairs:
+        expected = parameters(theirs)
+        assert parameters(ours)[: len(expected)] == expected
+        assert all(kind is inspect.Parameter.KEYWORD_ONLY for _, _, kind in parameters(ours)[len(expected) :])
+
+
+def test_logits_differ_in_the_name_and_in_optional_lengths() -> None:
+    plain, with_logits = parameters(ctckit.ctc_loss), parameters(ctckit.ctc_loss_with_logits)
+    assert [name for name, *_ in with_logits] == ["logits", *(name for name, *_ in plain[1:]), "inplace_grad"]
+    assert parameters(ctckit.posteriors)[1:5] == with_logits[1:5]
+    assert parameters(ctckit.check)[1:5] == with_logits[1:5]
+
+
+@pytest.mark.parametrize("module", [ctckit.CTCLoss, ctckit.CTCWithLogitsLoss])
+def test_modules(module: type[torch.nn.Module]) -> None:
+    """They have torch's attributes, say their options, and can be copied."""
+    loss: Any = module(2, "sum", zero_infinity=True, batch_first=True)
+    assert (loss.blank, loss.reduction, loss.zero_infinity, loss.batch_first) == (2, "sum", True, True)
+    for words in ("blank=2", "reduction='sum'", "zero_infinity=True", "batch_first=True"):
+        assert words in repr(loss)
+    assert repr(pickle.loads(pickle.dumps(loss))) == repr(loss)  # noqa: S301  # our own
+    assert list(loss.parameters()) == []
+    plain: Any = module()
+    assert (plain.blank, plain.reduction, plain.zero_infinity, plain.batch_first) == (0, "mean", False, False)
+
+
+def test_version() -> None:
+    from importlib.metadata import version
+
+    assert ctckit.__version__ == version("ctckit")
+
+
+def run_alone(code: str, *options: str) -> tuple[int, str, str]:
+    """In a fresh Python: how it exits, and what it prints."""
+    command = [sys.executable, *options, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # our own code
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_import_does_nothing_surprising() -> None:
+    """It loads no plotting, starts no thread, and says nothing."""
+    code = (
+        "import sys, threading, ctckit\n"
+        "assert not {'matplotlib', 'triton'} & set(sys.modules), 'loaded too much'\n"
+        "assert threading.active_count() == 1\n"
+    )
+    assert run_alone(code, "-W", "error") == (0, "", "")
+
+
+# ------------------------------------------------------------------------------------------------ choosing a backend
+
+
+def test_a_forced_backend() -> None:
+    cpu = torch.device("cpu")
+    with ctckit.backends.use("reference"):
+        assert ctckit.backends.name_for(cpu) == "reference"
+        try:
+            with ctckit.backends.use("cpu"):
+                assert ctckit.backends.name_for(cpu) == "cpu"
+        except ImportError:
+            pytest.skip("the core is not built")
+        assert ctckit.backends.name_for(cpu) == "reference"
+    with pytest.raises(ValueError, match="there is no backend 'gpu': choose one of 'cpu'"), ctckit.backends.use("gpu"):
+        pass
+
+
+def test_the_environment_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    monkeypatch.setenv("CTCKIT_BACKEND", "reference")
+    assert ctckit.backends.name_for(cpu) == "reference"
+    with ctckit.backends.use("cpu"):  # the nearer one counts
+        assert ctckit.backends.name_for(cpu) == "cpu"
+    monkeypatch.setenv("CTCKIT_BACKEND", "nonsense")
+    with pytest.raises(ValueError, match="there is no backend 'nonsense'"):
+        ctckit.ctc_loss(torch.zeros(3, 2), torch.tensor([1]), 3, 1)
+
+
+def test_the_core_is_for_the_cpu() -> None:
+    x, targets = torch.zeros(3, 2, device="meta"), torch.tensor([1], device="meta")
+    assert ctckit.backends.name_for(x.device) == "reference"
+    assert ctckit.ctc_loss(x, targets, 3, 1).device.type == "meta"
+    with ctckit.backends.use("cpu"), pytest.raises(ValueError, match=r"forced, but the tensors are on meta.*\.cpu\(\)"):
+        ctckit.backends.backend_for(x.device)
+
+
+def test_without_the_core() -> None:
+    """One warning, then the reference."""
+    code = """
+import sys, warnings
+sys.modules["ctckit._core"] = None
+import torch, ctckit
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    for _ in range(2):
+        assert ctckit.ctc_loss(torch.zeros(1, 2), torch.tensor([1]), 1, 1).item() == 0
+ours = [str(w.message) for w in caught if w.category is RuntimeWarning]
+assert len(ours) == 1 and "slow reference backend" in ours[0] and "pip install" in ours[0], ours
+assert ctckit.backends.name_for(torch.device("cpu")) == "reference"
+"""
+    assert run_alone(code) == (0, "", "")

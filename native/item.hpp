@@ -365,7 +365,10 @@ class Item {
 
   void write_block(std::int64_t t, int frames, const double* table, const KeptBlock& alpha) {
     const Range range = range_of(t, frames);
-    for (int k = 0; k < kBlock; ++k) kept_beta_.label[k * pitch_ + range.end] = 0;  // beyond what can be reached
+    for (int k = 0; k < kBlock; ++k) {  // beyond what can be reached
+      kept_beta_.label[k * pitch_ + range.end] = 0;
+      kept_beta_.label_exponent[k * pitch_ + range.end] = kNever;
+    }
     for (int k = frames; k < kBlock; ++k) {  // a last, short block: nothing passes through the frames that it lacks
       const std::size_t bytes = sizeof(double) * static_cast<std::size_t>(range.end - range.begin);
       double* const rows[] = {alpha.blank, alpha.label, kept_beta_.blank, kept_beta_.label};

@@ -56,14 +56,14 @@ def test_whatever_the_options(row: str, reduction: str, needs_gradient: bool) ->
     arguments = good() | changes
     arguments["emissions"] = arguments["emissions"].detach().clone().requires_grad_(needs_gradient)
     with pytest.raises(error):
-        ctckit.ctc_loss(*arguments.values(), reduction=reduction, zero_infinity=True)
+        ctckit.ctc_loss(*arguments.values(), reduction=reduction, zero_infinity=True)  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("reduction", ["", "Mean", "average", None, 1])
 def test_reduction(reduction: Any) -> None:
     for call in (ctckit.ctc_loss, ctckit.ctc_loss_with_logits):
         with pytest.raises(ValueError, match=r"reduction is .*, but must be 'none', 'mean' or 'sum'"):
-            call(*good().values(), reduction=reduction)
+            call(*good().values(), reduction=reduction)  # type: ignore[misc]
 
 
 def test_layouts_that_are_not_dense() -> None:
@@ -109,7 +109,7 @@ def test_a_call_that_failed_leaves_nothing_behind() -> None:
         assert torch.equal(ctckit.ctc_loss(*good().values()), expected)
 
 
-# ----------------------------------------------------------------------------------------------- garbage where it may be
+# ----------------------------------------------------------------------------------------------- garbage where it may
 
 
 @pytest.mark.parametrize("garbage", [-100, -1, 0, 19, 20, 2**31, 2**62, -(2**63)])
@@ -152,7 +152,7 @@ def test_numpy_numbers_are_integers() -> None:
     x, targets, frames, lengths, _ = BASE.padded(BASE.logits())
     expected = ctckit.ctc_loss(x, targets, frames, lengths)
     as_numbers = [np.int32(v) for v in frames.tolist()], tuple(np.uint8(v) for v in lengths.tolist())
-    assert torch.equal(ctckit.ctc_loss(x, targets, *as_numbers, np.int64(0)), expected)  # type: ignore[arg-type]
+    assert torch.equal(ctckit.ctc_loss(x, targets, *as_numbers, np.int64(0)), expected)
 
 
 # ------------------------------------------------------------------------------------------- sizes that cannot be had

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -88,13 +89,13 @@ def test_as_many_threads_as_torch() -> None:
 
     def most_threads(threads: int) -> int:
         torch.set_num_threads(threads)
-        base = len(os.listdir("/proc/self/task"))
+        base = len(list(Path("/proc/self/task").iterdir()))
         most, done = base, threading.Event()
 
         def watch() -> None:
             nonlocal most
             while not done.is_set():
-                most = max(most, len(os.listdir("/proc/self/task")))
+                most = max(most, len(list(Path("/proc/self/task").iterdir())))
 
         watcher = threading.Thread(target=watch)
         watcher.start()

@@ -57,7 +57,8 @@ class Buffer {
 
  private:
   explicit Buffer(std::size_t bytes)
-      : bytes_(bytes), data_(static_cast<std::byte*>(::operator new[](bytes, kLargePage))) {
+      : bytes_(bytes), data_(static_cast<std::byte*>(::operator new[](bytes, kLargePage, std::nothrow))) {
+    if (data_ == nullptr) throw std::bad_alloc();  // not from operator new, which ends the process under a sanitizer
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
     madvise(data_, bytes, MADV_HUGEPAGE);  // advice: a refusal does no harm
 #endif

@@ -17,6 +17,8 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0
 
 PYTEST_ARGS ?=
+# Tests run on so many processes side by side; 0 runs them in one, for a debugger.
+WORKERS ?= auto
 BENCH_ARGS ?=
 
 PY := $(VENV)/bin/python
@@ -31,7 +33,7 @@ demo: $(VENV)/installed
 	@$(PY) examples/digits.py
 
 test: $(VENV)/installed $(VENV)/dev
-	@$(PY) -m pytest $(PYTEST_ARGS)
+	@$(PY) -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 bench: $(VENV)/installed
 	@$(PY) -m benchmarks $(BENCH_ARGS)
@@ -90,7 +92,7 @@ sanitize: $(VENV)/installed $(VENV)/dev
 	@PYTHONPATH=$(SANITIZED) PYTHONMALLOC=malloc LD_PRELOAD="$(RUNTIMES)" \
 	  ASAN_OPTIONS=$(ASAN):malloc_fill_byte=255:max_malloc_fill_size=16777216 \
 	  UBSAN_OPTIONS=abort_on_error=1:print_stacktrace=1 \
-	  $(PY) -m pytest -q --capture=sys -p no:cacheprovider $(SANITIZE_TESTS)
+	  $(PY) -m pytest -q -n $(WORKERS) --dist worksteal --capture=sys -p no:cacheprovider $(SANITIZE_TESTS)
 
 # As a user gets it: built by pip in isolation, away from the repository's files.
 wheel: $(VENV)/torch

@@ -119,23 +119,27 @@ def test_the_gil_is_released() -> None:
     """While one thread is in a long call, Python goes on in another."""
     case = random_case(4000, 8, 60, 500, seed=1)
     arguments = case.padded(case.logits(torch.float32))
-    ctckit.ctc_loss_with_logits(*arguments)
-    in_call, ticks = threading.Event(), 0
 
-    def call() -> None:
-        in_call.set()
-        ctckit.ctc_loss_with_logits(*arguments)
-        in_call.clear()
+    def ticks_during_a_call() -> int:
+        in_call, ticks = threading.Event(), 0
 
-    thread = threading.Thread(target=call)
-    thread.start()
-    in_call.wait()
-    while in_call.is_set():
-        ticks += 1
-        time.sleep(1e-4)
-    thread.join()
-    # A call that held it would let this loop run once before and once after, besides switches when it starts and ends.
-    assert ticks > 5
+        def call() -> None:
+            in_call.set()
+            ctckit.ctc_loss_with_logits(*arguments)
+            in_call.clear()
+
+        thread = threading.Thread(target=call)
+        thread.start()
+        in_call.wait()
+        while in_call.is_set():
+            ticks += 1
+            time.sleep(1e-4)
+        thread.join()
+        return ticks
+
+    # A call that held it would let the loop run once before and once after, besides switches when it starts and ends.
+    # Where other processes take the processors this thread may not come to its turn either: hence several calls.
+    assert any(ticks_during_a_call() > 5 for _ in range(10))
 
 
 # ---------------------------------------------------------------------------------------------------------------- fork

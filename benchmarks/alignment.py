@@ -45,7 +45,7 @@ CASES = (
     cases.Case("utterance", T=1500, N=1, C=32, S=200),
     cases.Case("recording", T=10_000, N=1, C=32, S=1500),
     cases.Case("utterances", T=1500, N=32, C=32, S=200),
-    cases.Case("recordings", T=10_000, N=32, C=32, S=1500),
+    cases.Case("recordings", T=10_000, N=8, C=32, S=1500),
     cases.Case("word pieces", T=1500, N=1, C=1024, S=200),
 )
 AXES = {
@@ -189,6 +189,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def _write(results: Row, path: Path) -> None:
+    """Write what there is so far."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, write, draw."""
     options = parse(arguments)
@@ -207,18 +213,17 @@ def main(arguments: list[str] | None = None) -> int:
         "long": lambda: (long_input(*size) for size in long),
     }
     results: Row = {
+        **{name: [] for name in sections},
         "schema": 1,
         "machine": machine.describe(),
         "cases": {case.name: asdict(case) for case in CASES[:few]},
     }
     for name, measure in sections.items():
-        results[name] = []
         for row in measure():
             results[name].append(row)
+            _write(results, out)
             if sys.stderr.isatty():
                 print(f"\r\033[K{name}: {row.get('case', row.get('axis', ''))}", end="", file=sys.stderr, flush=True)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
     for table in alignment_report.tables(results).values():
         print(table.text())
     print(f"Wrote {out}", *alignment_report.draw(results, out.with_suffix(".png")))

@@ -44,8 +44,8 @@ def _speed(results: Results) -> Table:
         verdict = WORDS[goals.at_least(fastest, GOAL)]
         rows.append([case, shape, str(threads), *cells, f"{ours:.3g}", f"{fastest:.3g}x", verdict])
     note = (
-        "Milliseconds of a call, float32, median of calls made in turn; the last number is the fastest peer's time over "
-        "ctckit's, as the median over pairs. A peer that takes one item at a time is called for each."
+        "Milliseconds of a call, float32, median of calls made in turn; the last number is the fastest peer's time "
+        "over ctckit's, the median over pairs. A peer that takes one item at a time is called for each."
     )
     return Table(
         "Best path", ["case", "T, N, C, S", "threads", *names, "ctckit", "fastest peer / ctckit", ""], rows, note

@@ -1,253 +1,234 @@
-"""How fast is the best path, beside other aligners, and how does its time grow?
+"""How fast is the best path, beside other aligners, how does its time grow, and how much memory do hours take?
 
-``python -m benchmarks.alignment [--quick] [--long]``: one thread, float32. Peers are measured if they can be imported:
-torchaudio, ctc-forced-aligner (its core), ctc-segmentation, and a Viterbi in NumPy that is always there. Each is
-given what it takes natively, outside the timed part. ``--long`` aligns ten hours in one piece, which takes minutes.
+    python -m benchmarks.alignment                                          (those peers that this Python can import)
+    python -m benchmarks.alignment --peers auto torchaudio=/path/to/python  (one that lives in another environment)
+    python -m benchmarks.alignment --quick                                  (does everything run?)
+
+Float32. Each peer runs in its own process (``alignment_worker``) on the same inputs, call by call in turn with ctckit.
+The results go to ``results/alignment.json``, with a plot beside it; `--quick` writes to ``results/partial.json``.
+``--ten-hours`` also aligns ten hours of audio in one piece, which takes minutes.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
-import importlib
 import importlib.util
 import json
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 import ctckit
-from benchmarks import machine
+from benchmarks import alignment_report, cases, machine, peers
+from benchmarks.alignment_worker import PEERS, make
 from benchmarks.contenders import Contender
 from benchmarks.growth import slope
-from benchmarks.timing import Effort, in_turn
+from benchmarks.timing import Effort, in_turn, once
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from torch import Tensor
 
 Row = dict[str, Any]
 
-MUST, AIM = 3.0, 10.0
-"""Times faster than the fastest peer."""
-
-
-class Shape(NamedTuple):
-    """One item: frames, labels, classes."""
-
-    T: int
-    S: int
-    C: int = 32
-
-
-SHAPES = (Shape(200, 30), Shape(1500, 200), Shape(10_000, 1_500), Shape(1500, 200, 1024))
+CASES = (
+    cases.Case("word", T=200, N=1, C=32, S=30),
+    cases.Case("utterance", T=1500, N=1, C=32, S=200),
+    cases.Case("recording", T=10_000, N=1, C=32, S=1500),
+    cases.Case("utterances", T=1500, N=32, C=32, S=200),
+    cases.Case("recordings", T=10_000, N=8, C=32, S=1500),
+    cases.Case("word pieces", T=1500, N=1, C=1024, S=200),
+)
 AXES = {
-    "T": [Shape(frames, 200) for frames in (1000, 2000, 4000, 8000, 16_000, 32_000)],
-    "S": [Shape(8000, labels) for labels in (25, 50, 100, 200, 400, 800, 1600)],
+    "T": [cases.Case("growth", T=frames, N=1, C=32, S=200) for frames in (1000, 2000, 4000, 8000, 16_000, 32_000)],
+    "S": [cases.Case("growth", T=8000, N=1, C=32, S=labels) for labels in (25, 50, 100, 200, 400, 800, 1600, 3200)],
 }
+LONG = ((60_000, 9_000), (180_000, 45_000))
+TEN_HOURS = (1_800_000, 450_000)
+QUICK = 2  # cases, and sizes along an axis
 
 
-def make(shape: Shape) -> tuple[Tensor, Tensor]:
-    """Log-probabilities (1, T, C) and targets (1, S), the same for a shape every time."""
-    generator = torch.Generator().manual_seed(sum(shape))
-    x = torch.randn(1, shape.T, shape.C, generator=generator).log_softmax(2)
-    return x, torch.randint(1, shape.C, (1, shape.S), generator=generator)
+def align(case: cases.Case) -> Contender:
+    """The call that is measured."""
+    log_probs, targets = (torch.from_numpy(array) for array in make(case))
+
+    def run() -> None:
+        ctckit.forced_align(log_probs, targets)
+
+    return Contender(run, lambda: None)
 
 
-# ---------------------------------------------------------------------------------------------------------------- peers
+def compare(
+    chosen: Sequence[cases.Case], aligners: Mapping[str, str], threads: Sequence[int], effort: Effort, limit: float
+) -> Iterator[Row]:
+    """Every peer in turn with ctckit; batches on more threads too."""
+    for case in chosen:
+        for number in threads:
+            if number > threads[0] and case.N == 1:
+                continue
+            for name, python in aligners.items():
+                row: Row = {"peer": name, "case": case.name, "threads": number}
+                peer = peers.Peer(name, python, number, limit, "alignment_worker")
+                try:
+                    yield row | _meet(peer, case, number, effort)
+                except peers.PeerError as problem:
+                    yield row | {"problem": str(problem)}
+                finally:
+                    peer.close()
 
 
-def numpy_viterbi(x: NDArray[np.float32], target: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The classes of the best path, as one would write it with arrays over the states: a loop over the frames."""
-    states = np.zeros(2 * len(target) + 1, dtype=np.int64)
-    states[1::2] = target
-    skip = np.zeros(len(states), dtype=np.float32)
-    skip[:2] = -np.inf
-    skip[2:][(states[2:] == 0) | (states[2:] == states[:-2])] = -np.inf
-    alpha = np.full(len(states) + 2, -np.inf, dtype=np.float32)
-    alpha[2] = 0
-    moves = np.empty((len(x), len(states)), dtype=np.uint8)
-    arcs = np.empty((3, len(states)), dtype=np.float32)
-    for t, row in enumerate(x):
-        arcs[0], arcs[1], arcs[2] = alpha[2:], alpha[1:-1], alpha[:-2] + skip
-        moves[t] = arcs.argmax(0)
-        alpha[2:] = arcs.max(0) + row[states]
-    state = len(states) - 1 - int(len(target) > 0 and alpha[-2] >= alpha[-1])
-    path = np.empty(len(x), dtype=np.int64)
-    for t in range(len(x) - 1, -1, -1):
-        path[t] = states[state]
-        state -= int(moves[t, state])
-    return path
+def _meet(peer: peers.Peer, case: cases.Case, threads: int, effort: Effort) -> Row:
+    loaded = peer.ask(load=asdict(case))
+    if loaded["checksum"] != cases.checksum(cases.make(case)):
+        raise peers.PeerError("its NumPy makes other random numbers: the inputs differ")
+    ours = align(case)
+    torch.set_num_threads(threads)
+    once(ours)
+    theirs = Contender(lambda: peer.ask(run=True)["seconds"], lambda: None)
+    measured = in_turn(theirs, ours, effort, warm=True)  # "load" has run it once
+    return {"version": loaded["version"], **measured, **_difference(_paths(peer), case)}
 
 
-class Peer(NamedTuple):
-    """A call, and how to read the path off its result (None: it has no path of classes)."""
-
-    run: Callable[[], Any]
-    path_of: Callable[[Any], Tensor | None]
-
-
-def peers(x: Tensor, targets: Tensor) -> dict[str, Peer]:
-    """Those that are there."""
-    row, target = x[0].numpy(), targets[0].numpy()
-    found: dict[str, Peer] = {"numpy": Peer(lambda: numpy_viterbi(row, target), torch.from_numpy)}
-    torchaudio = _imported("torchaudio.functional")
-    if torchaudio is not None:
-        forced_align = torchaudio.forced_align
-        found["torchaudio"] = Peer(lambda: forced_align(x, targets), lambda result: result[0][0])
-
-    core = _module_of("ctc_forced_aligner", "ctc_aligner")
-    if core is not None:
-        call = core.align_sequences
-        found["ctc-forced-aligner"] = Peer(
-            lambda: call(x.numpy(), targets.numpy(), 0),
-            lambda result: torch.from_numpy(np.asarray(result[0]).reshape(-1)),
-        )
-    ctc_segmentation = _imported("ctc_segmentation")
-    if ctc_segmentation is not None:
-        config = ctc_segmentation.CtcSegmentationParameters(char_list=[str(c) for c in range(x.shape[2])], blank=0)
-        config.min_window_size = len(row) + 1  # no window: the whole input, as all the others
-        truth, _ = ctc_segmentation.prepare_token_list(config, [target])
-        found["ctc-segmentation"] = Peer(
-            lambda: ctc_segmentation.ctc_segmentation(config, row, truth),
-            lambda _: None,
-        )
-    return found
+def _paths(peer: peers.Peer) -> Tensor:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "paths.npy")
+        peer.ask(save=str(path))
+        return torch.from_numpy(np.load(path))
 
 
-def _imported(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except (ImportError, OSError):  # OSError: built for another torch
-        return None
+def _difference(theirs: Tensor, case: cases.Case) -> Row:
+    """How many items have the same path, and how far the worst is below the best path's log-probability, in nats."""
+    log_probs, targets = (torch.from_numpy(array) for array in make(case))
+    ours, _ = ctckit.forced_align(log_probs, targets)
+    if theirs.shape != ours.shape:
+        return {"same_paths": None, "below_best": None}
+    x = log_probs.double()
+    best, score = (x.gather(2, paths[:, :, None].long())[:, :, 0].sum(1) for paths in (ours, theirs))
+    return {"same_paths": int((ours == theirs).all(1).sum()), "below_best": float((best - score).max())}
 
 
-def _module_of(package: str, name: str) -> Any:
-    """Import one file of a package without the package itself, which wants an audio stack."""
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    path = Path(spec.submodule_search_locations[0], f"{name}.py")
-    if not path.exists():
-        return None
-    inner = importlib.util.spec_from_file_location(f"_{package}_{name}", path)
-    assert inner is not None
-    assert inner.loader is not None
-    module = importlib.util.module_from_spec(inner)
-    inner.loader.exec_module(module)
-    return module
-
-
-# --------------------------------------------------------------------------------------------------------- measurements
-
-
-def compare(shape: Shape, effort: Effort) -> list[Row]:
-    """Every peer in turn with ctckit."""
-    x, targets = make(shape)
-    ours, _ = ctckit.forced_align(x, targets)
-    rows = []
-    for name, (run, path_of) in peers(x, targets).items():
-        path = path_of(run())
-        score = None if path is None else float(x[0].double().gather(1, path.long()[:, None]).sum())
-        measured = in_turn(_contender(run), _contender(lambda: ctckit.forced_align(x, targets)), effort)
-        best = float(x[0].double().gather(1, ours[0][:, None]).sum())
-        rows.append(
-            {
-                "peer": name,
-                **shape._asdict(),
-                **measured,
-                "same_path": None if path is None else bool((path == ours[0]).all()),
-                "score_below_best": None if score is None else best - score,
-            }
-        )
-    return rows
-
-
-def _contender(run: Any) -> Contender:
-    def ignore_result() -> None:  # a float would be taken for a time
-        run()
-
-    return Contender(ignore_result, lambda: None)
-
-
-def growth(effort: Effort) -> list[Row]:
-    """Median milliseconds along each axis, and the exponent of the growth over its larger half."""
-    rows: list[Row] = []
+def growth(effort: Effort, sizes: int | None) -> Iterator[Row]:
+    """Median milliseconds along each axis on one thread, and the exponent of the growth over its larger half."""
+    torch.set_num_threads(1)
     for axis, shapes in AXES.items():
-        times = []
-        for shape in shapes:
-            x, targets = make(shape)
-            ours = _contender(functools.partial(ctckit.forced_align, x, targets))
-            times.append(in_turn(ours, ours, effort)["second_ms"]["p50"])
-        sizes = tuple(getattr(shape, axis) for shape in shapes)
-        rows.append({"axis": axis, "sizes": sizes, "ms": times, "slope": slope(sizes, times)})
-    return rows
+        chosen = shapes[:sizes]
+        ours = (align(case) for case in chosen)
+        times = [in_turn(call, call, effort)["second_ms"]["p50"] for call in ours]
+        along = tuple(getattr(case, axis) for case in chosen)
+        yield {"axis": axis, "sizes": list(along), "ms": times, "slope": slope(along, times)}
 
 
-def long_input(shape: Shape) -> Row:
-    """Time of one call, and the memory that it takes above its input (Linux and macOS)."""
-    import resource  # noqa: PLC0415
+def long_input(frames: int, labels: int) -> Row:
+    """One item, in a fresh process: seconds of one call, and the memory that it takes above its input."""
+    command = [sys.executable, "-m", "benchmarks.alignment", "--one", str(frames), str(labels)]
+    done = subprocess.run(command, cwd=machine.ROOT, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        raise RuntimeError(f"{frames} frames and {labels} labels failed:\n{done.stderr}")
+    row: Row = json.loads(done.stdout)
+    return row
 
+
+def _one(frames: int, labels: int, classes: int = 32) -> Row:
+    import resource  # noqa: PLC0415 - not on Windows
+
+    torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(1, shape.T, shape.C, generator=generator)  # not normalised: no memory but the input's was ever used
-    targets = torch.randint(1, shape.C, (1, shape.S), generator=generator)
-    unit = 1 if sys.platform == "darwin" else 1024
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    x = torch.randn(1, frames, classes, generator=generator)  # no log_softmax, whose memory the call would use again
+    targets = torch.randint(1, classes, (1, labels), generator=generator)
+    peak = functools.partial(resource.getrusage, resource.RUSAGE_SELF)
+    before = peak().ru_maxrss
     start = time.perf_counter()
     paths, _ = ctckit.forced_align(x, targets)
     seconds = time.perf_counter() - start
-    above = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit
-    spelt = torch.unique_consecutive(paths[0])
-    repeats = int((targets[0, 1:] == targets[0, :-1]).sum())
-    assert int((spelt != 0).sum()) == shape.S, "every label once"
-    return {**shape._asdict(), "seconds": seconds, "mib_above_input": above / 2**20, "repeats": repeats}
+    above = (peak().ru_maxrss - before) * (1 if sys.platform == "darwin" else 1024)
+    tokens = [span.token for span in ctckit.merge_tokens(paths[0], x[0, :, 0])]
+    assert tokens == targets[0].tolist(), "the path spells the target"
+    return {"T": frames, "S": labels, "C": classes, "seconds": seconds, "mib_above_input": above / 2**20}
 
 
-def main() -> None:
-    """Measure, print, and write JSON if told where."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a look at whether everything runs")
-    parser.add_argument("--long", action="store_true", help="also ten hours in one piece (minutes)")
-    parser.add_argument("--json", type=Path, help="file to write the results to")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    effort = Effort(0.2, 2, 3) if options.quick else Effort(5.0, 5)
+def installed() -> dict[str, str]:
+    """The peers that this Python can import, each with this Python."""
+    return {name: sys.executable for name, (_, module) in PEERS.items() if importlib.util.find_spec(module) is not None}
 
-    # Memory first: a high-water mark does not go down.
-    report: Row = {"machine": machine.describe(), "long": [long_input(Shape(60_000, 9_000))]}
-    if options.long:
-        report["long"].append(long_input(Shape(1_800_000, 450_000)))
-    for row in report["long"]:
-        print(f"T={row['T']} S={row['S']}: {row['seconds']:.2f} s, {row['mib_above_input']:.0f} MiB above the input")
 
-    report["peers"] = []
-    print("\n| T, S, C | peer | its ms | ctckit ms | ratio | same path | score below the best |\n" + "|---" * 7 + "|")
-    for shape in SHAPES:
-        rows = compare(shape, effort)
-        report["peers"] += rows
-        for row in rows:
-            same, below = row["same_path"], row["score_below_best"]
-            print(
-                f"| {row['T']}, {row['S']}, {row['C']} | {row['peer']} | {row['first_ms']['p50']:.2f} | "
-                f"{row['second_ms']['p50']:.3f} | {row['ratio']['p50']:.1f} | {'' if same is None else same} | "
-                f"{'' if below is None else format(below, '.1e')} |"
-            )
-        ratio = min(row["ratio"]["p50"] for row in rows)
-        verdict = "aim met" if ratio >= AIM else "must met" if ratio >= MUST else "MISSED"
-        print(f"| {shape.T}, {shape.S}, {shape.C} | fastest | | | {ratio:.1f} | {verdict} | |")
+def parse_peers(arguments: Sequence[str]) -> dict[str, str]:
+    """Turn `auto torchaudio=/path/python` into names and interpreters."""
+    chosen: dict[str, str] = {}
+    for argument in arguments:
+        name, _, python = argument.partition("=")
+        if name == "auto":
+            chosen |= installed()
+        elif name in PEERS:
+            chosen[name] = python or sys.executable
+        elif name != "none":
+            raise SystemExit(f"unknown peer {name!r}; known: {', '.join(PEERS)}, auto, none")
+    return chosen
 
-    report["growth"] = growth(Effort(effort.seconds / 5, 2, 20))
-    for row in report["growth"]:
-        times = ", ".join(f"{size}: {ms:.2f}" for size, ms in zip(row["sizes"], row["ms"], strict=True))
-        print(f"\ngrowth with {row['axis']} (ms): {times}; exponent {row['slope']:.2f}")
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.alignment", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--quick", action="store_true", help="few repetitions of few cases: a look, not a measurement")
+    add("--peers", nargs="+", default=["auto"], metavar="PEER", help="'auto', 'none', or names; NAME=/path/to/python")
+    add("--threads", nargs="+", type=int, default=[1, 2], help="single items are measured on the first number only")
+    add("--ten-hours", action="store_true", help="also ten hours in one piece")
+    add("--out", type=Path, help="the JSON file; the plot goes beside it")
+    add("--one", nargs=2, type=int, metavar=("T", "S"), help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
+
+
+def _write(results: Row, path: Path) -> None:
+    """Write what there is so far."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print, write, draw."""
+    options = parse(arguments)
+    if options.one:
+        print(json.dumps(_one(*options.one)))
+        return 0
+    aligners = parse_peers(options.peers)
+    few = QUICK if options.quick else None
+    out = options.out or machine.ROOT / "benchmarks" / "results" / ("partial.json" if few else "alignment.json")
+    long = LONG[:1] if few else LONG + (TEN_HOURS,) * options.ten_hours
+    sections: dict[str, Callable[[], Iterator[Row]]] = {
+        "alignment": lambda: compare(
+            CASES[:few], aligners, options.threads, Effort(0.0, 1) if few else Effort(3.0, 3), 120.0
+        ),
+        "growth": lambda: growth(Effort(0.0, 1) if few else Effort(1.0, 5, 50), few),
+        "long": lambda: (long_input(*size) for size in long),
+    }
+    results: Row = {
+        **{name: [] for name in sections},
+        "schema": 1,
+        "machine": machine.describe(),
+        "cases": {case.name: asdict(case) for case in CASES[:few]},
+    }
+    for name, measure in sections.items():
+        for row in measure():
+            results[name].append(row)
+            _write(results, out)
+            if sys.stderr.isatty():
+                print(f"\r\033[K{name}: {row.get('case', row.get('axis', ''))}", end="", file=sys.stderr, flush=True)
+    for table in alignment_report.tables(results).values():
+        print(table.text())
+    print(f"Wrote {out}", *alignment_report.draw(results, out.with_suffix(".png")))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

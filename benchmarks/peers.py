@@ -33,12 +33,12 @@ class PeerError(Exception):
 
 
 class Peer:
-    """A peer in its own process (see `peer_worker` for what is said)."""
+    """A peer in its own process (see `peer_worker` for what is said, and `alignment_worker`)."""
 
-    def __init__(self, name: str, python: str, threads: int, limit: float) -> None:
+    def __init__(self, name: str, python: str, threads: int, limit: float, worker: str = "peer_worker") -> None:
         self.limit = limit  # seconds that one answer may take
         self.process = subprocess.Popen(  # noqa: S603 - the interpreter that the user named
-            [python, "-m", "benchmarks.peer_worker", name, str(threads)],
+            [python, "-m", f"benchmarks.{worker}", name, str(threads)],
             cwd=machine.ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

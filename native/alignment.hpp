@@ -1,9 +1,8 @@
 // The best path of one item of a batch, without a table of backpointers.
 //
-//   forward   all frames; the states' values are saved every so many frames (checkpoints)
-//   back      stretch by stretch from the last, each from its checkpoint: its values are computed again and kept, and
-//   the
-//             path is walked back through them by comparing what each state could have come from
+// Forward, all frames are walked, and the states' values are saved every so many of them: checkpoints. Back, stretch by
+// stretch from the last, each is walked once more from its checkpoint, now with all values kept, and the path is walked
+// back through them by comparing what each state could have come from.
 //
 // Where a stretch of K frames ends is known when its turn comes, and a path moves by at most one position a frame: of
 // all positions only the last K before that end are walked again, a triangle, so that the second walk costs little

@@ -340,7 +340,7 @@ def test_without_items_or_frames(engine: str) -> None:
     assert paths.shape == scores.shape == (0, 4), engine
     paths, scores = ctckit.forced_align(torch.zeros(2, 0, 3), torch.zeros(2, 0, dtype=torch.int32))
     assert paths.shape == scores.shape == (2, 0)
-    with pytest.raises(ValueError, match=r"item 1 needs 1 frame \(1 label\), but has 0"):
+    with pytest.raises(ValueError, match=r"item 1 needs 1 frame \(1 label\)"):
         ctckit.forced_align(torch.zeros(2, 0, 3), torch.tensor([[-100], [2]]))
 
 

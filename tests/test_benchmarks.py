@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks import cases, goals, markdown, peers, report
+from benchmarks import alignment, alignment_report, cases, goals, markdown, peers, report
 from benchmarks.timing import Effort
 
 ROOT = Path(__file__).parent.parent
@@ -93,12 +93,32 @@ def test_markdown_is_filled_and_checked(results_path: Path, tmp_path: Path) -> N
 
 
 def test_documents_say_what_the_committed_results_say() -> None:
-    committed = ROOT / "benchmarks" / "results" / "cpu.json"
-    if not committed.exists():
+    committed = [ROOT / "benchmarks" / "results" / name for name in ("cpu.json", "alignment.json")]
+    if not all(path.exists() for path in committed):
         pytest.skip("no committed results")
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     existing = [str(page) for page in pages if page.exists()]
-    assert markdown.main([str(committed), "--into", *existing, "--check"]) == 0
+    assert markdown.main([*map(str, committed), "--into", *existing, "--check"]) == 0
+
+
+def test_alignment_is_measured_beside_a_peer_in_another_process(tmp_path: Path) -> None:
+    path = tmp_path / "alignment.json"
+    assert alignment.main(["--quick", "--peers", "numpy", "--threads", "1", "--out", str(path)]) == 0
+    results = json.loads(path.read_text())
+    rows = {row["case"]: row for row in results["alignment"]}
+    assert set(rows) == {"word", "utterance"}
+    assert all(row["same_paths"] == 1 and row["below_best"] == 0 for row in rows.values())
+    assert [row["axis"] for row in results["growth"]] == ["T", "S"]
+    assert results["long"][0]["mib_above_input"] < alignment_report.MEMORY_GOAL
+    assert "| word | 200, 1, 32, 30 | 1 |" in markdown.blocks(results)["alignment"]
+
+
+def test_an_aligner_that_fails_is_reported() -> None:
+    if importlib.util.find_spec("ctc_segmentation") is not None:
+        pytest.skip("ctc-segmentation is installed, so it does not fail")
+    peers_of = alignment.parse_peers(["ctc-segmentation"])
+    [row] = alignment.compare(alignment.CASES[:1], peers_of, [1], Effort(0.0, 1), 60.0)
+    assert "ModuleNotFoundError" in row["problem"]
 
 
 def test_an_unknown_block_is_an_error(results: report.Results) -> None:

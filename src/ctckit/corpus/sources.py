@@ -7,6 +7,7 @@ import functools
 import importlib
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -68,8 +69,7 @@ def _from_file(source: str) -> Tensor:
         raise ItemError("missing", f"there is no file {str(path)!r} (paths are relative to the manifest's folder)")
     try:
         if suffix == ".npy":
-            # Copy on write: torch wants memory that may be written to, and none is.
-            return _tensor(np.load(path, mmap_mode="c", allow_pickle=False), path)
+            return _tensor(np.load(path, mmap_mode="r", allow_pickle=False), path)
         if suffix == ".npz":
             with np.load(path, allow_pickle=False) as archive:
                 return _tensor(archive[_only(list(archive.files), key, path)], path)
@@ -107,7 +107,10 @@ def _tensor(values: Any, source: object) -> Tensor:
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     try:
-        return torch.from_numpy(array)
+        with warnings.catch_warnings():
+            # torch warns of memory that must not be written to, which is what the map of a file is. None is.
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            return torch.from_numpy(array)
     except (TypeError, ValueError) as error:
         raise ItemError("emissions", f"{source} holds {array.dtype}, which torch cannot read: {error}") from error
 

@@ -144,11 +144,17 @@ class Task(ABC):
             )
         return None
 
-    def _labels(self, item: Item) -> list[int]:
+    def _explain(self, emissions: Tensor, labels: Tensor) -> None:
+        """Raise what is wrong with emissions and labels, if anything is."""
+        problems = ctckit.check(emissions, labels, len(emissions), len(labels), self.blank)
+        if problems:
+            raise ItemError(problems[0].kind, "; ".join(_of_one_item(problem.message) for problem in problems))
+
+    def _labels(self, item: Item) -> Tensor:
         """Spell the item in classes, for questions that know no wildcard."""
         vocabulary = self._spelling(item)
         if vocabulary is None:
-            return [int(token) for token in item.tokens or ()]
+            return torch.tensor(item.tokens or (), dtype=torch.int64)
         try:
             if item.tokens is not None:
                 transcript = vocabulary.encode_tokens(item.tokens)
@@ -156,8 +162,7 @@ class Task(ABC):
                 transcript = vocabulary.encode(self._text(item), blank=self.blank, unknown=self.unknown)
         except ValueError as error:
             raise ItemError("text", str(error)) from error
-        labels: list[int] = transcript.ids
-        return labels
+        return torch.tensor(transcript.ids, dtype=torch.int64)
 
     def _text(self, item: Item) -> str:
         if item.text is None:
@@ -194,18 +199,23 @@ class AlignTask(Task):
         vocabulary = self._spelling(item)
         duration = self.frame_duration if item.frame_duration is None else item.frame_duration
         free = {name: True for name in ("free_start", "free_end") if getattr(self, name)}
-        alignment = ctckit.align(
-            self._emissions(item),
-            self._text(item) if item.tokens is None else list(item.tokens),
-            vocabulary,
-            blank=self.blank,
-            logits=self.logits,
-            frame_duration=duration,
-            offset=item.offset,
-            unknown=self.unknown,
-            confidence=self.confidence,
-            **free,
-        )
+        emissions = self._emissions(item)
+        try:
+            alignment = ctckit.align(
+                emissions,
+                self._text(item) if item.tokens is None else list(item.tokens),
+                vocabulary,
+                blank=self.blank,
+                logits=self.logits,
+                frame_duration=duration,
+                offset=item.offset,
+                unknown=self.unknown,
+                confidence=self.confidence,
+                **free,
+            )
+        except ValueError:
+            self._explain(emissions, self._labels(item))
+            raise
         files = tuple(
             (f"{file_stem(item.id)}.{_SUFFIXES[name]}", _written(alignment, name, item)) for name in self.formats
         )
@@ -217,14 +227,16 @@ class LossTask(Task):
     """Measure the CTC loss, in nats. The result has loss, frames and labels."""
 
     def _do(self, item: Item) -> Outcome:
-        labels = torch.tensor(self._labels(item), dtype=torch.int64)
+        labels = self._labels(item)
         emissions = self._emissions(item)
         function = ctckit.ctc_loss_with_logits if self.logits else ctckit.ctc_loss
-        loss = float(function(emissions, labels, len(emissions), len(labels), self.blank, reduction="sum"))
+        try:
+            loss = float(function(emissions, labels, len(emissions), len(labels), self.blank, reduction="sum"))
+        except ValueError:
+            self._explain(emissions, labels)
+            raise
         if not math.isfinite(loss):
-            problems = ctckit.check(emissions, labels, len(emissions), len(labels), self.blank)
-            if problems:
-                raise ItemError(problems[0].kind, _of_one_item(problems[0].message))
+            self._explain(emissions, labels)
             raise ItemError("infinite", f"its loss is {loss}: classes at -inf bar every path")
         return Outcome(item.id, item.line, {"loss": loss, "frames": len(emissions), "labels": len(labels)})
 
@@ -234,11 +246,9 @@ class CheckTask(Task):
     """Look for what is wrong: `ctckit.check`. The result has frames, classes and labels."""
 
     def _do(self, item: Item) -> Outcome:
-        labels = torch.tensor(self._labels(item), dtype=torch.int64)
+        labels = self._labels(item)
         emissions = self._emissions(item)
-        problems = ctckit.check(emissions, labels, len(emissions), len(labels), self.blank)
-        if problems:
-            raise ItemError(problems[0].kind, "; ".join(_of_one_item(problem.message) for problem in problems))
+        self._explain(emissions, labels)
         frames, classes = emissions.shape
         return Outcome(item.id, item.line, {"frames": frames, "classes": classes, "labels": len(labels)})
 

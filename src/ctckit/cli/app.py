@@ -39,6 +39,8 @@ def run(arguments: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("\nInterrupted. Results that were written are kept: the same command goes on from there.", err=True)
         return _INTERRUPTED
+    except SystemExit:  # click's way to end when the reader of its output is gone, as in `ctckit loss ... | head`
+        return _PIPE_CLOSED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains while it exits
         return _PIPE_CLOSED

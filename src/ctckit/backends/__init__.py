@@ -62,6 +62,9 @@ class Backend(Protocol):
     def posteriors(self, emissions: Tensor, lattice: Lattice, *, logits: bool, per_state: bool) -> Tensor:
         """Return the occupancy, (T, N, C), or (T, N, 2 * max_target + 1) if `per_state`."""
 
+    def path_occupancy(self, emissions: Tensor, lattice: Lattice, states: Tensor, *, logits: bool) -> Tensor:
+        """Return the occupancy of one state per frame, (N, T), of (N, T) integers, which are negative for none."""
+
     def best_path(self, log_probs: Tensor, lattice: Lattice) -> BestPath:
         """Return the most probable path of each item; `ctckit.reference.best_path` says which of equal ones.
 

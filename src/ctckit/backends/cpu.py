@@ -70,6 +70,14 @@ def posteriors(emissions: Tensor, lattice: Lattice, *, logits: bool, per_state: 
     return out
 
 
+def path_occupancy(emissions: Tensor, lattice: Lattice, states: Tensor, *, logits: bool) -> Tensor:
+    """See `ctckit.backends.Backend.path_occupancy`."""
+    states = states.to(torch.int64).contiguous()
+    out = torch.empty(states.shape, dtype=emissions.dtype)
+    _run(emissions, lattice, logits=logits, path=(states, out))
+    return out
+
+
 def best_path(log_probs: Tensor, lattice: Lattice) -> BestPath:
     """See `ctckit.backends.Backend.best_path`."""
     log_probs = log_probs.resolve_neg()
@@ -128,6 +136,7 @@ def _run(
     output: int = _NOTHING,
     out: Tensor | None = None,
     states: Tensor | None = None,
+    path: tuple[Tensor, Tensor] | None = None,
 ) -> None:
     if emissions.is_neg():  # memory holds minus what the tensor says (a view of a conjugate's imaginary part)
         emissions = emissions.resolve_neg()
@@ -157,6 +166,8 @@ def _run(
         (0, 0, 0) if out is None else out.stride(),
         0 if states is None else states.data_ptr(),
         0 if states is None else states.shape[2],
+        0 if path is None else path[0].data_ptr(),
+        0 if path is None else path[1].data_ptr(),
         torch.get_num_threads(),
         os.environ.get("CTCKIT_SIMD", ""),
     )

@@ -44,6 +44,11 @@ def posteriors(emissions: Tensor, lattice: Lattice, *, logits: bool, per_state: 
         return (states if per_state else per_class).to(emissions.dtype)
 
 
+def path_occupancy(emissions: Tensor, lattice: Lattice, states: Tensor, *, logits: bool) -> Tensor:
+    """See `ctckit.backends.Backend.path_occupancy`."""
+    return reference.at_states(posteriors(emissions, lattice, logits=logits, per_state=True), states)
+
+
 def best_path(log_probs: Tensor, lattice: Lattice) -> reference.BestPath:
     """See `ctckit.backends.Backend.best_path`."""
     validate(lattice, log_probs.shape[0], log_probs.shape[2])  # there is no answer for an invalid item

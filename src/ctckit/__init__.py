@@ -9,22 +9,32 @@ from ctckit import backends, reference
 from ctckit.alignment import TokenSpan, forced_align, merge_tokens
 from ctckit.diagnosis import Problem, check, feasible
 from ctckit.loss import CTCLoss, CTCWithLogitsLoss, ctc_loss, ctc_loss_with_logits
+from ctckit.paths import Path, PathPosteriors, best_paths, path_posteriors, posterior_path, sample_paths
+from ctckit.pattern import WILDCARD, Alternatives
 from ctckit.posterior import posteriors
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "WILDCARD",
+    "Alternatives",
     "CTCLoss",
     "CTCWithLogitsLoss",
+    "Path",
+    "PathPosteriors",
     "Problem",
     "TokenSpan",
     "backends",
+    "best_paths",
     "check",
     "ctc_loss",
     "ctc_loss_with_logits",
     "feasible",
     "forced_align",
     "merge_tokens",
+    "path_posteriors",
+    "posterior_path",
     "posteriors",
     "reference",
+    "sample_paths",
 ]

@@ -34,7 +34,7 @@ class Item {
         width_((labels_ + kLanes) / kLanes * kLanes),
         pitch_(width_ + 2 * kPad),
         source_(batch, n, arena),
-        sink_(batch, n, arena) {
+        sink_(batch, n, source_.few_classes(), arena) {
     if (pitch_ / 8 % 2 == 0) pitch_ += 8;  // an odd number of cache lines: rows do not fall on the same cache sets
     choose_segment();
     lay_out(arena);
@@ -53,6 +53,7 @@ class Item {
       backward(flags);
     }
     fill_frames(frames_, batch_.frames, 0.0);
+    sink_.finish();
   }
 
  private:
@@ -259,6 +260,9 @@ class Item {
     for (std::int64_t t = 0; t < frames_; t += kBlock) {
       const int frames = block_frames(t);
       if (checkpoints_ != nullptr && t % segment_ == 0) save(t / segment_);
+      if (batch_.logits && !source_.few_classes())
+        source_.sum_frames(t, frames, sink_.early_row(),
+                           [&](std::int64_t at) { sink_.write_early(source_, at, weight_); });
       const BlockScale block = source_.read(t, frames, true, softmax_of(keep_softmax_ ? t : 0), false);
       if (block.nan) return std::numeric_limits<double>::quiet_NaN();
       log_scale += block.log_scale;

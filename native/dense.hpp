@@ -21,9 +21,7 @@ struct FrameSum {
 // The row's last, partial vector, filled up with -infinity.
 template <class Real, class Vector = typename VectorOf<Real>::Values>
 inline Vector load_tail(const Real* row, std::int64_t count) {
-  Vector tail = broadcast<Vector>(-std::numeric_limits<Real>::infinity());
-  std::memcpy(&tail, row, static_cast<std::size_t>(count) * sizeof(Real));
-  return tail;
+  return load_first<Vector>(row, count, -std::numeric_limits<Real>::infinity());
 }
 
 template <class Real>
@@ -96,6 +94,53 @@ FrameSum sum_frame(const Real* row, std::int64_t classes) {
   return {max, sum_exponentials(row, 0, argmax, max) + sum_exponentials(row, argmax + 1, classes, max)};
 }
 
+// The frames' exp(x - max), rows padded to whole vectors with zeros, and their sums. Many frames at once, so that the
+// sums over lanes share their work. Meant for few classes: a lane adds up in Real.
+template <class Real, int kFrames>
+void softmax_rows(const Real* const (&rows)[kFrames], int frames, std::int64_t classes, Real* out, std::int64_t pitch,
+                  FrameSum* sums) {
+  using Vector = typename VectorOf<Real>::Values;
+  constexpr int width = sizeof(Vector) / sizeof(Real);
+  constexpr Real infinity = std::numeric_limits<Real>::infinity();
+  const std::int64_t whole = classes / width * width;
+  for (int group = 0; group < frames; group += width) {
+    const int count = frames - group < width ? frames - group : width;
+    Vector fold[width] = {};
+    for (int j = 0; j < count; ++j) {
+      const Real* const row = rows[group + j];
+      Vector best = broadcast<Vector>(-infinity);
+      for (std::int64_t c = 0; c < whole; c += width) best = larger(load<Vector>(row + c), best);
+      if (whole < classes) best = larger(load_tail(row + whole, classes - whole), best);
+      fold[j] = best;
+    }
+    const Vector max = fold_rows(fold, [](Vector a, Vector b) { return larger(a, b); });
+    // A frame in which nothing is possible: zeros, relative to anything.
+    Real base[width];
+    store(base, max == -infinity ? Vector{} : max);
+    Vector rest[width] = {}, ones[width] = {};
+    const auto add = [](Vector p, Vector& less, Vector& one) {
+      const Vector largest = p == Real{1} ? broadcast<Vector>(Real{1}) : Vector{};
+      less += p - largest;
+      one += largest;
+      return p;
+    };
+    for (int j = 0; j < count; ++j) {
+      const Real* const row = rows[group + j];
+      Real* const to = out + (group + j) * pitch;
+      for (std::int64_t c = 0; c < whole; c += width)
+        store(to + c, add(exp_of_nonpositive<Real>(load<Vector>(row + c) - base[j]), rest[j], ones[j]));
+      if (whole < classes) {
+        const Vector tail = load_tail(row + whole, classes - whole);
+        store(to + whole, add(exp_of_nonpositive<Real>(tail - base[j]), rest[j], ones[j]));
+      }
+    }
+    const auto sum = [](Vector a, Vector b) { return a + b; };
+    const Vector less = fold_rows(rest, sum), more = fold_rows(ones, sum) - Real{1};
+    const Vector beside = max == -infinity ? less : less + more;  // of equal largest classes, all but one
+    for (int j = 0; j < count; ++j) sums[group + j] = {static_cast<double>(max[j]), static_cast<double>(beside[j])};
+  }
+}
+
 // out[c] = scale * exp(x[c] - max). The row may be its own output.
 template <class Real>
 void scaled_softmax(const Real* row, std::int64_t classes, Real max, Real scale, Real* out) {
@@ -112,8 +157,18 @@ void scaled_softmax(const Real* row, std::int64_t classes, Real max, Real scale,
     store(out + c, exp_of_nonpositive<Real>(load<Vector>(row + c) - max) * scale);
   if (c < classes) {
     const Vector last = exp_of_nonpositive<Real>(load_tail(row + c, classes - c) - max) * scale;
-    std::memcpy(out + c, &last, static_cast<std::size_t>(classes - c) * sizeof(Real));
+    store_first(out + c, last, classes - c);
   }
+}
+
+// out[c] = scale * row[c]
+template <class Real>
+void scale_row(const Real* row, std::int64_t classes, Real scale, Real* out) {
+  using Vector = typename VectorOf<Real>::Values;
+  constexpr int width = sizeof(Vector) / sizeof(Real);
+  std::int64_t c = 0;
+  for (; c + width <= classes; c += width) store(out + c, load<Vector>(row + c) * scale);
+  for (; c < classes; ++c) out[c] = row[c] * scale;
 }
 
 }  // namespace

@@ -1,21 +1,23 @@
-// The two ends of an item: emissions read from the caller's tensor, gradient written to it. The recursion in between
-// sees tables of one row per class that the target names (a "slot") and one column per frame of a block.
+// From the caller's tensor to emissions: a table of one row per class that the target names (a slot) and one column per
+// frame of a block.
 //
 // Emissions are relative to the frame's largest class: the best class's is exactly 1, so that runs of confident frames
 // add no rounding. What that divides by is added up apart, in double.
+//
+// Of logits with few classes, the whole softmax is computed at once and kept for the gradient; with many, only the
+// named classes' are, and the gradient computes it again.
 #pragma once
 
-#include "arena.hpp"
-#include "batch.hpp"
 #include "dense.hpp"
 #include "recursion.hpp"
+#include "rows.hpp"
+#include "slots.hpp"
 
 namespace ctckit::CTCKIT_ISA {
 namespace {
 
 struct BlockScale {
   double log_scale;  // the frames' log-likelihood is this much above what the table says
-  bool extreme;      // some emission is too small for a double: take exact steps
   bool nan;
 };
 
@@ -27,384 +29,217 @@ struct ExactTable {  // emission = mantissa * 2^exponent
 template <class T>
 class EmissionSource {
   using Real = typename ComputedIn<T>::Real;
-  static constexpr bool kNative = std::is_same_v<T, Real>;
   using Vector = typename VectorOf<Real>::Values;
   using Integers = typename VectorOf<Real>::Integers;
   static constexpr int kWidth = sizeof(Vector) / sizeof(Real);  // frames side by side; kBlock is a multiple
   static constexpr double kLog2E = 0x1.71547652b82fep0, kLog2ERest = 0x1.777d0ffda0d24p-56;
   static constexpr double kInfinity = std::numeric_limits<double>::infinity();
   static constexpr double kSmallest = -1.0 * (std::int64_t{1} << 40);  // log2 of an emission: less counts as this
+  static constexpr Real kLowest = sizeof(Real) == 4 ? Real(-87) : Real(-708);  // e^kLowest is a normal number
+  static constexpr std::int64_t kFewClasses = 1024;
 
  public:
   EmissionSource(const Batch& batch, std::int64_t n, Arena& arena)
-      : batch_(batch), base_(static_cast<const T*>(batch.emissions) + n * batch.strides.item) {
-    const std::int64_t distinct = batch.target_lengths[n] + 1;
-    // With few classes beside the target's, whole rows are transposed instead of gathered, and need no second softmax.
-    whole_rows_ = batch.classes <= 3 * distinct || batch.classes <= 128;
-    slots_ = whole_rows_ || batch.classes < distinct ? batch.classes : distinct;
-    if (!whole_rows_) slot_of_class_ = arena.take<std::int32_t>(batch.classes);
-    class_of_slot_ = arena.take<std::int64_t>(slots_);
-    named_ = arena.take<bool>(slots_);
-    raw_ = arena.take<Real>(table_size());
-    mantissas_ = arena.take<double>(table_size());
-    exponents_ = arena.take<std::int64_t>(table_size());
-    if (batch.logits) sums_ = arena.take<FrameSum>(batch.input_lengths[n]);
-    row_ = arena.take<Real>((whole_rows_ ? kBlock : 1) * row_pitch());
+      : logits_(batch.logits),
+        classes_(batch.classes),
+        frames_(batch.input_lengths[n]),
+        rows_(batch, n),
+        slots_(batch, n, kWidth, arena),
+        // An odd number of vectors: the rows of a block do not fall on the same cache sets.
+        pitch_(((batch.classes + kWidth - 1) / kWidth | 1) * kWidth) {
+    table_ = arena.take<Real>(slots_.table_size());
+    mantissas_ = arena.take<double>(slots_.table_size());
+    exponents_ = arena.take<std::int64_t>(slots_.table_size());
+    if (logits_) sums_ = arena.take<FrameSum>(frames_);
+    if (logits_) largest_slot_ = arena.take<Real>(frames_ + kBlock);
+    if (!rows_.in_place()) buffer_ = arena.take<Real>((few_classes() || slots_.most_are_named() ? kBlock : 1) * pitch_);
   }
-
-  // Rows of slots, rounded up to whole squares, and one more of zeros for positions without a label.
-  std::int64_t table_size() const { return (slots_ + 1 + kWidth) * kBlock; }
-  std::int64_t empty_slot() const { return used_; }
-  std::int64_t blank_slot() const { return whole_rows_ ? batch_.blank : 0; }
 
   void choose_slots(const std::int64_t* target, std::int64_t labels, std::int32_t* slots) {
-    if (whole_rows_) {
-      used_ = batch_.classes;
-      for (std::int64_t c = 0; c < used_; ++c) {
-        class_of_slot_[c] = c;
-        named_[c] = false;
-      }
-      named_[batch_.blank] = true;
-      for (std::int64_t i = 0; i < labels; ++i) {
-        slots[i] = static_cast<std::int32_t>(target[i]);
-        named_[target[i]] = true;
-      }
-      return;
-    }
-    for (std::int64_t c = 0; c < batch_.classes; ++c) slot_of_class_[c] = -1;
-    slot_of_class_[batch_.blank] = 0;
-    class_of_slot_[0] = batch_.blank;
-    used_ = 1;
-    for (std::int64_t i = 0; i < labels; ++i) {
-      std::int32_t& slot = slot_of_class_[target[i]];
-      if (slot < 0) {
-        class_of_slot_[used_] = target[i];
-        slot = static_cast<std::int32_t>(used_++);
-      }
-      slots[i] = slot;
-    }
-    for (std::int64_t u = 0; u < used_; ++u) named_[u] = true;
+    slots_.choose(target, labels, slots);
   }
 
-  // The emissions of frames [t, t + frames), [slot][frame]. The first time also finds the frames' normalisers.
-  BlockScale read(std::int64_t t, int frames, bool first_time, double* table) {
-    if (batch_.logits && first_time && !whole_rows_) {
-      for (int k = 0; k < frames; ++k) sums_[t + k] = sum_frame(contiguous_row(t + k, row_), batch_.classes);
-    }
-    Real scale[kBlock];
-    const bool narrow_range = read_raw(t, frames, scale);
-    F64 sums[kBlock / kLanes] = {};
-    const bool extreme =
-        narrow_range ? exponentials<true>(scale, table, sums) : exponentials<false>(scale, table, sums);
-    std::memset(table + used_ * kBlock, 0, kBlock * sizeof(double));
-    double rest[kBlock];
-    if (first_time && whole_rows_ && batch_.logits) rest_of_sums(table, sums, rest);
+  const Slots& slots() const { return slots_; }
+  const FrameRows<T>& rows() const { return rows_; }
+  const FrameSum& sum(std::int64_t t) const { return sums_[t]; }
+  const Real* largest_slots(std::int64_t t) const { return largest_slot_ + t; }
+  Real* row_buffer() const { return buffer_; }
+  Real* table() const { return table_; }  // [slot][frame]
 
+  // Of how many values the softmax of a frame consists, if it is kept at all, else 0.
+  std::int64_t softmax_pitch() const { return logits_ && few_classes() ? pitch_ : 0; }
+
+  // Fills the table with the emissions of frames [t, t + frames), and `softmax`, if softmax_pitch() and unless it is
+  // known already, with exp(x - max) of all classes. The first time also finds the frames' normalisers.
+  BlockScale read(std::int64_t t, int frames, bool first_time, Real* softmax, bool softmax_known) {
+    for (int k = 0; k < kBlock && t + kBlock + k < frames_; ++k) rows_.prefetch(t + kBlock + k);
+    Real scale[kBlock] = {};
     bool nan = false;
-    double log_scale = 0, product = 1;  // the product of at most 16 sums over classes is far from the end of the range
-    for (int k = 0; k < frames; ++k) {
-      const double sum = sums[k / kLanes][k % kLanes];
-      nan |= sum != sum;
-      if (!batch_.logits) {
-        log_scale += static_cast<double>(scale[k]);
-        continue;
-      }
-      if (first_time && whole_rows_) sums_[t + k] = {static_cast<double>(scale[k]), rest[k]};
-      product *= 1 + sums_[t + k].rest;
+    if (softmax_pitch() != 0) {
+      read_softmax(t, frames, softmax, softmax_known);
+    } else {
+      if (logits_ && first_time)
+        for (int k = 0; k < frames; ++k) sums_[t + k] = sum_frame(rows_.row(t + k, buffer_), classes_);
+      nan = read_named(t, frames, scale);
     }
-    return {log_scale - std::log(product), extreme, nan || product != product};
+    zero_out(table_ + slots_.empty() * kBlock);
+    extreme_ = softmax_pitch() != 0 ? has_lost(t, frames) : extreme_;
+    if (!logits_) {
+      double log_scale = 0;
+      for (int k = 0; k < frames; ++k) log_scale += static_cast<double>(scale[k]);
+      return {log_scale, nan};
+    }
+    double product = 1;  // of at most 16 sums over classes: far from the end of the range
+    bool confident = false;
+    for (int k = 0; k < frames; ++k) {
+      product *= 1 + sums_[t + k].rest;
+      confident |= sums_[t + k].rest < kConfident;
+    }
+    if (confident && first_time) find_largest(t);
+    return {-std::log(product), nan || product != product};
   }
+
+  // Whether some emission of the block last read is too small for its table, yet not 0: take exact steps.
+  bool extreme() const { return extreme_; }
 
   // The same with exponents apart, for any range.
   ExactTable read_exactly(std::int64_t t, int frames) {
-    Real scale[kBlock];
-    read_raw(t, frames, scale);
-    for (std::int64_t u = 0; u < used_; ++u) {
-      if (!named_[u]) continue;
-      for (int k = 0; k < kBlock; ++k) {
-        const std::int64_t at = u * kBlock + k;
-        const double x = static_cast<double>(raw_[at]) - static_cast<double>(scale[k]);
+    for (int k = 0; k < kBlock; ++k) {
+      const std::int64_t at = k < frames ? t + k : t;
+      double scale = -kInfinity;
+      for (std::int64_t u = 0; u < slots_.used() && !logits_; ++u) {
+        const double x = static_cast<double>(rows_.at(at, slots_.class_of(u)));
+        scale = x > scale ? x : scale;
+      }
+      if (logits_) scale = sums_[at].max;
+      if (scale == -kInfinity) scale = 0;
+      for (std::int64_t u = 0; u < slots_.used(); ++u) {
+        const double x = static_cast<double>(rows_.at(at, slots_.class_of(u))) - scale;
         const double y = x * kLog2E < kSmallest ? kSmallest : x * kLog2E, n = std::rint(y);
         // x log2(e) - n to the last digit: for a large x its own rounding would count.
         const double fraction = y == kSmallest ? 0.0 : std::fma(x, kLog2E, -n) + x * kLog2ERest;
         const bool never = x == -kInfinity;
-        mantissas_[at] = never ? 0.0 : std::exp2(fraction);
-        exponents_[at] = never ? 0 : static_cast<std::int64_t>(n);
+        mantissas_[u * kBlock + k] = never ? 0.0 : std::exp2(fraction);
+        exponents_[u * kBlock + k] = never ? 0 : static_cast<std::int64_t>(n);
       }
     }
-    for (int k = 0; k < kBlock; ++k) mantissas_[used_ * kBlock + k] = 0;
-    for (int k = 0; k < kBlock; ++k) exponents_[used_ * kBlock + k] = 0;
+    zero_out(mantissas_ + slots_.empty() * kBlock);
+    zero_out(exponents_ + slots_.empty() * kBlock);
     return {mantissas_, exponents_};
   }
 
-  // Writes frames [t, t + frames): weight times softmax - occupancy for logits, -occupancy for log-probabilities, or
-  // the occupancy itself. `occupancy`, [slot][frame], is in units of 1 / total, and is overwritten.
-  void write(std::int64_t t, int frames, const double* table, double* occupancy, double total, double weight, T* out) {
-    const bool gradient = batch_.output == Output::gradient, softmax = gradient && batch_.logits;
-    double share[kBlock] = {};  // weight / normaliser, by which emissions become softmax
-    for (int k = 0; k < frames && softmax; ++k) share[k] = weight / (1 + sums_[t + k].rest);
-    const double scale = gradient ? -weight / total : 1 / total;
-    double largest_gradient[kBlock];
-    const bool confident = softmax && gradient_of_largest(t, frames, table, occupancy, total, weight, largest_gradient);
-    Real* const result = raw_;
-    Real real_share[kBlock];
-    for (int k = 0; k < kBlock; ++k) real_share[k] = static_cast<Real>(share[k]);
-    for (std::int64_t u = 0; u < used_; ++u) {
-      if (!named_[u]) {
-        for (int k = 0; k < kBlock; k += kWidth) {
-          const Vector p = softmax ? load<Vector>(reals(table, u) + k) * load<Vector>(real_share + k) : Vector{};
-          store(result + u * kBlock + k, p);
-        }
-        continue;
-      }
-      for (int k = 0; k < kBlock; k += kLanes) {
-        const std::int64_t at = u * kBlock + k;
-        F64 value = load<F64>(occupancy + at) * scale;
-        if (softmax) value += load<F64>(table + at) * load<F64>(share + k);
-        if (confident) {
-          const F64 largest = load<F64>(largest_gradient + k);
-          value = (load<F64>(table + at) == 1.0) & (largest == largest) ? largest : value;
-        }
-        store_narrowed(result + at, value);
-      }
-    }
-    if (whole_rows_) return write_whole_rows(frames, result, out);
-    for (int k = 0; k < frames; ++k) {
-      T* out_row = out + k * batch_.out_strides.frame;
-      Real* to = row_;
-      if constexpr (kNative) to = out_row;
-      if (softmax) {
-        scaled_softmax(contiguous_row(t + k, row_), batch_.classes, static_cast<Real>(sums_[t + k].max),
-                       static_cast<Real>(share[k]), to);
-      } else {
-        std::memset(to, 0, static_cast<std::size_t>(batch_.classes) * sizeof(Real));
-      }
-      for (std::int64_t u = 0; u < used_; ++u) to[class_of_slot_[u]] = result[u * kBlock + k];
-      if constexpr (!kNative)
-        for (std::int64_t c = 0; c < batch_.classes; ++c) out_row[c] = narrow<T>(to[c]);
-    }
-  }
+  static constexpr double kConfident =
+      0.25;  // the largest class has more than three quarters or so of a frame's probability
 
  private:
-  static constexpr double kConfident = 1e-3;  // the largest class has all but this of a frame's probability
-  static constexpr Real kLowest = -690;       // e^kLowest is near the end of a double's range
+  bool few_classes() const { return classes_ <= kFewClasses; }
 
-  // e^x in double's range, of an x <= 0 of Real's precision. Without kInRange, x may also be below kLowest (anything
-  // tiny comes out), -infinity (0) or NaN.
-  template <bool kInRange>
-  static void exponential(Vector x, F64 (&values)[kWidth / kLanes]) {
-    if constexpr (sizeof(Real) == 8) {
-      values[0] = exp_of_nonpositive<double>(x);
+  template <class Number>
+  static void zero_out(Number* row) {
+    for (int k = 0; k < kBlock; ++k) row[k] = 0;
+  }
+
+  void read_softmax(std::int64_t t, int frames, Real* softmax, bool known) {
+    const Real* rows[kBlock];
+    if (!known) {
+      for (int k = 0; k < kBlock; ++k) rows[k] = k < frames ? rows_.row(t + k, buffer_ + k * pitch_) : nullptr;
+      softmax_rows(rows, frames, classes_, softmax, pitch_, sums_ + t);
+    }
+    for (int k = 0; k < kBlock; ++k) rows[k] = softmax + (k < frames ? k : 0) * pitch_;  // beyond the end: any number
+    if (slots_.most_are_named()) {
+      transpose_rows(rows, pitch_);
     } else {
-      const Power<float> power =
-          split_exponential<float>(kInRange ? x : (x < kLowest ? broadcast<Vector>(kLowest) : x));
-      const Vector mantissa = !kInRange ? (x == -kInfinity ? Vector{} : power.mantissa) : power.mantissa;
-      for (int h = 0; h < 2; ++h) {
-        const F64 m = widen_half(half_of<F32Half>(mantissa, h));
-        const I64 exponent = widen_half(half_of<I32Half>(power.biased, h)) << 52;  // only its low bits survive
-        values[h] = (F64)((I64)m + (kInRange ? exponent : (m == 0.0 ? I64{} : exponent)));
-      }
+      gather([&](int k, std::int64_t c) { return rows[k][c]; });
     }
   }
 
-  // The frames' sums without the largest class itself. Where a model is confident, the sum less 1 would be all
-  // rounding.
-  void rest_of_sums(const double* table, const F64 (&sums)[kBlock / kLanes], double (&rest)[kBlock]) const {
-    I64 confident{};
-    for (int k = 0; k < kBlock; k += kLanes) {
-      store(rest + k, sums[k / kLanes] - 1.0);
-      confident |= sums[k / kLanes] - 1.0 < kConfident;
-    }
-    if (!any_lane(confident)) return;
-    for (int k = 0; k < kBlock; ++k) {
-      if (rest[k] >= kConfident) continue;
-      double sum = -1;
-      rest[k] = 0;
-      for (std::int64_t u = 0; u < used_; ++u) {
-        const double value = named_[u] ? table[u * kBlock + k] : static_cast<double>(reals(table, u)[k]);
-        (value == 1 ? sum : rest[k]) += value;
-      }
-      rest[k] += sum;
-    }
-  }
-
-  // Where a model is confident, the largest class's softmax and occupancy cancel; minus the sum of the other classes'
-  // gradients is the same without cancellation. Returns whether that holds for any frame of the block; the others get
-  // NaN.
-  bool gradient_of_largest(std::int64_t t, int frames, const double* table, const double* occupancy, double total,
-                           double weight, double (&gradient)[kBlock]) const {
-    bool confident = false;
-    for (int k = 0; k < frames; ++k) confident |= sums_[t + k].rest < kConfident;
-    if (!confident) return false;
-    F64 others[kBlock / kLanes] = {};
-    for (std::int64_t u = 0; u < used_; ++u) {
-      if (!named_[u]) continue;
-      for (int k = 0; k < kBlock; k += kLanes) {
-        const std::int64_t at = u * kBlock + k;
-        others[k / kLanes] += load<F64>(table + at) == 1.0 ? F64{} : load<F64>(occupancy + at);
-      }
-    }
-    for (int k = 0; k < kBlock; ++k) gradient[k] = std::numeric_limits<double>::quiet_NaN();
-    for (int k = 0; k < frames; ++k) {
-      const double rest = sums_[t + k].rest;
-      if (rest < kConfident) gradient[k] = weight * (others[k / kLanes][k % kLanes] / total - rest / (1 + rest));
-    }
-    return true;
-  }
-
-  // A class that the target does not name counts in the softmax alone: its row of a table holds Reals.
-  static Real* reals(double* table, std::int64_t slot) { return reinterpret_cast<Real*>(table + slot * kBlock); }
-  static const Real* reals(const double* table, std::int64_t slot) {
-    return reinterpret_cast<const Real*>(table + slot * kBlock);
-  }
-
-  // Fills the table, adds up each frame's column. Returns whether some value is too small for a double, yet not 0.
-  template <bool kInRange>
-  bool exponentials(const Real (&scale)[kBlock], double* table, F64 (&sums)[kBlock / kLanes]) const {
-    Integers extreme{};
-    Vector others[kBlock / kWidth] = {};
-    for (std::int64_t u = 0; u < used_; ++u) {
-      if (!named_[u]) {
-        if (!batch_.logits) continue;
-        for (int k = 0; k < kBlock; k += kWidth) {
-          const Vector e = exp_of_nonpositive<Real>(load<Vector>(raw_ + u * kBlock + k) - load<Vector>(scale + k));
-          store(reals(table, u) + k, e);
-          others[k / kWidth] += e;
-        }
-        continue;
-      }
-      for (int k = 0; k < kBlock; k += kWidth) {
-        const Vector x = load<Vector>(raw_ + u * kBlock + k) - load<Vector>(scale + k);
-        if constexpr (!kInRange) extreme |= (x < kLowest) & (x > -kInfinity);
-        F64 values[kWidth / kLanes];
-        exponential<kInRange>(x, values);
-        for (int h = 0; h < kWidth / kLanes; ++h) {
-          store(table + u * kBlock + k + h * kLanes, values[h]);
-          sums[k / kLanes + h] += values[h];
-        }
-      }
-    }
-    for (int k = 0; k < kBlock; k += kWidth) {
-      for (int h = 0; h < kWidth / kLanes; ++h) {
-        if constexpr (sizeof(Real) == 8) {
-          sums[k / kLanes] += others[k / kWidth];
-        } else {
-          sums[k / kLanes + h] += widen_half(half_of<F32Half>(others[k / kWidth], h));
-        }
-      }
-    }
-    return any_lane(extreme);
-  }
-
-  static void store_narrowed(Real* to, F64 value) {
-    if constexpr (sizeof(Real) == 8) {
-      store(to, value);
+  // exp(x - scale) of the named classes; scale is the frame's largest class, of log-probabilities the largest named
+  // one. Returns whether there is a NaN.
+  bool read_named(std::int64_t t, int frames, Real (&scale)[kBlock]) {
+    if (slots_.most_are_named()) {
+      const Real* rows[kBlock];
+      for (int k = 0; k < kBlock; ++k) rows[k] = rows_.row(k < frames ? t + k : t, buffer_ + k * pitch_);
+      transpose_rows(rows, classes_);
     } else {
-      store(to, narrow_half(value));
-    }
-  }
-
-  // An odd number of cache lines, so that the rows of a block do not fall on the same cache sets.
-  std::int64_t row_pitch() const {
-    constexpr std::int64_t line = 64 / static_cast<std::int64_t>(sizeof(Real));
-    return ((batch_.classes + kWidth) / line | 1) * line + line;
-  }
-
-  // Frame t as Reals side by side: where it stands if it is so already, else copied to `buffer`.
-  const Real* contiguous_row(std::int64_t t, Real* buffer) const {
-    const T* from = base_ + t * batch_.strides.frame;
-    const std::int64_t stride = batch_.strides.clazz, classes = batch_.classes;
-    if (stride == 1) {
-      if constexpr (kNative) return from;
-      for (std::int64_t c = 0; c < classes; ++c) buffer[c] = widen(from[c]);
-    } else {
-      for (std::int64_t c = 0; c < classes; ++c) buffer[c] = widen(from[c * stride]);
-    }
-    return buffer;
-  }
-
-  // raw_ = the named classes' values, [slot][frame]; scale = the frames' largest: of all classes for logits, of the
-  // named ones for log-probabilities. Returns whether all values are numbers not far below their frame's scale.
-  bool read_raw(std::int64_t t, int frames, Real (&scale)[kBlock]) {
-    if (whole_rows_) {
-      transpose_rows(t, frames);
-    } else {
-      gather(t, frames);
+      gather([&](int k, std::int64_t c) { return rows_.at(k < frames ? t + k : t, c); });
     }
     constexpr Real infinity = std::numeric_limits<Real>::infinity();
-    Integers out_of_range{};
+    Integers nan{}, extreme{};
     for (int k = 0; k < kBlock; k += kWidth) {
-      Vector high = broadcast<Vector>(-infinity), low = broadcast<Vector>(infinity);
-      for (std::int64_t u = 0; u < used_; ++u) {
-        if (!named_[u] && !batch_.logits) continue;
-        const Vector x = load<Vector>(raw_ + u * kBlock + k);
-        high = larger(x, high);
-        low = named_[u] ? smaller(low, x) : low;  // keeps a NaN
-      }
-      if (batch_.logits && !whole_rows_)
-        for (int j = 0; j < kWidth; ++j) high[j] = k + j < frames ? static_cast<Real>(sums_[t + k + j].max) : high[j];
+      Vector high = broadcast<Vector>(-infinity);
+      for (std::int64_t u = 0; u < slots_.used() && !logits_; ++u)
+        high = larger(load<Vector>(table_ + u * kBlock + k), high);
+      for (int j = 0; j < kWidth && logits_; ++j)
+        high[j] = static_cast<Real>(sums_[k + j < frames ? t + k + j : t].max);
       // A frame in which nothing is possible: emissions of 0, relative to anything.
       high = high == -infinity ? Vector{} : high;
       store(scale + k, high);
-      out_of_range |= ~(low - high >= kLowest);
+      for (std::int64_t u = 0; u < slots_.used(); ++u) {
+        Real* const at = table_ + u * kBlock + k;
+        const Vector x = load<Vector>(at) - high;
+        nan |= x != x;
+        extreme |= (x < kLowest) & (x > -infinity);
+        store(at, exp_of_nonpositive<Real>(x));
+      }
     }
-    return !any_lane(out_of_range);
+    extreme_ = any_lane(extreme);
+    return any_lane(nan);
   }
 
-  void gather(std::int64_t t, int frames) {
-    for (int k = 0; k < kBlock; ++k) {
-      const T* from = base_ + (k < frames ? t + k : t) * batch_.strides.frame;  // beyond the end: any number
-      for (std::int64_t u = 0; u < used_; ++u)
-        raw_[u * kBlock + k] = static_cast<Real>(widen(from[class_of_slot_[u] * batch_.strides.clazz]));
+  // Whether the softmax of a named class was lost to the end of Real's range. (One that is -infinity is 0 by right.)
+  bool has_lost(std::int64_t t, int frames) const {
+    Integers zero{};
+    for (std::int64_t u = 0; u < slots_.used(); ++u)
+      for (int k = 0; k < kBlock; k += kWidth) zero |= load<Vector>(table_ + u * kBlock + k) == Real{0};
+    if (!any_lane(zero)) return false;
+    for (std::int64_t u = 0; u < slots_.used(); ++u)
+      for (int k = 0; k < frames; ++k)
+        if (table_[u * kBlock + k] == 0 && rows_.at(t + k, slots_.class_of(u)) > -kInfinity) return true;
+    return false;
+  }
+
+  // The slots of the frames' largest classes, -1 where the target does not name it.
+  void find_largest(std::int64_t t) {
+    for (int k = 0; k < kBlock; k += kWidth) {
+      Vector largest = broadcast<Vector>(Real{-1});
+      for (std::int64_t u = 0; u < slots_.used(); ++u)
+        largest = load<Vector>(table_ + u * kBlock + k) == Real{1} ? broadcast<Vector>(static_cast<Real>(u)) : largest;
+      store(largest_slot_ + t + k, largest);
     }
   }
 
-  void transpose_rows(std::int64_t t, int frames) {
-    const Real* rows[kBlock];
-    for (int k = 0; k < kBlock; ++k) rows[k] = contiguous_row(k < frames ? t + k : t, row_ + k * row_pitch());
-    for (int group = 0; group < kBlock; group += kWidth) {
-      for (std::int64_t c = 0; c < batch_.classes; c += kWidth) {
-        const std::int64_t count = batch_.classes - c;
+  template <class Value>
+  void gather(Value value) {
+    for (std::int64_t u = 0; u < slots_.used(); ++u) {
+      const std::int64_t c = slots_.class_of(u);
+      for (int k = 0; k < kBlock; ++k) table_[u * kBlock + k] = value(k, c);
+    }
+  }
+
+  // Rows of `readable` values to rows of the table.
+  void transpose_rows(const Real* const (&rows)[kBlock], std::int64_t readable) {
+    for (std::int64_t c = 0; c < classes_; c += kWidth) {
+      for (int group = 0; group < kBlock; group += kWidth) {
         Vector tile[kWidth];
         for (int j = 0; j < kWidth; ++j)
-          tile[j] = count >= kWidth ? load<Vector>(rows[group + j] + c) : load_tail(rows[group + j] + c, count);
+          tile[j] =
+              readable - c >= kWidth ? load<Vector>(rows[group + j] + c) : load_tail(rows[group + j] + c, readable - c);
         transpose(tile);
-        for (int j = 0; j < kWidth; ++j) store(raw_ + (c + j) * kBlock + group, tile[j]);
+        for (int j = 0; j < kWidth; ++j) store(table_ + slots_.of_class(c + j) * kBlock + group, tile[j]);
       }
     }
   }
 
-  void write_whole_rows(int frames, const Real* table, T* out) const {
-    for (int group = 0; group < frames; group += kWidth) {
-      for (std::int64_t c = 0; c < batch_.classes; c += kWidth) {
-        Vector tile[kWidth];
-        for (int j = 0; j < kWidth; ++j) tile[j] = load<Vector>(table + (c + j) * kBlock + group);
-        transpose(tile);
-        const std::int64_t count = batch_.classes - c < kWidth ? batch_.classes - c : kWidth;
-        for (int j = 0; j < kWidth && group + j < frames; ++j) {
-          T* to = out + (group + j) * batch_.out_strides.frame + c;
-          if (kNative && count == kWidth) {
-            store(to, tile[j]);
-          } else {
-            for (int lane = 0; lane < count; ++lane) to[lane] = narrow<T>(tile[j][lane]);
-          }
-        }
-      }
-    }
-  }
-
-  const Batch& batch_;
-  const T* base_;
-  bool whole_rows_;
-  std::int64_t slots_, used_ = 1;
-  std::int32_t* slot_of_class_ = nullptr;
-  std::int64_t* class_of_slot_;
-  bool* named_;  // slots of classes that the target names, or the blank
-  Real* raw_;
+  bool logits_;
+  std::int64_t classes_, frames_;
+  FrameRows<T> rows_;
+  Slots slots_;
+  std::int64_t pitch_;
+  bool extreme_ = false;
+  Real *table_, *buffer_ = nullptr, *largest_slot_ = nullptr;
   double* mantissas_;
   std::int64_t* exponents_;
   FrameSum* sums_ = nullptr;
-  Real* row_;
 };
 
 }  // namespace

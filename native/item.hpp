@@ -11,6 +11,7 @@
 #include "arena.hpp"
 #include "dense.hpp"
 #include "emissions.hpp"
+#include "gradient.hpp"
 #include "occupancy.hpp"
 
 namespace ctckit::CTCKIT_ISA {
@@ -32,7 +33,8 @@ class Item {
         weight_(batch.mean_weights ? 1.0 / static_cast<double>(batch.items * (labels_ > 0 ? labels_ : 1)) : 1.0),
         width_((labels_ + kLanes) / kLanes * kLanes),
         pitch_(width_ + 2 * kPad),
-        source_(batch, n, arena) {
+        source_(batch, n, arena),
+        sink_(batch, n, arena) {
     if (pitch_ / 8 % 2 == 0) pitch_ += 8;  // an odd number of cache lines: rows do not fall on the same cache sets
     choose_segment();
     lay_out(arena);
@@ -96,21 +98,23 @@ class Item {
     exact_label_exponent_ = arena.take<std::int64_t>(kBlock * pitch_) + kPad;
     const bool both_ways = batch_.output != Output::none || batch_.state_occupancy != nullptr;
     const std::int64_t rows = both_ways ? segment_ : kBlock;
-    expanded_ = arena.take<double>(rows * pitch_) + kPad;
-    const std::int64_t all_tables = (frames_ + kBlock - 1) / kBlock * source_.table_size();
-    keep_tables_ = both_ways && (segment_ >= frames_ || all_tables * 8 <= kCacheBytes);
-    tables_ = arena.take<double>(keep_tables_ ? all_tables : rows / kBlock * source_.table_size());
+    expanded_ = arena.take<Real>(rows * pitch_) + kPad;
+    blanks_ = arena.take<double>(rows);
+    const std::int64_t all_softmax = (frames_ + kBlock - 1) / kBlock * kBlock * source_.softmax_pitch();
+    const bool little = all_softmax * static_cast<std::int64_t>(sizeof(Real)) <= kCacheBytes / 4;
+    keep_softmax_ = both_ways && (segment_ >= frames_ || little);
+    softmax_ = arena.take<Real>(keep_softmax_ ? all_softmax : rows * source_.softmax_pitch());
     if (!both_ways) {
       kept_alpha_.ratios = take_ratios(arena, 1);
       return;
     }
-    extreme_ = arena.take<bool>((keep_tables_ ? frames_ + kBlock - 1 : segment_) / kBlock);
+    extreme_ = arena.take<bool>(segment_ / kBlock);
     for (Row& row : beta_) row = take_row(arena);
     kept_alpha_ = take_kept(arena, segment_);
     kept_alpha_.ratios = take_ratios(arena, segment_ / kBlock);
     alpha_exact_ = arena.take<bool>(segment_ / kBlock);
     kept_beta_ = take_kept(arena, kBlock);
-    per_slot_ = arena.take<double>(source_.table_size());
+    per_slot_ = arena.take<double>(source_.slots().table_size());
     if (batch_.state_occupancy != nullptr) {
       states_blank_ = arena.take<double>(kBlock * pitch_) + kPad;
       states_label_ = arena.take<double>(kBlock * pitch_) + kPad;
@@ -122,7 +126,8 @@ class Item {
 
   void prepare_target() {
     source_.choose_slots(target_, labels_, slots_);
-    for (std::int64_t i = labels_; i < width_; ++i) slots_[i] = source_.empty_slot();
+    const auto empty = static_cast<std::int32_t>(source_.slots().empty());
+    for (std::int64_t i = labels_; i < width_ + kPad; ++i) slots_[i] = empty;
     repeats_ = 0;
     for (std::int64_t i = -kPad; i < pitch_ - kPad; ++i) {
       const bool follows = i > 0 && i < labels_;
@@ -145,15 +150,17 @@ class Item {
   // ---- walking ------------------------------------------------------------------------------------------------------
 
   // Emission rows of a block, [frame][position], from the table [slot][frame]; their exponents likewise, as bits.
-  template <class Bits>
-  void expand(Range range, int frames, const Bits* table, Bits* rows) const {
+  template <class Number>
+  void expand(Range range, int frames, const Number* table, Number* rows) const {
+    using Vector = std::conditional_t<sizeof(Number) == 4, F32, F64>;
+    constexpr int width = sizeof(Vector) / sizeof(Number);
     const std::int64_t begin = range.begin >= kLanes ? range.begin - kLanes : 0;
-    for (std::int64_t i = begin; i < range.end; i += kLanes) {
-      for (int group = 0; group < frames; group += kLanes) {
-        F64 tile[kLanes];
-        for (int j = 0; j < kLanes; ++j) tile[j] = load<F64>(table + slots_[i + j] * kBlock + group);
+    for (std::int64_t i = begin; i < range.end; i += width) {
+      for (int group = 0; group < frames; group += width) {
+        Vector tile[width];
+        for (int j = 0; j < width; ++j) tile[j] = load<Vector>(table + slots_[i + j] * kBlock + group);
         transpose(tile);
-        for (int j = 0; j < kLanes; ++j) store(rows + (group + j) * pitch_ + i, tile[j]);
+        for (int j = 0; j < width; ++j) store(rows + (group + j) * pitch_ + i, tile[j]);
       }
     }
     for (int k = 0; k < frames; ++k) rows[k * pitch_ - 1] = 0;  // where the mirror looks for the label of position 0
@@ -167,13 +174,18 @@ class Item {
     rows[1] = first;
   }
 
-  Emissions emissions_of(const double* label_rows, const double* table) const {
-    return {label_rows, pitch_, table + source_.blank_slot() * kBlock, exact_label_exponent_, no_exponents_};
+  Emissions<Real> emissions_of(std::int64_t row) const { return {expanded_ + row * pitch_, pitch_, blanks_ + row}; }
+
+  // The emissions of the block last read, whose first frame is in this row of the segment.
+  Emissions<Real> expand_block(std::int64_t t, int frames, std::int64_t row) {
+    expand(range_of(t, frames), frames, source_.table(), expanded_ + row * pitch_);
+    for (int k = 0; k < kBlock; k += kLanes) store(blanks_ + row + k, load_widened(source_.table() + k));  // of slot 0
+    return emissions_of(row);
   }
 
   // Walks the frames of one block forward. With kKeep, all that the way back needs is kept in `kept`.
   template <bool kKeep>
-  void advance_alpha(RangeFlags& flags, std::int64_t t, int frames, const Emissions& emissions, bool extreme,
+  void advance_alpha(RangeFlags& flags, std::int64_t t, int frames, const Emissions<Real>& emissions, bool extreme,
                      KeptBlock& kept) {
     const Range range = range_of(t, frames);
     if (!extreme) {
@@ -188,6 +200,7 @@ class Item {
             store(kept.blank_exponent + i, load<I64>(alpha_[0].blank_exponent + i));
             store(kept.label_exponent + i, load<I64>(alpha_[0].label_exponent + i));
           }
+          if (kKeep) kept.label_exponent[range.begin - 1] = kNever;  // where the mirror looks for a label never reached
           return;
         }
       }
@@ -196,7 +209,7 @@ class Item {
   }
 
   // Walks the mirror over the frames of one block, whose forward rows are in `alpha`.
-  void advance_beta(RangeFlags& flags, std::int64_t t, int frames, const Emissions& emissions, bool extreme,
+  void advance_beta(RangeFlags& flags, std::int64_t t, int frames, const Emissions<Real>& emissions, bool extreme,
                     const KeptBlock& alpha) {
     const Range range = range_of(t, frames);
     if (!alpha.exact) {
@@ -214,16 +227,20 @@ class Item {
   }
 
   template <int Direction>
-  void walk_exactly(std::int64_t t, int frames, Range range, Emissions emissions, bool extreme, Rows& rows,
+  void walk_exactly(std::int64_t t, int frames, Range range, const Emissions<Real>& block, bool extreme, Rows& rows,
                     KeptBlock* kept) {
+    Emissions<double> emissions{exact_label_, pitch_, block.blank, exact_label_exponent_, no_exponents_};
     if (extreme) {
       const ExactTable exact = source_.read_exactly(t, frames);
-      const std::int64_t blank = source_.blank_slot() * kBlock;
       expand(range, frames, exact.mantissa, exact_label_);
       expand(range, frames, exact.exponent, exact_label_exponent_);
-      emissions = {exact_label_, pitch_, exact.mantissa + blank, exact_label_exponent_, exact.exponent + blank};
+      emissions.blank = exact.mantissa;
+      emissions.blank_exponent = exact.exponent;
     } else {  // the very same emissions, or alpha and beta would not belong together
-      std::memset(exact_label_exponent_ - kPad, 0, sizeof(std::int64_t) * static_cast<std::size_t>(kBlock * pitch_));
+      for (std::int64_t at = -kPad; at < kBlock * pitch_ - kPad; ++at) {
+        exact_label_[at] = static_cast<double>(block.label[at]);
+        exact_label_exponent_[at] = 0;
+      }
     }
     if (kept != nullptr) kept->exact = true;
     for (int step = 0; step < frames; ++step) {
@@ -242,21 +259,19 @@ class Item {
     for (std::int64_t t = 0; t < frames_; t += kBlock) {
       const int frames = block_frames(t);
       if (checkpoints_ != nullptr && t % segment_ == 0) save(t / segment_);
-      double* const table = keep_tables_ ? table_of(t / kBlock) : tables_;
-      const BlockScale block = source_.read(t, frames, true, table);
+      const BlockScale block = source_.read(t, frames, true, softmax_of(keep_softmax_ ? t : 0), false);
       if (block.nan) return std::numeric_limits<double>::quiet_NaN();
       log_scale += block.log_scale;
-      if (keep_tables_) extreme_[t / kBlock] = block.extreme;
+      const bool extreme = source_.extreme();
       const std::int64_t row = one_walk() ? t : 0;
-      double* const label_rows = expanded_ + row * pitch_;
-      expand(range_of(t, frames), frames, table, label_rows);
-      const Emissions emissions = emissions_of(label_rows, table);
+      const Emissions<Real> emissions = expand_block(t, frames, row);
       KeptBlock kept = kept_block(row);
       if (one_walk()) {
-        advance_alpha<true>(flags, t, frames, emissions, block.extreme, kept);
+        advance_alpha<true>(flags, t, frames, emissions, extreme, kept);
         alpha_exact_[row / kBlock] = kept.exact;
+        extreme_[row / kBlock] = extreme;
       } else {
-        advance_alpha<false>(flags, t, frames, emissions, block.extreme, kept);
+        advance_alpha<false>(flags, t, frames, emissions, extreme, kept);
       }
     }
     const Row& last = alpha_[0];
@@ -278,22 +293,21 @@ class Item {
       if (!one_walk()) restore(first / segment_);
       for (std::int64_t t = one_walk() ? end : first; t < end; t += kBlock) {
         const int frames = block_frames(t);
-        const std::int64_t row = t - first, block = (keep_tables_ ? t : row) / kBlock;
-        double* const table = table_of(block);
-        if (!keep_tables_) extreme_[block] = source_.read(t, frames, false, table).extreme;
-        expand(range_of(t, frames), frames, table, expanded_ + row * pitch_);
+        const std::int64_t row = t - first;
+        source_.read(t, frames, false, softmax_of(keep_softmax_ ? t : row), keep_softmax_);
+        const Emissions<Real> emissions = expand_block(t, frames, row);
         KeptBlock kept = kept_block(row);
-        advance_alpha<true>(flags, t, frames, emissions_of(expanded_ + row * pitch_, table), extreme_[block], kept);
+        advance_alpha<true>(flags, t, frames, emissions, source_.extreme(), kept);
         alpha_exact_[row / kBlock] = kept.exact;
+        extreme_[row / kBlock] = source_.extreme();
       }
       for (std::int64_t t = (end - 1) / kBlock * kBlock; t >= first; t -= kBlock) {
         const int frames = block_frames(t);
-        const std::int64_t row = t - first, block = (keep_tables_ ? t : row) / kBlock;
-        const double* const table = table_of(block);
+        const std::int64_t row = t - first;
         KeptBlock kept = kept_block(row);
         kept.exact = alpha_exact_[row / kBlock];
-        advance_beta(flags, t, frames, emissions_of(expanded_ + row * pitch_, table), extreme_[block], kept);
-        write_block(t, frames, table, kept);
+        advance_beta(flags, t, frames, emissions_of(row), extreme_[row / kBlock], kept);
+        write_block(t, frames, softmax_of(keep_softmax_ ? t : row), kept);
       }
     }
   }
@@ -301,7 +315,7 @@ class Item {
   // Whether the forward sweep keeps what the backward sweep needs.
   bool one_walk() const { return kept_alpha_.pitch != 0 && segment_ >= frames_; }
 
-  double* table_of(std::int64_t block) const { return tables_ + block * source_.table_size(); }
+  Real* softmax_of(std::int64_t row) const { return softmax_ + row * source_.softmax_pitch(); }
 
   int block_frames(std::int64_t t) const { return static_cast<int>(frames_ - t < kBlock ? frames_ - t : kBlock); }
 
@@ -363,7 +377,7 @@ class Item {
     }
   }
 
-  void write_block(std::int64_t t, int frames, const double* table, const KeptBlock& alpha) {
+  void write_block(std::int64_t t, int frames, const Real* softmax, const KeptBlock& alpha) {
     const Range range = range_of(t, frames);
     for (int k = 0; k < kBlock; ++k) {  // beyond what can be reached
       kept_beta_.label[k * pitch_ + range.end] = 0;
@@ -375,14 +389,13 @@ class Item {
       for (double* row : rows) std::memset(row + k * pitch_ + range.begin, 0, bytes);
     }
     double blank_sums[kBlock] = {};
-    std::memset(per_slot_, 0, sizeof(double) * static_cast<std::size_t>((source_.empty_slot() + 1) * kBlock));
+    std::memset(per_slot_, 0, sizeof(double) * static_cast<std::size_t>((source_.slots().empty() + 1) * kBlock));
     const Occupancy to{per_slot_, blank_sums, states_blank_, states_label_};
     accumulate_occupancy(range, frames, alpha, kept_beta_, total_exponent_ - kProduct, slots_, to);
-    std::memcpy(per_slot_ + source_.blank_slot() * kBlock, blank_sums, sizeof blank_sums);
+    std::memcpy(per_slot_, blank_sums, sizeof blank_sums);  // the blank's slot is the first
     if (batch_.state_occupancy != nullptr)
       for (int k = 0; k < frames; ++k) write_states(t + k, k, range);
-    if (batch_.output != Output::none)
-      source_.write(t, frames, table, per_slot_, occupancy_scale(), weight_, out_row(t));
+    if (batch_.output != Output::none) sink_.write(source_, t, frames, per_slot_, occupancy_scale(), weight_, softmax);
   }
 
   // What the products of forward and mirror sum to in every frame.
@@ -405,6 +418,7 @@ class Item {
   const std::int64_t width_;
   std::int64_t pitch_, segment_ = kBlock, repeats_ = 0;
   EmissionSource<T> source_;
+  GradientSink<T> sink_;
 
   double total_ = 0;  // the likelihood is total_ * 2^total_exponent_, relative to the frames' scales
   std::int64_t total_exponent_ = 0;
@@ -412,12 +426,13 @@ class Item {
   std::int64_t* skip_ = nullptr;
   std::int32_t* slots_ = nullptr;  // position -> row of the tables
   Rows alpha_ = {}, beta_ = {};
-  double* expanded_ = nullptr;
+  Real* expanded_ = nullptr;  // emissions of the labels, [frame][position], of a segment
+  double* blanks_ = nullptr;  // and of the blank
   double* exact_label_ = nullptr;
   std::int64_t* exact_label_exponent_ = nullptr;
   const std::int64_t no_exponents_[kBlock] = {};
-  double* tables_ = nullptr;  // emissions, [block][slot][frame], of a segment, or, where that is little, of the item
-  bool keep_tables_ = false;
+  Real* softmax_ = nullptr;  // [frame][class], of a segment, or, where that is little, of the item
+  bool keep_softmax_ = false;
   bool* extreme_ = nullptr;
   bool* alpha_exact_ = nullptr;
   KeptBlock kept_alpha_ = {}, kept_beta_ = {};

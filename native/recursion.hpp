@@ -60,13 +60,14 @@ struct Topology {
 };
 
 // The emissions of a block's frames: one row of label emissions per frame, and the blank's.
+template <class Value>
 struct Emissions {
-  const double* label;  // [frame][position]
+  const Value* label;  // [frame][position]
   std::int64_t pitch;
   const double* blank;  // [frame]
   // Exponents, used by exact steps only: emission = mantissa * 2^exponent.
-  const std::int64_t* label_exponent;
-  const std::int64_t* blank_exponent;
+  const std::int64_t* label_exponent = nullptr;
+  const std::int64_t* blank_exponent = nullptr;
 };
 
 template <int Direction>
@@ -146,11 +147,12 @@ inline Fit normalise(const Topology& topology, Range range, const Row& from, con
   I64 vanishing{};
   const auto prepare = [&] {
     const auto vanishes = [](I64 d) { return (d < -1022) & (d > kNever / 2); };
-    I64 steepest = broadcast<I64>(kNever);
+    I64 steepest = broadcast<I64>(kNever), label_before = steepest;
     vanishing = I64{};
     for (std::int64_t i = range.begin; i < range.end; i += kLanes) {
-      const I64 before = load<I64>(to.label_exponent + i - 1);
       const I64 blank = load<I64>(to.blank_exponent + i), label = load<I64>(to.label_exponent + i);
+      const I64 before = shift_up(label_before, label);  // not loaded: what was just stored would be waited for
+      label_before = label;
       const I64 skip = load<I64>(topology.skip + i);
       const I64 skipped = skip ? before - label : broadcast<I64>(kNever);
       steepest = larger(steepest, larger(larger(before - blank, blank - label), skipped));
@@ -179,8 +181,7 @@ inline bool states_last(const Topology& topology, Range range, const Row& row) {
 // Copies the mirror's row `from` to `to` with the powers of two that make its product with the forward row the
 // occupancy times 2^kProduct, `total` being the exponent of the sum over all paths.
 inline void rescale(Range range, std::int64_t total, const std::int64_t* alpha_blank_exponent,
-                    std::int64_t* alpha_label_exponent, const Row& from, const Row& to) {
-  alpha_label_exponent[range.begin - 1] = kNever;  // the mirror's label there can never be reached by the forward walk
+                    const std::int64_t* alpha_label_exponent, const Row& from, const Row& to) {
   const auto convert = [total](const std::int64_t* alpha, const double* m, const std::int64_t* e, double* m_to,
                                std::int64_t* e_to) {
     const I64 unit = total - kProduct - load<I64>(alpha);
@@ -197,9 +198,9 @@ inline void rescale(Range range, std::int64_t total, const std::int64_t* alpha_b
 // Walks `frames` frames over Vectors vectors of positions, held in registers. `edge[k]` is the label mantissa that
 // flows in from the neighbouring vectors at step k, and is replaced by the one that flows on from these.
 // With Keep, every frame's rows are stored: after its emission going forward, before it going backward.
-template <int Direction, bool Keep, int Vectors>
+template <int Direction, bool Keep, int Vectors, class Value>
 inline void walk_vectors(std::int64_t begin, int frames, const Row& row, const Ratios& ratios,
-                         const Emissions& emissions, double* edge, double* kept_blank, double* kept_label,
+                         const Emissions<Value>& emissions, double* edge, double* kept_blank, double* kept_label,
                          std::int64_t pitch) {
   F64 blank[Vectors], label[Vectors], to_blank[Vectors], from_blank[Vectors], from_label[Vectors];
   for (int v = 0; v < Vectors; ++v) {
@@ -212,7 +213,7 @@ inline void walk_vectors(std::int64_t begin, int frames, const Row& row, const R
   }
   for (int step = 0; step < frames; ++step) {
     const int k = Direction > 0 ? step : frames - 1 - step;
-    const double* emission = emissions.label + k * emissions.pitch + begin + label_offset<Direction>;
+    const Value* emission = emissions.label + k * emissions.pitch + begin + label_offset<Direction>;
     const double blank_emission = emissions.blank[k];
     const F64 inflow = broadcast<F64>(edge[step]);
     edge[step] = Direction > 0 ? label[Vectors - 1][kLanes - 1] : label[0][0];
@@ -228,7 +229,7 @@ inline void walk_vectors(std::int64_t begin, int frames, const Row& row, const R
       const std::int64_t at = k * pitch + begin + v * kLanes;
       const F64 into_label = label[v] + from_blank[v] * blank[v] + from_label[v] * before[v];
       const F64 into_blank = blank[v] + to_blank[v] * before[v];
-      label[v] = into_label * load<F64>(emission + v * kLanes);
+      label[v] = into_label * load_widened(emission + v * kLanes);
       blank[v] = into_blank * blank_emission;
       if constexpr (Keep) {
         store(kept_blank + at, Direction > 0 ? blank[v] : into_blank);
@@ -242,9 +243,9 @@ inline void walk_vectors(std::int64_t begin, int frames, const Row& row, const R
   }
 }
 
-template <int Direction, bool Keep>
+template <int Direction, bool Keep, class Value>
 __attribute__((noinline)) void walk_block(Range range, int frames, const Row& row, const Ratios& ratios,
-                                          const Emissions& emissions, double* kept_blank, double* kept_label,
+                                          const Emissions<Value>& emissions, double* kept_blank, double* kept_label,
                                           std::int64_t pitch) {
   double edge[kBlock] = {};
   constexpr std::int64_t stride = kUnroll * kLanes;
@@ -276,7 +277,7 @@ __attribute__((noinline)) void walk_block(Range range, int frames, const Row& ro
 // One frame, each sum scaled by its own largest term, emissions as mantissa and exponent: exact for any input.
 template <int Direction>
 void exact_step(const Topology& topology, Range range, int k, const Row& from, const Row& to,
-                const Emissions& emissions, const Row* kept) {
+                const Emissions<double>& emissions, const Row* kept) {
   for (std::int64_t i = range.begin; i < range.end; i += kLanes) {
     const auto split = [](double* m, std::int64_t* e) {
       const F64 value = load<F64>(m);

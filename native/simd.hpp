@@ -65,6 +65,61 @@ inline Vector broadcast(Element value) {
   return Vector{} + value;
 }
 
+#if CTCKIT_VECTOR_BYTES == 64
+// All lanes: GCC 12 warns of the uninitialised value in its own headers where no mask is given.
+constexpr __mmask8 kAll8 = 0xff;
+constexpr __mmask16 kAll16 = 0xffff;
+#elif CTCKIT_VECTOR_BYTES == 32
+// For each count below 8 (or 4, of doubles: every second entry), as many lanes of ones.
+alignas(32) constexpr std::int32_t kFirstLanes[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
+inline __m256i first_lanes(std::int64_t bytes) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kFirstLanes + 8 - bytes / 4));
+}
+#endif
+
+// The first `count` lanes alone, fewer than all; the others are not touched in memory, and come as `filler`.
+template <class Vector, class Real>
+inline Vector load_first(const Real* from, std::int64_t count, Real filler) {
+  const Vector fill = broadcast<Vector>(filler);
+#if CTCKIT_VECTOR_BYTES == 64
+  if constexpr (sizeof(Real) == 4) {
+    return (Vector)_mm512_mask_loadu_ps((__m512)fill, static_cast<__mmask16>((1u << count) - 1), from);
+  } else {
+    return (Vector)_mm512_mask_loadu_pd((__m512d)fill, static_cast<__mmask8>((1u << count) - 1), from);
+  }
+#elif CTCKIT_VECTOR_BYTES == 32
+  const __m256i mask = first_lanes(count * static_cast<std::int64_t>(sizeof(Real)));
+  if constexpr (sizeof(Real) == 4) {
+    return (Vector)_mm256_blendv_ps((__m256)fill, _mm256_maskload_ps(from, mask), (__m256)mask);
+  } else {
+    return (Vector)_mm256_blendv_pd((__m256d)fill, _mm256_maskload_pd(from, mask), (__m256d)mask);
+  }
+#else
+  Vector value = fill;
+  for (std::int64_t lane = 0; lane < count; ++lane) value[lane] = from[lane];
+  return value;
+#endif
+}
+template <class Vector, class Real>
+inline void store_first(Real* to, Vector value, std::int64_t count) {
+#if CTCKIT_VECTOR_BYTES == 64
+  if constexpr (sizeof(Real) == 4) {
+    _mm512_mask_storeu_ps(to, static_cast<__mmask16>((1u << count) - 1), (__m512)value);
+  } else {
+    _mm512_mask_storeu_pd(to, static_cast<__mmask8>((1u << count) - 1), (__m512d)value);
+  }
+#elif CTCKIT_VECTOR_BYTES == 32
+  const __m256i mask = first_lanes(count * static_cast<std::int64_t>(sizeof(Real)));
+  if constexpr (sizeof(Real) == 4) {
+    _mm256_maskstore_ps(to, mask, (__m256)value);
+  } else {
+    _mm256_maskstore_pd(to, mask, (__m256d)value);
+  }
+#else
+  for (std::int64_t lane = 0; lane < count; ++lane) to[lane] = value[lane];
+#endif
+}
+
 template <class Vector>
 inline Vector larger(Vector a, Vector b) {
   return a > b ? a : b;
@@ -129,7 +184,8 @@ inline bool any_lane(Integers mask) {
 }
 
 // {before's last lane, current's lanes but the last}: what each state's left neighbour holds.
-inline F64 shift_up(F64 before, F64 current) {
+template <class Vector>
+inline Vector shift_up(Vector before, Vector current) {
 #if CTCKIT_VECTOR_BYTES == 64
   return __builtin_shufflevector(before, current, 7, 8, 9, 10, 11, 12, 13, 14);
 #elif CTCKIT_VECTOR_BYTES == 32
@@ -149,12 +205,6 @@ inline F64 shift_down(F64 current, F64 after) {
   return __builtin_shufflevector(current, after, 1, 2);
 #endif
 }
-
-#if CTCKIT_VECTOR_BYTES == 64
-// All lanes: GCC 12 warns of the uninitialised value in its own headers where no mask is given.
-constexpr __mmask8 kAll8 = 0xff;
-constexpr __mmask16 kAll16 = 0xffff;
-#endif
 
 // Between a vector of doubles and half a vector of floats or integers. Intrinsics where GCC would take detours.
 inline F64 widen_half(F32Half v) {
@@ -184,6 +234,8 @@ inline I64 widen_half(I32Half v) {
   return __builtin_convertvector(v, I64);
 #endif
 }
+inline F64 load_widened(const double* from) { return load<F64>(from); }
+inline F64 load_widened(const float* from) { return widen_half(load<F32Half>(from)); }
 template <class Half, class Vector>
 inline Half half_of(Vector v, int which) {
   Half halves[2];
@@ -214,6 +266,21 @@ __attribute__((always_inline)) inline void transpose(Vector (&rows)[kWidth]) {
     rows[i + Distance] = exchange_blocks<Distance, true>(a, b, Lanes{});
   }
   if constexpr (2 * Distance < kWidth) transpose<2 * Distance>(rows);
+}
+
+// Folds each row of a square into one lane of the result: half the work at every round.
+template <int Distance = 1, class Vector, int kWidth, class Fold>
+__attribute__((always_inline)) inline Vector fold_rows(Vector (&rows)[kWidth], Fold fold) {
+  using Lanes = std::make_index_sequence<kWidth>;
+  for (int i = 0; i < kWidth; i += 2 * Distance) {
+    const Vector a = rows[i], b = rows[i + Distance];
+    rows[i] = fold(exchange_blocks<Distance, false>(a, b, Lanes{}), exchange_blocks<Distance, true>(a, b, Lanes{}));
+  }
+  if constexpr (2 * Distance < kWidth) {
+    return fold_rows<2 * Distance>(rows, fold);
+  } else {
+    return rows[0];
+  }
 }
 
 // The processor's record of products that fell out of the range of a double, kept for the block of frames at hand.

@@ -1,0 +1,134 @@
+// From the occupancy of a block of frames to what the caller asked for: the gradient of logits, softmax - occupancy, of
+// log-probabilities, -occupancy, or the occupancy itself.
+#pragma once
+
+#include "emissions.hpp"
+
+namespace ctckit::CTCKIT_ISA {
+namespace {
+
+template <class T>
+class GradientSink {
+  using Real = typename ComputedIn<T>::Real;
+  static constexpr bool kNative = std::is_same_v<T, Real>;
+  using Vector = typename VectorOf<Real>::Values;
+  static constexpr int kWidth = sizeof(Vector) / sizeof(Real);
+
+ public:
+  GradientSink(const Batch& batch, std::int64_t n, Arena& arena)
+      : batch_(batch),
+        softmax_(batch.output == Output::gradient && batch.logits),
+        out_(static_cast<T*>(batch.out) + n * batch.out_strides.item) {
+    if constexpr (!kNative) row_ = arena.take<Real>(batch.classes);
+  }
+
+  // Writes frames [t, t + frames). `occupancy`, [slot][frame], is in units of 1 / total. `softmax` is what the source
+  // keeps of the block, if it does.
+  void write(EmissionSource<T>& source, std::int64_t t, int frames, const double* occupancy, double total,
+             double weight, const Real* softmax) {
+    const Slots& slots = source.slots();
+    const bool gradient = batch_.output == Output::gradient;
+    const double scale = gradient ? -weight / total : 1 / total;
+    Real* const share = source.table();  // what the target adds to each frame of its classes, [slot][frame]
+    for (std::int64_t at = 0; at < slots.used() * kBlock; at += kLanes)
+      store_narrowed(share + at, load<F64>(occupancy + at) * scale);
+    for (int k = 0; k < kBlock; ++k) share[slots.unnamed() * kBlock + k] = 0;
+
+    Real inverse[kBlock] = {};  // weight / normaliser
+    bool confident = false;
+    for (int k = 0; k < frames && softmax_; ++k) {
+      const double rest = source.sum(t + k).rest;
+      inverse[k] = static_cast<Real>(weight / (1 + rest));
+      confident |= rest < EmissionSource<T>::kConfident;
+    }
+    const std::int64_t pitch = source.softmax_pitch();
+    if (slots.most_are_named() && (!softmax_ || pitch != 0)) {
+      write_transposed(slots, t, frames, share, inverse, softmax, pitch);
+    } else {
+      for (int k = 0; k < frames; ++k) write_row(source, t + k, k, share, inverse[k], softmax + k * pitch);
+    }
+    if (confident) write_largest(source, t, frames, occupancy, total, weight);
+  }
+
+ private:
+  T* out_row(std::int64_t t) const { return out_ + t * batch_.out_strides.frame; }
+
+  static void store_narrowed(Real* to, F64 value) {
+    if constexpr (sizeof(Real) == 8) {
+      store(to, value);
+    } else {
+      store(to, narrow_half(value));
+    }
+  }
+
+  void write_transposed(const Slots& slots, std::int64_t t, int frames, const Real* share,
+                        const Real (&inverse)[kBlock], const Real* softmax, std::int64_t pitch) const {
+    for (int group = 0; group < frames; group += kWidth) {
+      for (std::int64_t c = 0; c < batch_.classes; c += kWidth) {
+        Vector tile[kWidth];
+        for (int j = 0; j < kWidth; ++j) tile[j] = load<Vector>(share + slots.of_class(c + j) * kBlock + group);
+        transpose(tile);
+        const std::int64_t count = batch_.classes - c < kWidth ? batch_.classes - c : kWidth;
+        for (int j = 0; j < kWidth && group + j < frames; ++j) {
+          Vector value = tile[j];
+          if (softmax_) value += load<Vector>(softmax + (group + j) * pitch + c) * inverse[group + j];
+          T* const to = out_row(t + group + j) + c;
+          if (kNative && count == kWidth) {
+            store(to, value);
+          } else if constexpr (kNative) {
+            store_first(to, value, count);
+          } else {
+            for (int lane = 0; lane < count; ++lane) to[lane] = narrow<T>(value[lane]);
+          }
+        }
+      }
+    }
+  }
+
+  void write_row(EmissionSource<T>& source, std::int64_t t, int k, const Real* share, Real inverse,
+                 const Real* softmax) {
+    const Slots& slots = source.slots();
+    const std::int64_t classes = batch_.classes;
+    T* const out = out_row(t);
+    Real* to = row_;
+    if constexpr (kNative) to = out;
+    if (!softmax_) {
+      std::memset(to, 0, static_cast<std::size_t>(classes) * sizeof(Real));
+    } else if (source.softmax_pitch() != 0) {
+      scale_row(softmax, classes, inverse, to);
+    } else {
+      const Real* const row = source.rows().row(t, source.row_buffer());
+      scaled_softmax(row, classes, static_cast<Real>(source.sum(t).max), inverse, to);
+    }
+    for (std::int64_t u = 0; u < slots.used(); ++u) to[slots.class_of(u)] += share[u * kBlock + k];
+    if constexpr (!kNative)
+      for (std::int64_t c = 0; c < classes; ++c) out[c] = narrow<T>(to[c]);
+  }
+
+  // Where a model is confident, the largest class's softmax and occupancy cancel; minus the sum of the other classes'
+  // gradients is the same without cancellation.
+  void write_largest(const EmissionSource<T>& source, std::int64_t t, int frames, const double* occupancy, double total,
+                     double weight) const {
+    const std::int64_t used = source.slots().used();
+    F64 largest[kBlock / kLanes], others[kBlock / kLanes] = {};
+    for (int k = 0; k < kBlock; k += kLanes) largest[k / kLanes] = load_widened(source.largest_slots(t) + k);
+    for (std::int64_t u = 0; u < used; ++u) {
+      for (int j = 0; j < kBlock / kLanes; ++j)
+        others[j] += largest[j] == static_cast<double>(u) ? F64{} : load<F64>(occupancy + u * kBlock + j * kLanes);
+    }
+    for (int k = 0; k < frames; ++k) {
+      const double rest = source.sum(t + k).rest, slot = largest[k / kLanes][k % kLanes];
+      if (rest >= EmissionSource<T>::kConfident || slot < 0) continue;
+      const double value = weight * (others[k / kLanes][k % kLanes] / total - rest / (1 + rest));
+      out_row(t + k)[source.slots().class_of(static_cast<std::int64_t>(slot))] = narrow<T>(value);
+    }
+  }
+
+  const Batch& batch_;
+  bool softmax_;
+  T* out_;
+  Real* row_ = nullptr;
+};
+
+}  // namespace
+}  // namespace ctckit::CTCKIT_ISA

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -36,8 +37,10 @@ bool loss(int dtype, std::uintptr_t emissions, const Triple& shape, const Triple
           std::uintptr_t input_lengths, std::uintptr_t target_lengths, std::int64_t blank, bool logits, int reduction,
           bool zero_infinity, bool mean_weights, std::uintptr_t result, bool result_is_double, int output,
           std::uintptr_t out, const Triple& out_strides, std::uintptr_t state_occupancy, std::int64_t state_width,
-          std::uintptr_t path_states, std::uintptr_t path_occupancy, int threads, const std::string& simd) {
-  const Kernels& kernels = simd.empty() ? *available_kernels().front() : kernels_named(simd);
+          std::uintptr_t path_states, std::uintptr_t path_occupancy, int threads) {
+  // Asked for here: Python takes longer to look at its environment.
+  const char* const simd = std::getenv("CTCKIT_SIMD");
+  const Kernels& kernels = simd == nullptr || *simd == 0 ? *available_kernels().front() : kernels_named(simd);
   std::vector<double> nll(static_cast<std::size_t>(std::get<1>(shape)));
   const Batch batch{
       .dtype = static_cast<DType>(dtype),
@@ -138,7 +141,7 @@ NB_MODULE(_core, m) {
         nb::arg("input_lengths"), nb::arg("target_lengths"), nb::arg("blank"), nb::arg("logits"), nb::arg("reduction"),
         nb::arg("zero_infinity"), nb::arg("mean_weights"), nb::arg("result"), nb::arg("result_is_double"),
         nb::arg("output"), nb::arg("out"), nb::arg("out_strides"), nb::arg("state_occupancy"), nb::arg("state_width"),
-        nb::arg("path_states"), nb::arg("path_occupancy"), nb::arg("threads"), nb::arg("simd"));
+        nb::arg("path_states"), nb::arg("path_occupancy"), nb::arg("threads"));
   m.def("buffer", &buffer, nb::arg("bytes"));
   m.def("release_memory", &Buffer::release_kept);
   m.def("best_path", &best_path, nb::arg("dtype"), nb::arg("log_probs"), nb::arg("shape"), nb::arg("strides"),

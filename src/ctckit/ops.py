@@ -40,8 +40,7 @@ def loss(emissions: Tensor, lattice: Lattice, *, logits: bool, reduction: str, z
         result, _ = torch.ops.ctckit.loss(emissions, *fields, logits, reduction, zero_infinity, False)
         return cast("Tensor", result)
     if torch.is_grad_enabled() and emissions.requires_grad:
-        arguments = emissions, lattice, logits, reduction, zero_infinity
-        return cast("Tensor", _Loss.apply(*arguments))  # type: ignore[no-untyped-call]
+        return _apply(emissions, lattice, logits, reduction, zero_infinity)
     return _compute(emissions, lattice, logits, reduction, zero_infinity, gradient=False)[0]
 
 
@@ -125,6 +124,11 @@ class _Loss(torch.autograd.Function):
         return _scaled_in_place(derivative, _scale(grad, ctx.lattice, reduction, derivative.dtype)), *none
 
 
+# `torch.autograd.Function.apply` without its preparations for torch.func, which does not come here (see
+# `ctckit.loss`): they take as long as all of the loss of a tiny call.
+_apply: Callable[..., Tensor] = super(torch.autograd.Function, _Loss).apply
+
+
 class _OverwritingLoss(torch.autograd.Function):
     """The loss in eager mode, with its derivative written over the emissions."""
 
@@ -190,9 +194,9 @@ def _scale(grad: Tensor, lattice: Lattice, reduction: str, dtype: torch.dtype) -
 
 
 def _scaled_in_place(derivative: Tensor, scale: Tensor) -> Tensor:
-    if scale.device.type == "cpu" and (bool((scale == 1).all()) if scale.ndim else scale.item() == 1):
+    if scale.is_cpu and (bool((scale == 1).all()) if scale.ndim else scale.item() == 1):
         return derivative
-    if derivative.device.type == "cuda" and name_for(derivative.device) == "triton":
+    if derivative.is_cuda and name_for(derivative.device) == "triton":
         # Where the scale is known to the device alone, it is the device that skips a multiplication by 1.
         from ctckit.backends.triton import scale_  # noqa: PLC0415 - Triton is not everywhere
 

@@ -103,8 +103,11 @@ def name_for(device: torch.device) -> str:
     'reference'
     """
     forced = _forced.get() or os.environ.get("CTCKIT_BACKEND")
-    if forced:
-        return _known(forced)
+    return _known(forced) if forced else _unforced(device)
+
+
+@cache
+def _unforced(device: torch.device) -> str:
     if device.type == "cpu" and available("cpu"):
         return "cpu"
     if device.type == "cuda" and available("triton"):
@@ -114,10 +117,7 @@ def name_for(device: torch.device) -> str:
 
 def backend_for(device: torch.device) -> Backend:
     """Return the module that computes on a device."""
-    name = name_for(device)
-    if name == "cpu" and device.type != "cpu":
-        raise ValueError(f"the backend 'cpu' is forced, but the tensors are on {device}: move them with .cpu()")
-    return _module(name)
+    return _module(name_for(device), device)
 
 
 def host_backend() -> Backend:
@@ -163,7 +163,9 @@ def available(name: str) -> bool:
 
 
 @cache
-def _module(name: str) -> Backend:
+def _module(name: str, device: torch.device) -> Backend:
+    if name == "cpu" and device.type != "cpu":
+        raise ValueError(f"the backend 'cpu' is forced, but the tensors are on {device}: move them with .cpu()")
     return cast("Backend", import_module(f"ctckit.backends.{name}"))
 
 

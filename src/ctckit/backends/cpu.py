@@ -123,8 +123,11 @@ def empty_like(emissions: Tensor) -> Tensor:
     size = emissions.numel() * emissions.element_size()
     if size < _LARGE:
         return torch.empty_like(emissions)
+    memory = torch.from_numpy(_core.buffer(size)).view(emissions.dtype)
+    if emissions.is_contiguous():
+        return memory.view(emissions.shape)
     layout = torch.empty_like(emissions, device="meta")
-    return torch.from_numpy(_core.buffer(size)).view(emissions.dtype).as_strided(layout.shape, layout.stride())
+    return memory.as_strided(layout.shape, layout.stride())
 
 
 def _run(
@@ -172,7 +175,6 @@ def _run(
         0 if path is None else path[0].data_ptr(),
         0 if path is None else path[1].data_ptr(),
         torch.get_num_threads(),
-        os.environ.get("CTCKIT_SIMD", ""),
     )
     if not valid:
         validate(lattice, emissions.shape[0], emissions.shape[2])

@@ -68,7 +68,7 @@ def _in_fresh_process(case: str, who: str, threads: int) -> float:
     return float(json.loads(done.stdout)["peak_mib"])
 
 
-def _status(field: str) -> float:
+def status(field: str) -> float:
     """A field of this process's status, in MiB: VmRSS is memory in use, VmHWM its peak."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field + ":"):
@@ -94,9 +94,9 @@ def _peak(case: Case, who: str, threads: int) -> float:
     call.reset()
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark falls to the present
-    before = _status("VmRSS")
+    before = status("VmRSS")
     result = call.run()  # held, so that the gradient counts
-    after = _status("VmHWM")
+    after = status("VmHWM")
     del result
     return after - before
 

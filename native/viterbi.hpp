@@ -115,7 +115,7 @@ class EmissionTable {
         labels_(batch.target_lengths[n]),
         width_(width) {
     // With few classes beside the target's, whole frames are read; with many, only what the target names.
-    whole_frames_ = batch.classes <= 128 || batch.classes <= 2 * labels_;
+    whole_frames_ = batch.classes <= 128 || batch.classes <= 4 * labels_;
     classes_ = arena.take<std::int64_t>(width);
     slots_ = arena.take<std::int64_t>(width);
     named_ = arena.take<std::int64_t>(batch.classes <= labels_ ? batch.classes : labels_ + 1);

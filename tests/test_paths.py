@@ -221,7 +221,7 @@ def test_samples_have_their_probabilities(name: str) -> None:
 
 def test_samples_of_both_backends_are_the_same() -> None:
     x = torch.randn(40, 5).log_softmax(1)
-    pattern = [1, WILDCARD, Alternatives([2, 3], [4], []), 2]
+    pattern: list[Any] = [1, WILDCARD, Alternatives([2, 3], [4], []), 2]
     drawn = []
     for name in ("reference", "cpu"):
         with backends.use(name):
@@ -382,7 +382,7 @@ def test_bad_numbers() -> None:
             ctckit.best_paths(x, [1], k)
         with pytest.raises(ValueError, match=f"n is {k}, but must be at least 1"):
             ctckit.sample_paths(x, [1], k)
-    with pytest.raises(TypeError, match="k is 1.5"):
+    with pytest.raises(TypeError, match=r"k is 1\.5"):
         ctckit.best_paths(x, [1], 1.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"infeasible is 'skip'"):
         ctckit.best_paths(x, [1], infeasible="skip")  # type: ignore[arg-type]

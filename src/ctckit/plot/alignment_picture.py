@@ -111,7 +111,7 @@ def alignment(
     bottoms = np.cumsum([0.0, emission_height + _GAP * (probs is not None), source_height, _ROW, _ROW * bool(words)])
     ax = ax or new_axes(_WIDTH, 0.6 + 1.25 * float(bottoms[-1]))
 
-    if probs is not None:
+    if probs is not None and len(probs):
         _draw_emissions(ax, probs, alignment, named, axis, emission_height, blank)
     else:
         ax.set_yticks([])

@@ -14,6 +14,7 @@
 
 #include "buffer.hpp"
 #include "core.hpp"
+#include "graph.hpp"
 
 namespace nb = nanobind;
 using namespace ctckit;
@@ -123,6 +124,44 @@ bool best_path(int dtype, std::uintptr_t log_probs, const Triple& shape, const T
   return valid;
 }
 
+// The functions on graphs: arrays as addresses, (classes, sources, offsets, initial, finals) of a graph together.
+using GraphArrays = std::tuple<std::uintptr_t, std::uintptr_t, std::uintptr_t, std::uintptr_t, std::uintptr_t>;
+
+GraphView graph_view(const GraphArrays& arrays, std::int64_t states, std::int64_t final_count) {
+  const auto& [classes, sources, offsets, initial, finals] = arrays;
+  return {states,
+          pointer<const std::int64_t>(classes),
+          pointer<const std::int64_t>(sources),
+          pointer<const std::int64_t>(offsets),
+          pointer<const bool>(initial),
+          pointer<const std::int64_t>(finals),
+          final_count};
+}
+
+std::int64_t best_paths_of_graph(std::uintptr_t emissions, std::int64_t frames, std::int64_t columns,
+                                 const GraphArrays& graph, std::int64_t states, std::int64_t final_count,
+                                 std::int64_t k, std::uintptr_t paths, std::uintptr_t totals) {
+  const nb::gil_scoped_release release;
+  return best_graph_paths(graph_view(graph, states, final_count), {pointer<const double>(emissions), frames, columns},
+                          k, pointer<std::int64_t>(paths), pointer<double>(totals));
+}
+
+double samples_of_graph(std::uintptr_t emissions, std::int64_t frames, std::int64_t columns, const GraphArrays& graph,
+                        std::int64_t states, std::int64_t final_count, std::uintptr_t uniforms, std::int64_t count,
+                        std::uintptr_t paths) {
+  const nb::gil_scoped_release release;
+  return sample_graph_paths(graph_view(graph, states, final_count), {pointer<const double>(emissions), frames, columns},
+                            pointer<const double>(uniforms), count, pointer<std::int64_t>(paths));
+}
+
+double posteriors_of_graph(std::uintptr_t emissions, std::int64_t frames, std::int64_t columns,
+                           const GraphArrays& graph, std::int64_t states, std::int64_t final_count,
+                           std::uintptr_t occupancy) {
+  const nb::gil_scoped_release release;
+  return graph_posteriors(graph_view(graph, states, final_count), {pointer<const double>(emissions), frames, columns},
+                          pointer<double>(occupancy));
+}
+
 std::vector<std::string> simd_levels() {
   std::vector<std::string> names;
   for (const Kernels* kernels : available_kernels()) names.emplace_back(kernels->name);
@@ -145,5 +184,12 @@ NB_MODULE(_core, m) {
         nb::arg("labels"), nb::arg("labels_size"), nb::arg("max_target"), nb::arg("concatenated"), nb::arg("offsets"),
         nb::arg("input_lengths"), nb::arg("target_lengths"), nb::arg("blank"), nb::arg("classes"), nb::arg("states"),
         nb::arg("scores"), nb::arg("nll"), nb::arg("checkpoint_bytes"), nb::arg("threads"), nb::arg("simd"));
+  m.def("best_graph_paths", &best_paths_of_graph, nb::arg("emissions"), nb::arg("frames"), nb::arg("columns"),
+        nb::arg("graph"), nb::arg("states"), nb::arg("final_count"), nb::arg("k"), nb::arg("paths"), nb::arg("totals"));
+  m.def("sample_graph_paths", &samples_of_graph, nb::arg("emissions"), nb::arg("frames"), nb::arg("columns"),
+        nb::arg("graph"), nb::arg("states"), nb::arg("final_count"), nb::arg("uniforms"), nb::arg("count"),
+        nb::arg("paths"));
+  m.def("graph_posteriors", &posteriors_of_graph, nb::arg("emissions"), nb::arg("frames"), nb::arg("columns"),
+        nb::arg("graph"), nb::arg("states"), nb::arg("final_count"), nb::arg("occupancy"));
   m.def("simd_levels", &simd_levels);
 }

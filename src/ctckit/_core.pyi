@@ -57,4 +57,35 @@ def best_path(
     threads: int,
     simd: str,
 ) -> bool: ...
+def best_graph_paths(
+    emissions: int,
+    frames: int,
+    columns: int,
+    graph: tuple[int, int, int, int, int],
+    states: int,
+    final_count: int,
+    k: int,
+    paths: int,
+    totals: int,
+) -> int: ...
+def sample_graph_paths(
+    emissions: int,
+    frames: int,
+    columns: int,
+    graph: tuple[int, int, int, int, int],
+    states: int,
+    final_count: int,
+    uniforms: int,
+    count: int,
+    paths: int,
+) -> float: ...
+def graph_posteriors(
+    emissions: int,
+    frames: int,
+    columns: int,
+    graph: tuple[int, int, int, int, int],
+    states: int,
+    final_count: int,
+    occupancy: int,
+) -> float: ...
 def simd_levels() -> list[str]: ...

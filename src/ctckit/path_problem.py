@@ -80,6 +80,7 @@ class PathProblem:
 
     @property
     def graph(self) -> Graph:
+        """Give the pattern's graph, made when it is first asked for."""
         if self._graph is None:
             self._graph = compile_pattern(
                 self.elements, self.classes, self.blank, free_start=self.free_start > 0, free_end=self.free_end > 0
@@ -87,6 +88,7 @@ class PathProblem:
         return self._graph
 
     def emissions(self) -> Tensor:
+        """Give (T, U) float64: the classes that the pattern names, and last the wildcard."""
         return self.table.double()
 
     def columns(self) -> Graph:
@@ -94,6 +96,7 @@ class PathProblem:
         return self.graph._replace(classes=torch.searchsorted(self.named, self.graph.classes))
 
     def posteriors(self) -> tuple[Tensor, float]:
+        """Give the occupancy of the graph's states, and the log-likelihood."""
         if self.unknown:
             return torch.full((self.frames, self.graph.classes.shape[0]), torch.nan, dtype=torch.float64), torch.nan
         return host_backend().graph_posteriors(self.emissions(), self.columns())
@@ -101,6 +104,7 @@ class PathProblem:
     # ---- a plain row of labels and wildcards: the lattice of `ctckit.lattice` ---------------------------------------
 
     def is_linear(self) -> bool:
+        """Tell whether the pattern is a plain row of labels and wildcards."""
         return bool(self.elements) and not any(isinstance(element, Alternatives) for element in self.elements)
 
     def best_linear_path(self) -> Path | None:
@@ -172,12 +176,14 @@ class PathProblem:
         return Path(states, tokens, classes, scores, total, options)
 
     def no_path(self, score: float) -> Path:
+        """Give the path of blanks that says there is none, or none that can be told."""
         none = torch.full((self.frames,), -1, device=self.log_probs.device)
         scores = self.log_probs.new_full((self.frames,), score)
         alternatives = sum(isinstance(element, Alternatives) for element in self.elements)
         return Path(none, none, torch.full_like(none, self.blank), scores, score, (-1,) * alternatives)
 
     def infeasible_path(self) -> Path:
+        """Give that path, or raise the error, as the caller said."""
         if self.infeasible == "blank":
             return self.no_path(-torch.inf)
         needed = self.graph.frames_needed()

@@ -174,7 +174,8 @@ def test_many_cases_agree_with_posteriors() -> None:
 
 def test_wildcards() -> None:
     path = [2, 3, 7, 0, 8, 9, 7, 1, 4, 4]
-    for text, options in (("ab* c", {"wildcard": "*"}), ("abÿ c", {"unknown": "wildcard"})):
+    kinds: tuple[tuple[str, dict[str, Any]], ...] = (("ab* c", {"wildcard": "*"}), ("abÿ c", {"unknown": "wildcard"}))
+    for text, options in kinds:
         found = align(sharp(path), text, LETTERS, logits=True, **options)
         assert places(found) == [("a", 0, 1), ("b", 1, 2), (text[2], 2, 7), ("|", 7, 8), ("c", 8, 10)]
         assert found.tokens[2].id is None
@@ -310,7 +311,7 @@ def test_nothing_to_align_with() -> None:
     x = noise(5).log_softmax(1)
     x[2, 2] = torch.nan
     for text in ("ab", "a*"):
-        with pytest.raises(ValueError, match="emissions of item 0 hold NaN or .inf where its tokens need them"):
+        with pytest.raises(ValueError, match=r"emissions of item 0 hold NaN or \+inf where its tokens need them"):
             align(x, text, LETTERS, wildcard="*")
     assert align(x, "b", LETTERS).tokens  # elsewhere it is harmless
     x = noise(5).log_softmax(1)

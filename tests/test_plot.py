@@ -69,7 +69,7 @@ def names_of(ax: Axes) -> list[tuple[str, float]]:
     return [(text.get_text(), float(text.get_position()[0])) for text in ax.texts]
 
 
-def occupancy(targets: list[int], frames: int = 12, classes: int = 5, **options: bool) -> torch.Tensor:
+def occupancy(targets: list[int], frames: int = 12, classes: int = 5, **options: Any) -> torch.Tensor:
     logits = 3 * torch.randn(frames, classes)
     return ctckit.posteriors(logits, torch.tensor(targets), logits=True, **options)
 
@@ -319,7 +319,8 @@ def test_alignment_on_emissions() -> None:
     assert [text.get_text() for text in ax.get_yticklabels()] == ["C", "A", "T", "' '", "blank"]
     row_of = dict(zip([2, 3, 4, 1, 0], ax.get_yticks(), strict=True))
     (line,) = [line for line in ax.lines if line.get_label() == "path"]
-    heights = [float(np.interp(t + 0.5, *line.get_data())) for t in range(12)]
+    x, y = (np.asarray(values, dtype=np.float64) for values in line.get_data())
+    heights = [float(np.interp(t + 0.5, x, y)) for t in range(12)]
     assert heights == pytest.approx([row_of[clazz] for clazz in ALIGNED_PATH])
     assert ax.get_xlabel() == "frames"
     normalised = plot.alignment(found, ALIGNED_LOGITS.log_softmax(1)).images[0]
@@ -331,7 +332,7 @@ def test_alignment_over_sound_and_picture() -> None:
     ax = aligned(frame_duration=0.5).plot(waveform=wave)
     assert spans_of(ax)  # many samples: their range is filled
     ax = aligned(frame_duration=0.5).plot(waveform=wave[:600])
-    assert any(len(line.get_xdata()) == 600 for line in ax.lines)
+    assert any(np.size(line.get_xdata()) == 600 for line in ax.lines)
     ax = aligned().plot(image=np.zeros((8, 48)))
     assert ax.get_xlim() == (0, 48)
     assert ax.get_xlabel() == "pixels"

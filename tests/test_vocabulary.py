@@ -15,7 +15,7 @@ from ctckit import Vocabulary
 LETTERS = ["-", "|", *"abcdefgh"]
 
 
-def spelt(vocabulary: Any, text: str, **options: Any) -> list[tuple[str, int | None, int | None]]:
+def spelt(vocabulary: Any, text: str, **options: Any) -> list[Any]:
     return [tuple(piece) for piece in Vocabulary(vocabulary).encode(text, **options).pieces]
 
 

@@ -69,7 +69,7 @@ def names_of(ax: Axes) -> list[tuple[str, float]]:
     return [(text.get_text(), float(text.get_position()[0])) for text in ax.texts]
 
 
-def occupancy(targets: list[int], frames: int = 12, classes: int = 5, **options: bool) -> torch.Tensor:
+def occupancy(targets: list[int], frames: int = 12, classes: int = 5, **options: Any) -> torch.Tensor:
     logits = 3 * torch.randn(frames, classes)
     return ctckit.posteriors(logits, torch.tensor(targets), logits=True, **options)
 
@@ -276,3 +276,100 @@ def test_without_matplotlib_the_error_says_what_to_install(monkeypatch: pytest.M
         plot.trellis("ab")
     with pytest.raises(ImportError, match=r"pip install ctckit\[plot\]"):
         plot.posteriors(np.zeros((3, 3)))
+
+
+# ---------------------------------------------------------------------------------------------------------- alignments
+
+
+ALIGNED_PATH = [0, 2, 2, 0, 3, 4, 4, 1, 0, 3, 0, 0]
+ALIGNED_LOGITS = 6.0 * torch.nn.functional.one_hot(torch.tensor(ALIGNED_PATH), 6).float()
+
+
+def aligned(text: str = "CAT A", **options: Any) -> ctckit.Alignment:
+    found: ctckit.Alignment = ctckit.align(ALIGNED_LOGITS, text, ["-", " ", "C", "A", "T", "X"], logits=True, **options)
+    return found
+
+
+def spans_of(ax: Axes) -> list[tuple[float, float]]:
+    """Read back where the shaded rectangles begin and end, each once."""
+    boxes = [collection.get_paths()[0].get_extents() for collection in ax.collections if collection.get_paths()]
+    return sorted({(round(box.x0, 6), round(box.x1, 6)) for box in boxes})
+
+
+def test_alignment_names_and_spans() -> None:
+    found = aligned(frame_duration=0.5, offset=1.0)
+    ax = plot.alignment(found)
+    names = dict(names_of(ax))
+    expected = {"C": 2.0, "T": 4.0, "CAT": 3.0}  # the middles of the spans
+    assert {name: names[name] for name in expected} == pytest.approx(expected)
+    assert [name for name, _ in names_of(ax)] == ["C", "A", "T", "A", "CAT", "A"]
+    spans = [(token.start_time, token.end_time) for token in found.tokens]
+    assert spans_of(ax) == [pytest.approx(span) for span in spans]
+    assert ax.get_xlim() == (1.0, 7.0)
+    assert ax.get_xlabel() == "seconds"
+
+
+def test_alignment_on_emissions() -> None:
+    """Rows are the transcript's classes, and the path is where the tokens are."""
+    found = aligned()
+    ax = found.plot(ALIGNED_LOGITS)
+    (cells,) = ax.images
+    probs = ALIGNED_LOGITS.softmax(1)[:, [2, 3, 4, 1, 0]].T.numpy()
+    np.testing.assert_allclose(np.asarray(cells.get_array()), probs, atol=1e-6)
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["C", "A", "T", "' '", "blank"]
+    row_of = dict(zip([2, 3, 4, 1, 0], ax.get_yticks(), strict=True))
+    (line,) = [line for line in ax.lines if line.get_label() == "path"]
+    x, y = (np.asarray(values, dtype=np.float64) for values in line.get_data())
+    heights = [float(np.interp(t + 0.5, x, y)) for t in range(12)]
+    assert heights == pytest.approx([row_of[clazz] for clazz in ALIGNED_PATH])
+    assert ax.get_xlabel() == "frames"
+    normalised = plot.alignment(found, ALIGNED_LOGITS.log_softmax(1)).images[0]
+    np.testing.assert_allclose(np.asarray(normalised.get_array()), probs, atol=1e-6)
+
+
+def test_alignment_over_sound_and_picture() -> None:
+    wave = np.sin(np.arange(20000))
+    ax = aligned(frame_duration=0.5).plot(waveform=wave)
+    assert spans_of(ax)  # many samples: their range is filled
+    ax = aligned(frame_duration=0.5).plot(waveform=wave[:600])
+    assert any(np.size(line.get_xdata()) == 600 for line in ax.lines)
+    ax = aligned().plot(image=np.zeros((8, 48)))
+    assert ax.get_xlim() == (0, 48)
+    assert ax.get_xlabel() == "pixels"
+    assert spans_of(ax)[0] == (4, 12)  # frames of four pixels
+    assert len(aligned().plot(ALIGNED_LOGITS, image=np.zeros((8, 48, 3))).images) == 2
+
+
+def test_part_of_an_alignment() -> None:
+    found = aligned(frame_duration=0.5)
+    ax = found.plot(ALIGNED_LOGITS, waveform=np.ones(600), seconds=(2.1, 3.4))
+    assert ax.get_xlim() == (2.1, 3.4)
+    assert [name for name, _ in names_of(ax)] == ["A", "T", "CAT"]
+    for seconds in ((7.0, 8.0), (2.0, 1.0)):
+        with pytest.raises(ValueError, match="but the recording is from 0 to 6 seconds"):
+            found.plot(seconds=seconds)
+
+
+def test_alignments_of_all_kinds() -> None:
+    """No tokens, no frames, wildcards, and more names than can be read."""
+    plot.alignment(ctckit.align(torch.zeros(5, 3), []))
+    plot.alignment(ctckit.align(torch.zeros(0, 3), []), torch.zeros(0, 3))
+    ax = plot.alignment(aligned("C*A", wildcard="*"), ALIGNED_LOGITS)
+    assert "*" in dict(names_of(ax))
+    many = ctckit.align(torch.zeros(400, 3), [1, 2] * 100)
+    assert not names_of(plot.alignment(many))
+    figure, ax = plt.subplots()
+    assert plot.alignment(many, ax=ax) is ax
+    figure.canvas.draw()
+
+
+def test_alignments_that_do_not_fit() -> None:
+    found = aligned()
+    with pytest.raises(ValueError, match=r"emissions has shape \(11, 6\), but must be .* at least 12 frames and 5 cla"):
+        found.plot(ALIGNED_LOGITS[:11])
+    with pytest.raises(ValueError, match=r"emissions has shape \(12, 4\)"):
+        found.plot(ALIGNED_LOGITS[:, :4])
+    with pytest.raises(ValueError, match="image and waveform are both given"):
+        found.plot(image=np.zeros((2, 2)), waveform=np.zeros(2))
+    with pytest.raises(ValueError, match="waveform has shape"):
+        found.plot(waveform=np.zeros((2, 2)))

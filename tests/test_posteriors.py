@@ -113,3 +113,46 @@ def test_where_the_labels_are() -> None:
     occupancy = ctckit.posteriors(x, torch.tensor([1, 1, 2]), logits=True, per_state=True)
     assert occupancy.argmax(1).tolist() == states
     assert (occupancy.amax(1) > 1 - 1e-6).all()
+
+
+def test_along_a_path() -> None:
+    """`states` picks from the table of all states, to the bit; 0 for none, and for what an item has not got."""
+    for case in (MIXED, random_case(70, 4, 40, 20, seed=1), *EDGE_CASES):
+        for dtype in (torch.float16, torch.float32, torch.float64):
+            x, targets, input_lengths, target_lengths, blank = case.padded(case.logits(dtype))
+            arguments = (x, targets, input_lengths, target_lengths, blank)
+            table = ctckit.posteriors(*arguments, logits=True, per_state=True).transpose(0, 1)
+            generator = torch.Generator().manual_seed(0)
+            states = torch.randint(-2, table.shape[2] + 2, table.shape[:2], generator=generator)
+            picked = ctckit.posteriors(*arguments, logits=True, states=states)
+            inside = (states >= 0) & (states < table.shape[2])
+            right = table.gather(2, states.clamp(0, table.shape[2] - 1)[:, :, None])[:, :, 0]
+            assert picked.dtype == dtype
+            assert torch.equal(picked, torch.where(inside, right, 0.0))
+            first = ctckit.posteriors(
+                x.transpose(0, 1), *arguments[1:], logits=True, batch_first=True, states=states.to(torch.int32)
+            )
+            assert torch.equal(first, picked)
+
+
+def test_along_a_path_of_one_item() -> None:
+    x, states = MIXED.logits()[:, 0], torch.tensor([0, 1, 1, 2, 3, 4, 5, 6, 6])
+    picked = ctckit.posteriors(x, torch.tensor([1, 2, 3]), logits=True, states=states)
+    table = ctckit.posteriors(x, torch.tensor([1, 2, 3]), logits=True, per_state=True)
+    assert torch.equal(picked, table.gather(1, states[:, None])[:, 0])
+    mapped = torch.vmap(lambda y: ctckit.posteriors(y, torch.tensor([1, 2, 3]), logits=True, states=states))(x[None])
+    torch.testing.assert_close(mapped[0], picked)
+    x[3, 1] = torch.nan
+    assert ctckit.posteriors(x, torch.tensor([1, 2, 3]), logits=True, states=states).isnan().all()
+
+
+def test_states_that_are_none() -> None:
+    x, targets = torch.zeros(4, 2, 3), torch.tensor([[1], [2]])
+    with pytest.raises(ValueError, match="per_state and states are both given"):
+        ctckit.posteriors(x, targets, per_state=True, states=torch.zeros(2, 4, dtype=torch.int64))
+    with pytest.raises(ValueError, match=r"states has shape \(4, 2\), but must have one state per frame, \(2, 4\)"):
+        ctckit.posteriors(x, targets, states=torch.zeros(4, 2, dtype=torch.int64))
+    with pytest.raises(TypeError, match=r"states has dtype torch\.float32"):
+        ctckit.posteriors(x, targets, states=torch.zeros(2, 4))
+    with pytest.raises(TypeError, match="states is a list"):
+        ctckit.posteriors(x, targets, states=[[0] * 4] * 2)  # type: ignore[arg-type]

@@ -249,7 +249,7 @@ class Alignment:
             level: as for `to_ctm`. Tokens are written without spaces between them.
 
         Raises:
-            ImportError: if webvtt-py is not installed: ``pip install ctckit[align]``.
+            ImportError: if the package srt is not installed: ``pip install ctckit[align]``.
             ValueError: as `to_ctm`, or with a negative `offset`.
         """
         cues = subtitles.cues(self, max_characters, max_duration, max_gap, level)
@@ -277,7 +277,7 @@ class Alignment:
                 highlighted (the format's cue timestamps).
 
         Raises:
-            ImportError: as `to_srt`.
+            ImportError: if webvtt-py is not installed: ``pip install ctckit[align]``.
             ValueError: as `to_srt`.
         """
         cues = subtitles.cues(self, max_characters, max_duration, max_gap, level)

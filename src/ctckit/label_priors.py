@@ -20,7 +20,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ctckit.lattice import Lengths, gate
+from ctckit.lattice import Lengths, gate, validate
 
 __all__ = ["FLOOR", "LabelPriors", "label_priors"]
 
@@ -49,7 +49,7 @@ def label_priors(
 
     Raises:
         TypeError: as `ctckit.ctc_loss`.
-        ValueError: as `ctckit.ctc_loss`, for shapes, and for a length beyond the frames.
+        ValueError: as `ctckit.ctc_loss`, for shapes, and, on the CPU, for a length beyond the frames.
 
     Example:
         >>> import torch, ctckit
@@ -144,10 +144,11 @@ class LabelPriors(nn.Module):
                 f"classes of these priors"
             )
         sums, frames = _sums(log_probs, input_lengths, logits=False, batch_first=batch_first)
-        # A batch with a NaN must not spoil the estimate for good.
-        if self.training and bool(sums.isfinite().all()):
-            self.sums.mul_(self.momentum).add_(sums.to(self.sums.device))
-            self.frames.mul_(self.momentum).add_(frames.to(self.frames.device))
+        if self.training:
+            # A batch with a NaN must not spoil the estimate for good. (Chosen on the device: nothing waits for a GPU.)
+            usable = sums.isfinite().all()
+            self.sums.copy_(torch.where(usable, self.momentum * self.sums + sums, self.sums))
+            self.frames.copy_(torch.where(usable, self.momentum * self.frames + frames, self.frames))
         return subtract(log_probs, self.log_priors, self.weight, self.floor)
 
     def extra_repr(self) -> str:
@@ -167,10 +168,9 @@ def _sums(log_probs: Tensor, input_lengths: Lengths, *, logits: bool, batch_firs
     no_targets = torch.empty(*batch, 0, dtype=torch.int64, device=getattr(log_probs, "device", None))
     x, lattice, _ = gate(log_probs, no_targets, input_lengths, None, 0, batch_first=batch_first)
     x = x.detach()
-    lengths = lattice.input_lengths
-    if bool(((lengths < 0) | (lengths > x.shape[0])).any()):
-        item = int(((lengths < 0) | (lengths > x.shape[0])).nonzero()[0])
-        raise ValueError(f"input_lengths[{item}] is {int(lengths[item])}, but must be from 0 to {x.shape[0]}")
+    if x.device.type == "cpu":  # elsewhere the lengths are not waited for, and those out of bounds are cut
+        validate(lattice, x.shape[0], x.shape[2])
+    lengths = lattice.input_lengths.clamp(0, x.shape[0])
     if logits:
         x = x.log_softmax(2, dtype=torch.float64 if x.dtype == torch.float64 else torch.float32)
     inside = torch.arange(x.shape[0], device=x.device)[:, None] < lengths

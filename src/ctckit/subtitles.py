@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import html
-import io
+from datetime import timedelta
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ctckit.alignment_formats import rows_of, times_of
@@ -67,7 +68,12 @@ def cues(
 
 def srt(cues: list[Cue]) -> str:
     """Write SubRip."""
-    return _written([(cue.start, cue.end, cue.text) for cue in cues], "srt")
+    library = _library("srt", "srt")
+    rows = [
+        library.Subtitle(number, timedelta(seconds=cue.start), timedelta(seconds=cue.end), cue.text)
+        for number, cue in enumerate(cues, start=1)
+    ]
+    return str(library.compose(rows, reindex=False)).rstrip("\n") + "\n"
 
 
 def vtt(cues: list[Cue], *, word_times: bool) -> str:
@@ -79,21 +85,19 @@ def vtt(cues: list[Cue], *, word_times: bool) -> str:
             if word_times and number > 0 and start > cue.start:
                 texts[number] = f"<{_clock(start)}>{texts[number]}"
         rows.append((cue.start, cue.end, cue.space.join(texts)))
-    return _written(rows, "vtt")
+    document = _library("webvtt", "webvtt-py").WebVTT()
+    caption = _library("webvtt", "webvtt-py").Caption
+    document.captions.extend(caption(_clock(start), _clock(end), text) for start, end, text in rows)
+    return str(document.content).rstrip("\n") + "\n"
 
 
-def _written(rows: list[tuple[float, float, str]], kind: str) -> str:
+def _library(module: str, package: str) -> Any:
     try:
-        import webvtt  # noqa: PLC0415  # optional
+        return import_module(module)
     except ImportError as error:
         raise ImportError(
-            "subtitles are written with webvtt-py, which is not installed: pip install ctckit[align]"
+            f"these subtitles are written with {package}, which is missing: pip install ctckit[align]"
         ) from error
-    document: Any = webvtt.WebVTT()
-    document.captions.extend(webvtt.Caption(_clock(start), _clock(end), text) for start, end, text in rows)
-    file = io.StringIO()
-    document.write(file, format=kind)
-    return file.getvalue().rstrip("\n") + "\n"
 
 
 def _clock(seconds: float) -> str:

@@ -80,7 +80,8 @@ def align(
         wildcard: a character (in a row of tokens: a name) that stands for a wildcard, such as "*": a run, of at least
             one frame, of anything. In a row of tokens `ctckit.WILDCARD` does too.
         wildcard_score: what a frame of a wildcard, or outside of the transcript at a free end, scores, in nats; a
-            penalty, if negative (see `ctckit.best_paths`).
+            penalty, if negative. At 0 nothing can do better, and a token beside it keeps one frame; at -1.0 or so it
+            keeps what is its own (see `ctckit.best_paths`).
         method: "viterbi" for the most probable path, "posterior" for the path with the most frames right in expectation
             (`ctckit.posterior_path`).
         free_start: whether the transcript may begin at any frame.

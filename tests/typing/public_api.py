@@ -37,6 +37,18 @@ def posteriors_and_diagnosis() -> None:
     assert_type(problems[0].message, str)
 
 
+def alignments() -> None:
+    vocabulary = ctckit.Vocabulary(["-", "a"], fold_case=True)
+    found: ctckit.Alignment = ctckit.align(logits[:, 0], "a", vocabulary, logits=True, frame_duration=0.02)
+    batch: list[ctckit.Alignment] = ctckit.align(logits, ["a"] * 4, vocabulary, batch_first=False)
+    assert_type(found.tokens[0], ctckit.AlignedToken)
+    assert_type(batch[0].words[0].confidence, float | None)
+    assert_type(found.to_json(), str)
+    assert_type(ctckit.posteriors(logits, targets, states=targets), Tensor)
+    priors: torch.nn.Module = ctckit.LabelPriors(20, weight=0.3)
+    assert_type(ctckit.label_priors(priors(logits)), Tensor)
+
+
 def backends() -> None:
     with ctckit.backends.use("reference"):
         pass

@@ -121,19 +121,28 @@ def best_path(log_probs: Tensor, lattice: Lattice) -> BestPath:
         return backend_for(_CPU).best_path(log_probs, lattice)
 
 
-def why_infeasible(totals: list[float], lattice: Lattice, remedy: str) -> str:
-    """Say why the first item whose best path has the log-probability -inf has none; `remedy` names an option."""
+def why_infeasible(totals: list[float], lattice: Lattice, remedy: str, names: list[int] | None = None) -> str:
+    """Say why the first item whose best path has the log-probability -inf has none.
+
+    Args:
+        totals: the best paths' log-probabilities.
+        lattice: the targets.
+        remedy: the option that accepts such items.
+        names: the numbers by which the caller knows the items; None for their own.
+    """
     items = [item for item, total in enumerate(totals) if total == -torch.inf]
     item = items[0]
     problems = check(None, padded_labels(lattice), lattice.input_lengths, lattice.target_lengths, lattice.blank)
     messages = [problem.message for problem in problems if problem.item == item and problem.kind == "infeasible"]
+    name = item if names is None else names[item]
     more = len(items) - 1
     others = f" (and {more} more item{'s' if more > 1 else ''})" if more else ""
     if messages:
-        return f"no path spells the target: {messages[0]}{others}; or pass {remedy}"
+        why = messages[0].replace(f"item {item}", f"item {name}", 1)
+        return f"no path spells the target: {why}{others}; or pass {remedy}"
     frames, labels = int(lattice.input_lengths[item]), int(lattice.target_lengths[item])
     return (
-        f"no path spells the target: item {item}, {frames} frames and {labels} labels, has log_probs of -inf that bar "
+        f"no path spells the target: item {name}, {frames} frames and {labels} labels, has log_probs of -inf that bar "
         f"every path{others}: do not mask classes that the target needs, or pass {remedy}"
     )
 

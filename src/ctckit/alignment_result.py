@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
+    from matplotlib.axes import Axes
+
+    from ctckit.plot.style import ArrayLike
 
 __all__ = ["AlignedToken", "AlignedWord", "Alignment"]
 
@@ -296,6 +299,21 @@ class Alignment:
         return alignment_formats.dataframe(self, level)
 
     # --------------------------------------------------------------------------------------------------------- a look
+
+    def plot(
+        self,
+        emissions: ArrayLike | None = None,
+        *,
+        waveform: ArrayLike | None = None,
+        image: ArrayLike | None = None,
+        seconds: tuple[float, float] | None = None,
+        blank: int = 0,
+        ax: Axes | None = None,
+    ) -> Axes:
+        """Draw it: `ctckit.plot.alignment`, which says what each argument is."""
+        from ctckit import plot  # noqa: PLC0415  # only who draws needs it
+
+        return plot.alignment(self, emissions, waveform=waveform, image=image, seconds=seconds, blank=blank, ax=ax)
 
     def __repr__(self) -> str:
         rows: Sequence[AlignedWord | AlignedToken] = self.words or self.tokens

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ctckit.alignment import best_path, why_infeasible
 from ctckit.alignment_result import AlignedToken, AlignedWord, Alignment
-from ctckit.lattice import PADDING, Lattice, Lengths, as_int, gate
-from ctckit.posterior import posteriors
-from ctckit.vocabulary import Piece, Transcript, Unknown, Vocabulary
+from ctckit.frame_paths import FramePath, Search, paths_of
+from ctckit.label_priors import subtract
+from ctckit.lattice import Lengths, gate, validate
+from ctckit.pattern import Alternatives
+from ctckit.transcripts import Request, Spelling, requests_of, transcript_of
+from ctckit.vocabulary import Transcript, Unknown, Vocabulary
 
 __all__ = ["align"]
 
@@ -37,8 +37,14 @@ def align(
     word_separator: str | None = None,
     fold_case: bool = False,
     unknown: Unknown = "raise",
+    wildcard: str | None = None,
+    wildcard_score: float = 0.0,
     method: Method = "viterbi",
+    free_start: bool = False,
+    free_end: bool = False,
     confidence: bool = True,
+    log_priors: Tensor | None = None,
+    prior_weight: float = 0.25,
     infeasible: Infeasible = "raise",
 ) -> Any:
     r"""Find where each token and word of a transcript is in what a CTC model has read.
@@ -57,7 +63,8 @@ def align(
         emissions: (N, T, C), or (T, N, C) if not `batch_first`, or (T, C) for one item without a batch:
             log-probabilities, or logits; any floating-point dtype and strides.
         text_or_tokens: for one item a text (a str), or a row of tokens: names or classes, a list or an integer tensor;
-            for a batch a list of these, or an integer tensor (N, S) padded with -100.
+            for a batch a list of these, or an integer tensor (N, S) padded with -100. A list may hold
+            `ctckit.Alternatives` of rows of classes as well; the alignment has the one that fits best.
         vocabulary: which class each token is: a list, a dict, the path of a ``vocab.json``, a tokenizer, or a
             `ctckit.Vocabulary` (for many calls). None if the tokens are classes.
         input_lengths: frames of each item: integer tensor (N,), sequence of ints, or None for all T.
@@ -70,8 +77,18 @@ def align(
         fold_case: as for `ctckit.Vocabulary`.
         unknown: what to do with characters that the vocabulary lacks: "raise", take a run of them for a "wildcard", or
             "skip" them.
-        method: "viterbi", the most probable path.
-        confidence: whether to compute confidences. They take about twice the time of the path.
+        wildcard: a character (in a row of tokens: a name) that stands for a wildcard, such as "*": a run, of at least
+            one frame, of anything. In a row of tokens `ctckit.WILDCARD` does too.
+        wildcard_score: what a frame of a wildcard, or outside of the transcript at a free end, scores, in nats; a
+            penalty, if negative (see `ctckit.best_paths`).
+        method: "viterbi" for the most probable path, "posterior" for the path with the most frames right in expectation
+            (`ctckit.posterior_path`).
+        free_start: whether the transcript may begin at any frame.
+        free_end: whether it may end at any frame.
+        confidence: whether to compute confidences. They take several times as long as the path.
+        log_priors: (C,) log-probabilities of the classes on the whole (`ctckit.label_priors`), to subtract from the
+            emissions before the search; None for none. Scores remain those of the emissions.
+        prior_weight: how much of them to subtract (see `ctckit.LabelPriors`).
         infeasible: what to do with an item that no path spells (see `ctckit.forced_align`), or whose emissions are NaN
             where its tokens need them: "raise", or "none", which gives None in its place.
 
@@ -85,9 +102,11 @@ def align(
             item, naming it, the frames it needs and those it has.
 
     Notes:
+        Rows of labels take the way of `ctckit.forced_align`, and memory beside the input grows much more slowly than
+        T · S. Wildcards, alternatives, free ends and the method "posterior" take, for the confidences, a table (T, 2S).
+
         The computation is done on the CPU; tensors on another device are copied there. An item's result does not depend
-        on the others of its batch. Time grows with T · S, memory beside the input much more slowly: see
-        `ctckit.forced_align`.
+        on the others of its batch.
 
     Example:
         >>> import torch, ctckit
@@ -109,57 +128,55 @@ def align(
     _check_options(unknown, method, infeasible, frame_duration, offset)
     emissions, items = _detached(emissions, batch_first=batch_first)
     names = _vocabulary(vocabulary, word_separator, fold_case=fold_case)
-    transcripts = _transcripts(text_or_tokens, names, items, blank, unknown)
-    labels = _padded([transcript.ids for transcript in transcripts])
+    requests = requests_of(text_or_tokens, items, Spelling(names, blank, unknown, wildcard))
     x, lattice, batched = gate(
         emissions,
-        labels[0] if items is None else labels,
+        torch.empty(0 if items is None else (items, 0), dtype=torch.int64),
         input_lengths.cpu() if isinstance(input_lengths, Tensor) else input_lengths,
-        [len(transcript.pieces) for transcript in transcripts],
+        None,
         blank,
         batch_first=batch_first,
         name="emissions",
     )
+    validate(lattice, x.shape[0], x.shape[2])
+    _check_classes(requests, x.shape[2], lattice.blank)
     if logits:
         x = x.log_softmax(2, dtype=torch.float64 if x.dtype == torch.float64 else torch.float32)
-    _check_classes(transcripts, x.shape[2], blank)
-    path = best_path(x, lattice)
-    hopeless = ~path.totals.isfinite()
-    if infeasible == "raise" and bool(hopeless.any()):
-        raise ValueError(_why_hopeless(path.totals.tolist(), lattice))
-
-    lengths = lattice.input_lengths.tolist()
-    states = path.states.numpy()
-    tokens = np.where(states % 2 == 1, states // 2, -1)
-    occupancy = None
-    if confidence:
-        of_path = posteriors(x, labels, lattice.input_lengths, lattice.target_lengths, blank, states=path.states)
-        occupancy = of_path.double().numpy()
-    scores = path.scores.double().numpy()
-    results: list[Alignment | None] = []
-    for item, (transcript, length) in enumerate(zip(transcripts, lengths, strict=True)):
-        if bool(hopeless[item]):
-            results.append(None)
-            continue
-        rows = _Frames(
-            tokens[item, :length], scores[item, :length], None if occupancy is None else occupancy[item, :length]
-        )
-        results.append(_alignment(transcript, rows, frame_duration, offset))
+    adjusted = x
+    if log_priors is not None:
+        adjusted = subtract(x, _checked_priors(log_priors, x.shape[2]), _number(prior_weight, "prior_weight"))
+    search = Search(
+        blank=lattice.blank,
+        posterior=method == "posterior",
+        free_start=free_start,
+        free_end=free_end,
+        wildcard_score=_number(wildcard_score, "wildcard_score"),
+        confidence=confidence,
+        raises=infeasible == "raise",
+    )
+    paths = paths_of(requests, x, adjusted, lattice.input_lengths, search)
+    results = [
+        None if path is None else _alignment(_chosen(request, path, names), path, frame_duration, offset)
+        for request, path in zip(requests, paths, strict=True)
+    ]
     return results if batched else results[0]
 
 
-class _Frames(NamedTuple):
-    """A path, frame by frame."""
+def _chosen(request: Request, path: FramePath, vocabulary: Vocabulary | None) -> Transcript:
+    """Return the transcript; where it has alternatives, with the words of those that the path took."""
+    if not any(isinstance(element, Alternatives) for element in request.pattern):
+        return request.transcript
+    taken = np.unique(path.tokens[path.tokens >= 0]).tolist()
+    pieces = request.transcript.pieces
+    read = transcript_of("", [pieces[index]._replace(word=None) for index in taken], vocabulary)
+    # Indices of tokens go on counting those of all options.
+    result = list(pieces)
+    for index, piece in zip(taken, read.pieces, strict=True):
+        result[index] = piece
+    return Transcript(read.text, result, read.words)
 
-    tokens: npt.NDArray[np.int64]
-    """(T,) index of the token, or -1 for the blank."""
-    scores: npt.NDArray[np.float64]
-    """(T,) log-probability of the class."""
-    occupancy: npt.NDArray[np.float64] | None
-    """(T,) probability, given the transcript, of the path's state."""
 
-
-def _alignment(transcript: Transcript, path: _Frames, frame_duration: float | None, offset: float) -> Alignment:
+def _alignment(transcript: Transcript, path: FramePath, frame_duration: float | None, offset: float) -> Alignment:
     """Put the tokens of a transcript where the path has them."""
     frames = len(path.tokens)
     starts = np.flatnonzero(np.diff(path.tokens, prepend=-2)) if frames else np.zeros(0, dtype=np.int64)
@@ -177,7 +194,7 @@ def _alignment(transcript: Transcript, path: _Frames, frame_duration: float | No
     for index, start, end, score, share in zip(*columns, strict=True):
         if index < 0:
             continue
-        piece: Piece = transcript.pieces[index]
+        piece = transcript.pieces[index]
         times = (None, None)
         if frame_duration is not None:
             times = (offset + start * frame_duration, offset + end * frame_duration)
@@ -246,94 +263,33 @@ def _vocabulary(source: Any, word_separator: str | None, *, fold_case: bool) -> 
     return Vocabulary(source, word_separator=word_separator, fold_case=fold_case)
 
 
-def _transcripts(
-    given: Any, vocabulary: Vocabulary | None, items: int | None, blank: int, unknown: Unknown
-) -> list[Transcript]:
-    """Spell every item's text, or look up its tokens."""
-    if items is None:
-        return [_transcript(given, vocabulary, blank, unknown)]
-    if isinstance(given, Tensor) and given.ndim == 2:
-        rows = [row[row != PADDING] for row in given]
-    elif isinstance(given, (list, tuple)):
-        rows = list(given)
-    else:
-        raise TypeError(
-            f"text_or_tokens is {_describe(given)}, but emissions is a batch: pass a list with a text, or a row of "
-            f"tokens, per item"
-        )
-    if len(rows) != items:
-        raise ValueError(f"text_or_tokens holds {len(rows)} items, but emissions is a batch of {items}")
-    transcripts = []
-    for item, row in enumerate(rows):
-        try:
-            transcripts.append(_transcript(row, vocabulary, blank, unknown))
-        except (TypeError, ValueError) as error:  # noqa: PERF203  # must say which item
-            raise type(error)(f"item {item}: {error}") from None
-    return transcripts
-
-
-def _transcript(given: Any, vocabulary: Vocabulary | None, blank: int, unknown: Unknown) -> Transcript:
-    if isinstance(given, str):
-        if vocabulary is None:
-            raise ValueError(
-                "text_or_tokens is a text, but vocabulary is None: pass the model's vocabulary, or the classes of the "
-                "tokens"
-            )
-        return vocabulary.encode(given, blank=blank, unknown=unknown)
-    if isinstance(given, Tensor):
-        if given.ndim != 1 or given.is_floating_point() or given.is_complex() or given.dtype == torch.bool:
-            raise TypeError(f"text_or_tokens is {_describe(given)}, but tokens of one item must be integers (S,)")
-        given = given.tolist()
-    elif isinstance(given, np.ndarray):
-        given = given.tolist()
-    if not isinstance(given, (list, tuple)):
-        raise TypeError(
-            f"text_or_tokens is {_describe(given)}, but must be a str, a list of tokens, or an integer tensor (S,)"
-        )
-    if vocabulary is not None:
-        return vocabulary.encode_tokens(given)
-    return _nameless(given)
-
-
-def _nameless(tokens: Sequence[Any]) -> Transcript:
-    if any(isinstance(token, str) for token in tokens):
-        raise ValueError("text_or_tokens holds names, but vocabulary is None: pass it, or the classes of the tokens")
-    ids = [as_int(token, f"token {position}") for position, token in enumerate(tokens)]
-    return Transcript(" ".join(map(str, ids)), [Piece(str(number), number, None) for number in ids], [])
-
-
-def _padded(rows: list[list[int]]) -> Tensor:
-    width = max(map(len, rows), default=0)
-    return torch.tensor([row + [PADDING] * (width - len(row)) for row in rows], dtype=torch.int64).reshape(-1, width)
-
-
-def _check_classes(transcripts: list[Transcript], classes: int, blank: int) -> None:
-    for item, transcript in enumerate(transcripts):
-        for position, piece in enumerate(transcript.pieces):
+def _check_classes(requests: list[Request], classes: int, blank: int) -> None:
+    for item, request in enumerate(requests):
+        for position, piece in enumerate(request.transcript.pieces):
             if piece.id is None or (0 <= piece.id < classes and piece.id != blank):
                 continue
             what = f"token {position} of item {item}, {piece.text!r}, is class {piece.id}"
             if piece.id == blank:
-                raise ValueError(
-                    f"{what}, the blank, which is not part of a transcript: leave it out, or correct blank="
-                )
+                raise ValueError(f"{what}, the blank, which no transcript holds: leave it out, or correct blank=")
             raise ValueError(
                 f"{what}, but emissions has classes 0 to {classes - 1}: this is not the model's vocabulary, or its "
                 f"classes are not the last dimension"
             )
 
 
-def _why_hopeless(totals: list[float], lattice: Lattice) -> str:
-    if -math.inf in totals:
-        return why_infeasible(totals, lattice, "infeasible='none'")
-    item = next(item for item, total in enumerate(totals) if not math.isfinite(total))
-    return (
-        f"emissions of item {item} hold NaN or +inf where its tokens need them: look for an overflow or a division by "
-        f"zero in the model (ctckit.check names the place), or pass infeasible='none'"
-    )
+def _checked_priors(log_priors: Any, classes: int) -> Tensor:
+    if not isinstance(log_priors, Tensor) or not log_priors.is_floating_point():
+        raise TypeError("log_priors must be a floating-point tensor (C,): that of ctckit.label_priors")
+    if tuple(log_priors.shape) != (classes,):
+        raise ValueError(f"log_priors has shape {tuple(log_priors.shape)}, but must be {(classes,)}, one per class")
+    if bool((log_priors.isnan() | (log_priors > 0)).any()):
+        raise ValueError("log_priors holds NaN or values above 0, but must be logs of probabilities")
+    return log_priors.detach().cpu()
 
 
-def _describe(value: object) -> str:
-    if isinstance(value, Tensor):
-        return f"a tensor of shape {tuple(value.shape)} and dtype {value.dtype}"
-    return f"a {type(value).__name__}"
+def _number(value: Any, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} is {value!r}, a {type(value).__name__}, but must be a number")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} is {value}, but must be finite")
+    return float(value)

@@ -18,10 +18,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
-from ctckit.lattice import as_int
 from ctckit.vocabulary_sources import Source, Tokenize, read_source
 
 __all__ = ["Piece", "Transcript", "Unknown", "Vocabulary"]
@@ -159,26 +157,15 @@ class Vocabulary:
             start = following
         return Transcript(text, pieces, words)
 
-    def encode_tokens(self, tokens: Iterable[str | int], *, wildcard: str | None = None) -> Transcript:
-        """Look up a row of tokens, given by name or by class.
+    def id_of(self, token: str, what: str = "the token") -> int:
+        """Return the class of a token.
 
         Raises:
-            TypeError: for a token that is neither a str nor an int.
-            ValueError: for a name that the vocabulary lacks.
+            ValueError: if the vocabulary lacks it.
         """
-        pieces: list[Piece] = []
-        for position, token in enumerate(tokens):
-            if isinstance(token, str):
-                number = None if token == wildcard else self.ids.get(token)
-                if number is None and token != wildcard:
-                    raise ValueError(
-                        f"token {position} is {token!r}, which is not in the vocabulary{self._hint(token)}"
-                    )
-                pieces.append(Piece(token, number, None))
-            else:
-                number = as_int(token, f"token {position}")
-                pieces.append(Piece(self.name(number), number, None))
-        return self._in_words("", pieces)
+        if token not in self.ids:
+            raise ValueError(f"{what} is {token!r}, which is not in the vocabulary{self._hint(token)}")
+        return self.ids[token]
 
     def _spell(
         self, text: str, start: int, end: int, word: int, blank: int | None, unknown: Unknown, wildcard: str | None
@@ -241,10 +228,10 @@ class Vocabulary:
                     )
                 elif unknown == "wildcard" and not (pieces and pieces[-1].id is None):
                     pieces.append(Piece(token, None, None))
-        return self._in_words(text, pieces)
+        return self.in_words(text, pieces)
 
-    def _in_words(self, text: str, pieces: list[Piece]) -> Transcript:
-        """Find the words of tokens by their marks; by separators, where there are none."""
+    def in_words(self, text: str, pieces: list[Piece]) -> Transcript:
+        """Find the words of a row of tokens by their marks; by separators, where there are none."""
         result: list[Piece] = []
         words: list[str] = []
         open_word, marks = False, 0

@@ -12,7 +12,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from ctckit import _core
+from ctckit import _core, graph_reference
 from ctckit.lattice import Lattice, tighten, validate
 from ctckit.reference import BestPath
 
@@ -22,6 +22,9 @@ _NOTHING, _GRADIENT, _OCCUPANCY = 0, 1, 2
 _CHECKPOINT_BYTES: Final = 256 << 20  # what a level of checkpoints of a best path may take
 _LARGE: Final = 1 << 18  # bytes from which fresh memory costs more than the loss
 
+best_graph_paths = graph_reference.best_paths
+sample_graph_paths = graph_reference.sample
+graph_posteriors = graph_reference.posteriors
 simd_levels = _core.simd_levels
 release_memory = _core.release_memory
 """Give the memory kept for the next call, of a large gradient and of scratch, back to the system."""

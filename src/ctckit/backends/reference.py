@@ -5,10 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ctckit import reference
+from ctckit import graph_reference, reference
 from ctckit.lattice import Lattice, tighten, validate
 
 empty_like = torch.empty_like
+best_graph_paths = graph_reference.best_paths
+sample_graph_paths = graph_reference.sample
+graph_posteriors = graph_reference.posteriors
 
 
 def loss(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import inspect
 import json
 import math
 import re
@@ -192,9 +191,6 @@ class AlignTask(Task):
         for name in self.formats:
             if name not in FORMATS:
                 raise CorpusError(f"there is no format {name!r}: choose some of {', '.join(FORMATS)}")
-        for name in ("free_start", "free_end"):
-            if getattr(self, name) and name not in inspect.signature(ctckit.align).parameters:
-                raise CorpusError(f"{name} is not possible with this version, whose align() has no {name}")
         duration = self.frame_duration
         if duration is not None and not (duration > 0 and math.isfinite(duration)):
             raise CorpusError(f"frame_duration is {duration}, but must be a positive number of seconds")
@@ -202,7 +198,6 @@ class AlignTask(Task):
     def _do(self, item: Item) -> Outcome:
         vocabulary = self._spelling(item)
         duration = self.frame_duration if item.frame_duration is None else item.frame_duration
-        free: dict[str, Any] = {name: True for name in ("free_start", "free_end") if getattr(self, name)}
         emissions = self._emissions(item)
         try:
             alignment = ctckit.align(
@@ -215,7 +210,8 @@ class AlignTask(Task):
                 offset=item.offset,
                 unknown=self.unknown,
                 confidence=self.confidence,
-                **free,
+                free_start=self.free_start,
+                free_end=self.free_end,
             )
         except ValueError:
             self._explain(emissions, self._labels(item))

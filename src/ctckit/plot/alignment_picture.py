@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from ctckit.alignment_result import AlignedToken, AlignedWord, Alignment
 
-_ROW, _SOURCE, _EMISSIONS, _GAP = 0.3, 1.0, 1.7, 0.12  # heights of the panels
+_ROW, _SOURCE, _GAP = 0.3, 1.0, 0.12  # heights of the panels
+_CLASS, _LEAST, _MOST = 0.105, 0.6, 2.6  # height of a class of the emissions, and of all
 _WIDTH = 11.0  # inches
 _ROOM = 130  # more names than this side by side cannot be read
 _BLANK_ROW = "blank"
@@ -103,9 +104,9 @@ def alignment(
     axis = _axis(alignment, pixels, seconds)
     tokens = [token for token in alignment.tokens if len(token) and axis.shows(token)]
     words = [word for word in alignment.words if axis.shows(word)]
-    named = {token.id: token.text for token in alignment.tokens if token.id is not None}
+    named = {token.id: token.text for token in tokens if token.id is not None}
 
-    emission_height = _EMISSIONS * min(1.0, 0.3 + 0.08 * len(named)) if probs is not None else 0.0
+    emission_height = float(np.clip(_CLASS * (len(named) + 1), _LEAST, _MOST)) if probs is not None else 0.0
     source_height = _SOURCE if samples is not None or pixels is not None else 0.0
     bottoms = np.cumsum([0.0, emission_height + _GAP * (probs is not None), source_height, _ROW, _ROW * bool(words)])
     ax = ax or new_axes(_WIDTH, 0.6 + 1.25 * float(bottoms[-1]))
@@ -114,7 +115,9 @@ def alignment(
         _draw_emissions(ax, probs, alignment, named, axis, emission_height, blank)
     else:
         ax.set_yticks([])
-    _draw_spans(ax, tokens, axis, (bottoms[1], bottoms[3]), names=len(tokens) <= _ROOM)
+    spoken = {id(token) for word in words for token in word.tokens}
+    colours = [colour_of(token.text) if id(token) in spoken or not words else GREY for token in tokens]
+    _draw_spans(ax, tokens, colours, axis, (bottoms[1], bottoms[3]), names=len(tokens) <= _ROOM)
     if samples is not None:
         _draw_waveform(ax, samples, axis, bottoms[1], source_height)
     if pixels is not None:
@@ -125,7 +128,7 @@ def alignment(
     ax.set(xlim=axis.shown, ylim=(0, bottoms[-1]))
     ax.set_xlabel(axis.unit, color=INK)
     ax.tick_params(axis="x", colors=GREY, labelcolor=INK, length=2.5)
-    ax.tick_params(axis="y", length=0, labelcolor=INK, labelsize=8)
+    ax.tick_params(axis="y", length=0, labelcolor=INK, labelsize=7)
     ax.spines[["left", "top", "right"]].set_visible(False)
     ax.spines["bottom"].set_color(GREY)
     return ax
@@ -183,23 +186,31 @@ def _draw_emissions(
     middle = {clazz: height - (row + 0.5) * row_height for row, clazz in enumerate(classes)}
     rows = np.full(axis.frames, middle[blank])
     for token in alignment.tokens:
-        rows[token.start : token.end] = np.nan if token.id is None else middle[token.id]
+        rows[token.start : token.end] = np.nan if token.id is None else middle.get(token.id, np.nan)
     edges = axis.start + axis.per_frame * np.arange(first, end + 1)
     x = np.repeat(edges, 2)[1:-1]
     ax.plot(x, np.repeat(rows[first:end], 2), color=ACCENT, linewidth=1.6, alpha=0.9, zorder=1.5, label="path")
     names = [name if name.strip() else repr(name) for name in named.values()]
-    ax.set_yticks([middle[clazz] for clazz in classes], [*names, _BLANK_ROW])
+    if row_height >= 0.8 * _CLASS:
+        ax.set_yticks([middle[clazz] for clazz in classes], [*names, _BLANK_ROW])
+    else:
+        ax.set_yticks([])
     ax.hlines(height, *axis.whole, color=PALE, linewidth=0.8)
 
 
 def _draw_spans(
-    ax: Axes, tokens: Sequence[AlignedToken], axis: _Axis, extent: tuple[float, float], *, names: bool
+    ax: Axes,
+    tokens: Sequence[AlignedToken],
+    colours: Sequence[str],
+    axis: _Axis,
+    extent: tuple[float, float],
+    *,
+    names: bool,
 ) -> None:
     """Shade the tokens' spans on the source, and write their names in the row above."""
     bottom, top = extent
-    for token in tokens:
+    for token, colour in zip(tokens, colours, strict=True):
         start, end = axis.at(token.start), axis.at(token.end)
-        colour = colour_of(token.text)
         confidence = 1.0 if token.confidence is None else token.confidence
         ax.fill_between([start, end], bottom, top - _ROW, color=colour, alpha=0.16, linewidth=0, zorder=0.5)
         ax.fill_between([start, end], top - _ROW, top, color=colour, alpha=0.15 + 0.65 * confidence, linewidth=0)

@@ -266,7 +266,9 @@ def test_a_vocabulary_in_any_form(manifest: Path, monkeypatch: pytest.MonkeyPatc
         for name in ("vocab.json", "tokens.txt", "list.json", "spelling:tokens", "spelling:make")
     ]
     assert results[0] is not None
-    assert all(result == results[0] for result in results)
+    assert results == [results[0]] * 5
+    Path("list.json").write_text(json.dumps([*corpora.TOKENS[:2], *reversed(corpora.TOKENS[2:])]))
+    assert corpus.LossTask(vocabulary="list.json")(item).result != results[0]  # the file as it is now
     for name in ("nowhere.json", "spelling:nothing", "spelling.py"):
         with pytest.raises(corpus.CorpusError, match=r"vocabulary"):
             corpus.LossTask(vocabulary=name).prepare()

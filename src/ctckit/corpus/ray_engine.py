@@ -55,7 +55,10 @@ def run_on_ray(task: Task, items: Iterable[Item], *, workers: int = 1, address: 
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError, RuntimeError) as error:
             where = f"at {address!r}" if address else "here"
-            raise CorpusError(f"there is no Ray cluster {where}: {error}") from error
+            raise CorpusError(
+                f"no connection to a Ray cluster {where}: {error}; it must be running, and where it asks for a token, "
+                f"RAY_AUTH_TOKEN must hold it"
+            ) from error
     try:
         part: list[Item] = []
         for item in items:

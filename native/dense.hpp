@@ -17,6 +17,7 @@ struct FrameSum {
   double max;
   double rest;
 };
+constexpr double kConfident = 0.25;  // a rest below this is worth care: a class has most of the frame's probability
 
 // The row's last, partial vector, filled up with -infinity.
 template <class Real, class Vector = typename VectorOf<Real>::Values>
@@ -94,6 +95,76 @@ FrameSum sum_frame(const Real* row, std::int64_t classes) {
   return {max, sum_exponentials(row, 0, argmax, max) + sum_exponentials(row, argmax + 1, classes, max)};
 }
 
+// Does the same, and writes exp(row[c] - max). Meanwhile it asks for the row that will be wanted next: the processor
+// computes here, and would otherwise wait for memory there.
+template <class Real>
+FrameSum exponentials_of_frame(const Real* row, std::int64_t classes, const Real* next, Real* out) {
+  using Vector = typename VectorOf<Real>::Values;
+  constexpr int width = sizeof(Vector) / sizeof(Real), unroll = 4;
+  constexpr std::int64_t stretch = 16 * unroll * width;
+  constexpr Real infinity = std::numeric_limits<Real>::infinity();
+  const Real max = largest(row, classes), base = max == -infinity ? Real{0} : max;
+  F64 rest{};
+  std::int64_t ones = 0;
+  for (std::int64_t c = 0; c < classes;) {
+    const std::int64_t stop = classes - c < stretch ? classes : c + stretch;
+    Vector parts[unroll] = {}, largest_ones[unroll] = {};
+    const auto add = [&](Vector p, int j) {
+      const Vector one = p == Real{1} ? broadcast<Vector>(Real{1}) : Vector{};
+      parts[j] += p - one;
+      largest_ones[j] += one;
+      return p;
+    };
+    for (; c + unroll * width <= stop; c += unroll * width) {
+      for (int j = 0; j < unroll; ++j) {
+        __builtin_prefetch(next + c + j * width);
+        store(out + c + j * width, add(exp_of_nonpositive<Real>(load<Vector>(row + c + j * width) - base), j));
+      }
+    }
+    for (; c + width <= stop; c += width)
+      store(out + c, add(exp_of_nonpositive<Real>(load<Vector>(row + c) - base), 0));
+    if (c < stop) {
+      const Vector tail = load_tail(row + c, stop - c) - base;
+      store_first(out + c, add(exp_of_nonpositive<Real>(tail), 1), stop - c);
+      c = stop;
+    }
+    const Vector part = (parts[0] + parts[1]) + (parts[2] + parts[3]);
+    const Vector one = (largest_ones[0] + largest_ones[1]) + (largest_ones[2] + largest_ones[3]);
+    if constexpr (sizeof(Real) == 4) {
+      rest += widen_half(half_of<F32Half>(part, 0)) + widen_half(half_of<F32Half>(part, 1));
+    } else {
+      rest += part;
+    }
+    ones += static_cast<std::int64_t>(fold_lanes<width / 2>(one, [](Vector a, Vector b) { return a + b; }));
+  }
+  const double others = sum_of_lanes(rest);
+  return {static_cast<double>(max), max == -infinity ? others : others + static_cast<double>(ones - 1)};
+}
+
+// out[c] = scale * row[c], past the caches: for what is larger than they are.
+template <class Real>
+void stream_scaled(const Real* row, std::int64_t classes, Real scale, Real* out) {
+  using Vector = typename VectorOf<Real>::Values;
+  constexpr int width = sizeof(Vector) / sizeof(Real);
+  std::int64_t c = 0;
+  for (; c < classes && reinterpret_cast<std::uintptr_t>(out + c) % sizeof(Vector) != 0; ++c) out[c] = row[c] * scale;
+  for (; c + width <= classes; c += width) stream(out + c, load<Vector>(row + c) * scale);
+  for (; c < classes; ++c) out[c] = row[c] * scale;
+}
+
+// A frame's rest from its exponentials, where it is so small that at most one of them is 1.
+template <class Real>
+double small_rest(const Real* exponentials, std::int64_t classes) {
+  using Vector = typename VectorOf<Real>::Values;
+  constexpr int width = sizeof(Vector) / sizeof(Real);
+  Vector sum{};
+  for (std::int64_t c = 0; c < classes; c += width) {
+    const Vector p = load<Vector>(exponentials + c);
+    sum += p == Real{1} ? Vector{} : p;
+  }
+  return static_cast<double>(fold_lanes<width / 2>(sum, [](Vector a, Vector b) { return a + b; }));
+}
+
 // The frames' exp(x - max), rows padded to whole vectors with zeros, and their sums. Many frames at once, so that the
 // sums over lanes share their work. Meant for few classes: a lane adds up in Real.
 template <class Real, int kFrames>
@@ -117,27 +188,27 @@ void softmax_rows(const Real* const (&rows)[kFrames], int frames, std::int64_t c
     // A frame in which nothing is possible: zeros, relative to anything.
     Real base[width];
     store(base, max == -infinity ? Vector{} : max);
-    Vector rest[width] = {}, ones[width] = {};
-    const auto add = [](Vector p, Vector& less, Vector& one) {
-      const Vector largest = p == Real{1} ? broadcast<Vector>(Real{1}) : Vector{};
-      less += p - largest;
-      one += largest;
-      return p;
-    };
+    Vector sum[width] = {};
     for (int j = 0; j < count; ++j) {
       const Real* const row = rows[group + j];
       Real* const to = out + (group + j) * pitch;
-      for (std::int64_t c = 0; c < whole; c += width)
-        store(to + c, add(exp_of_nonpositive<Real>(load<Vector>(row + c) - base[j]), rest[j], ones[j]));
+      for (std::int64_t c = 0; c < whole; c += width) {
+        const Vector p = exp_of_nonpositive<Real>(load<Vector>(row + c) - base[j]);
+        store(to + c, p);
+        sum[j] += p;
+      }
       if (whole < classes) {
-        const Vector tail = load_tail(row + whole, classes - whole);
-        store(to + whole, add(exp_of_nonpositive<Real>(tail - base[j]), rest[j], ones[j]));
+        const Vector p = exp_of_nonpositive<Real>(load_tail(row + whole, classes - whole) - base[j]);
+        store(to + whole, p);
+        sum[j] += p;
       }
     }
-    const auto sum = [](Vector a, Vector b) { return a + b; };
-    const Vector less = fold_rows(rest, sum), more = fold_rows(ones, sum) - Real{1};
-    const Vector beside = max == -infinity ? less : less + more;  // of equal largest classes, all but one
-    for (int j = 0; j < count; ++j) sums[group + j] = {static_cast<double>(max[j]), static_cast<double>(beside[j])};
+    const Vector rest = fold_rows(sum, [](Vector a, Vector b) { return a + b; }) - Real{1};
+    for (int j = 0; j < count; ++j) {
+      const double beside =
+          rest[j] < Real(kConfident) ? small_rest(out + (group + j) * pitch, classes) : double{rest[j]};
+      sums[group + j] = {static_cast<double>(max[j]), beside};
+    }
   }
 }
 

@@ -59,6 +59,7 @@ class EmissionSource {
     slots_.choose(target, labels, slots);
   }
 
+  bool few_classes() const { return classes_ <= kFewClasses; }
   const Slots& slots() const { return slots_; }
   const FrameRows<T>& rows() const { return rows_; }
   const FrameSum& sum(std::int64_t t) const { return sums_[t]; }
@@ -69,8 +70,24 @@ class EmissionSource {
   // Of how many values the softmax of a frame consists, if it is kept at all, else 0.
   std::int64_t softmax_pitch() const { return logits_ && few_classes() ? pitch_ : 0; }
 
+  // Finds the normalisers of frames of many classes, to be called before they are read for the first time. `use` gets
+  // each frame's exp(x - max), if `exponentials` is room for them.
+  template <class Use>
+  void sum_frames(std::int64_t t, int frames, Real* exponentials, Use use) {
+    for (std::int64_t at = t; at < t + frames; ++at) {
+      const Real* const row = rows_.row(at, buffer_);
+      if (exponentials == nullptr) {
+        sums_[at] = sum_frame(row, classes_);
+      } else {
+        const Real* const next = rows_.in_place() && at + 1 < frames_ ? rows_.row(at + 1, buffer_) : row;
+        sums_[at] = exponentials_of_frame(row, classes_, next, exponentials);
+        use(at);
+      }
+    }
+  }
+
   // Fills the table with the emissions of frames [t, t + frames), and `softmax`, if softmax_pitch() and unless it is
-  // known already, with exp(x - max) of all classes. The first time also finds the frames' normalisers.
+  // known already, with exp(x - max) of all classes. The first time also finds the normalisers of few classes.
   BlockScale read(std::int64_t t, int frames, bool first_time, Real* softmax, bool softmax_known) {
     for (int k = 0; k < kBlock && t + kBlock + k < frames_; ++k) rows_.prefetch(t + kBlock + k);
     Real scale[kBlock] = {};
@@ -78,8 +95,6 @@ class EmissionSource {
     if (softmax_pitch() != 0) {
       read_softmax(t, frames, softmax, softmax_known);
     } else {
-      if (logits_ && first_time)
-        for (int k = 0; k < frames; ++k) sums_[t + k] = sum_frame(rows_.row(t + k, buffer_), classes_);
       nan = read_named(t, frames, scale);
     }
     zero_out(table_ + slots_.empty() * kBlock);
@@ -132,8 +147,6 @@ class EmissionSource {
       0.25;  // the largest class has more than three quarters or so of a frame's probability
 
  private:
-  bool few_classes() const { return classes_ <= kFewClasses; }
-
   template <class Number>
   static void zero_out(Number* row) {
     for (int k = 0; k < kBlock; ++k) row[k] = 0;

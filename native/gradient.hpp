@@ -15,11 +15,21 @@ class GradientSink {
   static constexpr int kWidth = sizeof(Vector) / sizeof(Real);
 
  public:
-  GradientSink(const Batch& batch, std::int64_t n, Arena& arena)
+  GradientSink(const Batch& batch, std::int64_t n, bool few_classes, Arena& arena)
       : batch_(batch),
         softmax_(batch.output == Output::gradient && batch.logits),
         out_(static_cast<T*>(batch.out) + n * batch.out_strides.item) {
-    if constexpr (!kNative) row_ = arena.take<Real>(batch.classes);
+    // With many classes the softmax half is written as soon as it is known, if that does not destroy the emissions.
+    early_ = kNative && softmax_ && !few_classes && batch.out != batch.emissions;
+    if (!kNative || early_) row_ = arena.take<Real>(batch.classes);
+  }
+
+  // Room for a frame's exp(x - max) where `write_early` is to be called for every frame, else null.
+  Real* early_row() const { return early_ ? row_ : nullptr; }
+
+  // Writes the softmax half of a frame's gradient, of which `early_row` holds the exponentials.
+  void write_early(const EmissionSource<T>& source, std::int64_t t, double weight) const {
+    if constexpr (kNative) stream_scaled(row_, batch_.classes, inverse_of(source, t, weight), out_row(t));
   }
 
   // Writes frames [t, t + frames). `occupancy`, [slot][frame], is in units of 1 / total. `softmax` is what the source
@@ -33,21 +43,27 @@ class GradientSink {
     for (std::int64_t at = 0; at < slots.used() * kBlock; at += kLanes)
       store_narrowed(share + at, load<F64>(occupancy + at) * scale);
     for (int k = 0; k < kBlock; ++k) share[slots.unnamed() * kBlock + k] = 0;
-
-    Real inverse[kBlock] = {};  // weight / normaliser
-    bool confident = false;
-    for (int k = 0; k < frames && softmax_; ++k) {
-      const double rest = source.sum(t + k).rest;
-      inverse[k] = static_cast<Real>(weight / (1 + rest));
-      confident |= rest < EmissionSource<T>::kConfident;
-    }
     const std::int64_t pitch = source.softmax_pitch();
-    if (slots.most_are_named() && (!softmax_ || pitch != 0)) {
-      write_transposed(slots, t, frames, share, inverse, softmax, pitch);
+    if (early_) {
+      for (int k = 0; k < kBlock && t >= kBlock; ++k)  // what the next block adds to lies scattered over memory
+        for (std::int64_t u = 0; u < slots.used(); ++u)
+          __builtin_prefetch(out_row(t - kBlock + k) + slots.class_of(u), 1);
+      for (int k = 0; k < frames; ++k) {
+        T* const row = out_row(t + k);
+        for (std::int64_t u = 0; u < slots.used(); ++u)
+          row[slots.class_of(u)] = narrow<T>(widen(row[slots.class_of(u)]) + share[u * kBlock + k]);
+      }
+    } else if (slots.most_are_named() && (!softmax_ || pitch != 0)) {
+      write_transposed(source, t, frames, share, weight, softmax);
     } else {
-      for (int k = 0; k < frames; ++k) write_row(source, t + k, k, share, inverse[k], softmax + k * pitch);
+      for (int k = 0; k < frames; ++k) write_row(source, t + k, k, share, weight, softmax + k * pitch);
     }
-    if (confident) write_largest(source, t, frames, occupancy, total, weight);
+    if (softmax_) write_largest(source, t, frames, occupancy, total, weight);
+  }
+
+  // To be called once all is written.
+  void finish() const {
+    if (early_) finish_streams();
   }
 
  private:
@@ -61,8 +77,17 @@ class GradientSink {
     }
   }
 
-  void write_transposed(const Slots& slots, std::int64_t t, int frames, const Real* share,
-                        const Real (&inverse)[kBlock], const Real* softmax, std::int64_t pitch) const {
+  // By which exp(x - max) becomes weight times softmax.
+  Real inverse_of(const EmissionSource<T>& source, std::int64_t t, double weight) const {
+    return softmax_ ? static_cast<Real>(weight / (1 + source.sum(t).rest)) : Real{0};
+  }
+
+  void write_transposed(const EmissionSource<T>& source, std::int64_t t, int frames, const Real* share, double weight,
+                        const Real* softmax) const {
+    const Slots& slots = source.slots();
+    const std::int64_t pitch = source.softmax_pitch();
+    Real inverse[kBlock];
+    for (int k = 0; k < frames; ++k) inverse[k] = inverse_of(source, t + k, weight);
     for (int group = 0; group < frames; group += kWidth) {
       for (std::int64_t c = 0; c < batch_.classes; c += kWidth) {
         Vector tile[kWidth];
@@ -85,8 +110,9 @@ class GradientSink {
     }
   }
 
-  void write_row(EmissionSource<T>& source, std::int64_t t, int k, const Real* share, Real inverse,
+  void write_row(EmissionSource<T>& source, std::int64_t t, int k, const Real* share, double weight,
                  const Real* softmax) {
+    const Real inverse = inverse_of(source, t, weight);
     const Slots& slots = source.slots();
     const std::int64_t classes = batch_.classes;
     T* const out = out_row(t);
@@ -100,7 +126,14 @@ class GradientSink {
       const Real* const row = source.rows().row(t, source.row_buffer());
       scaled_softmax(row, classes, static_cast<Real>(source.sum(t).max), inverse, to);
     }
-    for (std::int64_t u = 0; u < slots.used(); ++u) to[slots.class_of(u)] += share[u * kBlock + k];
+    if (source.softmax_pitch() != 0 && softmax_) {  // not added to what was just stored, which would be waited for
+      for (std::int64_t u = 0; u < slots.used(); ++u) {
+        const std::int64_t c = slots.class_of(u);
+        to[c] = softmax[c] * inverse + share[u * kBlock + k];
+      }
+    } else {
+      for (std::int64_t u = 0; u < slots.used(); ++u) to[slots.class_of(u)] += share[u * kBlock + k];
+    }
     if constexpr (!kNative)
       for (std::int64_t c = 0; c < classes; ++c) out[c] = narrow<T>(to[c]);
   }
@@ -110,6 +143,9 @@ class GradientSink {
   void write_largest(const EmissionSource<T>& source, std::int64_t t, int frames, const double* occupancy, double total,
                      double weight) const {
     const std::int64_t used = source.slots().used();
+    bool any = false;
+    for (int k = 0; k < frames; ++k) any |= source.sum(t + k).rest < kConfident;
+    if (!any) return;
     F64 largest[kBlock / kLanes], others[kBlock / kLanes] = {};
     for (int k = 0; k < kBlock; k += kLanes) largest[k / kLanes] = load_widened(source.largest_slots(t) + k);
     for (std::int64_t u = 0; u < used; ++u) {
@@ -118,7 +154,7 @@ class GradientSink {
     }
     for (int k = 0; k < frames; ++k) {
       const double rest = source.sum(t + k).rest, slot = largest[k / kLanes][k % kLanes];
-      if (rest >= EmissionSource<T>::kConfident || slot < 0) continue;
+      if (rest >= kConfident || slot < 0) continue;
       const double value = weight * (others[k / kLanes][k % kLanes] / total - rest / (1 + rest));
       out_row(t + k)[source.slots().class_of(static_cast<std::int64_t>(slot))] = narrow<T>(value);
     }
@@ -127,6 +163,7 @@ class GradientSink {
   const Batch& batch_;
   bool softmax_;
   T* out_;
+  bool early_;
   Real* row_ = nullptr;
 };
 

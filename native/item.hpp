@@ -13,11 +13,10 @@
 #include "emissions.hpp"
 #include "gradient.hpp"
 #include "occupancy.hpp"
+#include "segments.hpp"
 
 namespace ctckit::CTCKIT_ISA {
 namespace {
-
-constexpr std::int64_t kCacheBytes = std::int64_t{1} << 20;  // what a core's second-level cache holds
 
 template <class T>
 class Item {
@@ -34,9 +33,10 @@ class Item {
         width_((labels_ + kLanes) / kLanes * kLanes),
         pitch_(width_ + 2 * kPad),
         source_(batch, n, arena),
-        sink_(batch, n, arena) {
+        sink_(batch, n, source_.few_classes(), arena) {
     if (pitch_ / 8 % 2 == 0) pitch_ += 8;  // an odd number of cache lines: rows do not fall on the same cache sets
-    choose_segment();
+    // Kept of a frame: forward mantissas of blanks and labels, the labels' emissions.
+    segment_ = segment_length(frames_, (2 * 8 + static_cast<std::int64_t>(sizeof(Real))) * pitch_, 4 * 8 * width_);
     lay_out(arena);
   }
 
@@ -53,25 +53,11 @@ class Item {
       backward(flags);
     }
     fill_frames(frames_, batch_.frames, 0.0);
+    sink_.finish();
   }
 
  private:
   // ---- memory -------------------------------------------------------------------------------------------------------
-
-  // One segment if all that is kept of the item stays in the second-level cache. Else segments of half that size, or
-  // longer, so that checkpoints take at most 8 MiB, or, where that cannot be, the length that makes the sum of kept
-  // rows and checkpoints smallest.
-  void choose_segment() {
-    const std::int64_t state_bytes = 4 * 8 * pitch_, kept_bytes = 3 * 8 * pitch_ * kBlock;
-    const std::int64_t all = frames_ > 0 ? (frames_ + kBlock - 1) / kBlock : 1;
-    std::int64_t blocks = kCacheBytes / 2 / kept_bytes;
-    blocks = all * kept_bytes <= kCacheBytes ? all : blocks < 1 ? 1 : blocks;
-    const auto checkpoints = [&](std::int64_t b) { return (all / b + 1) * state_bytes; };
-    while (blocks < all && checkpoints(blocks) > (std::int64_t{1} << 23) &&
-           checkpoints(blocks) + blocks * kept_bytes > checkpoints(blocks + 1) + (blocks + 1) * kept_bytes)
-      ++blocks;
-    segment_ = (blocks < all ? blocks : all) * kBlock;
-  }
 
   Row take_row(Arena& arena) {
     const auto values = [&] { return arena.take<double>(pitch_) + kPad; };
@@ -119,7 +105,7 @@ class Item {
       states_blank_ = arena.take<double>(kBlock * pitch_) + kPad;
       states_label_ = arena.take<double>(kBlock * pitch_) + kPad;
     }
-    if (!one_walk()) checkpoints_ = arena.take<std::byte>((frames_ / segment_ + 1) * checkpoint_bytes());
+    if (!one_walk()) checkpoints_ = Checkpoints(frames_ / segment_ + 1, width_, arena);
   }
 
   // ---- the lattice --------------------------------------------------------------------------------------------------
@@ -258,7 +244,10 @@ class Item {
     double log_scale = 0;  // what the emissions were divided by, less the log-normalisers
     for (std::int64_t t = 0; t < frames_; t += kBlock) {
       const int frames = block_frames(t);
-      if (checkpoints_ != nullptr && t % segment_ == 0) save(t / segment_);
+      if (checkpoints_.kept() && t % segment_ == 0) checkpoints_.save(t / segment_, alpha_[0]);
+      if (batch_.logits && !source_.few_classes())
+        source_.sum_frames(t, frames, sink_.early_row(),
+                           [&](std::int64_t at) { sink_.write_early(source_, at, weight_); });
       const BlockScale block = source_.read(t, frames, true, softmax_of(keep_softmax_ ? t : 0), false);
       if (block.nan) return std::numeric_limits<double>::quiet_NaN();
       log_scale += block.log_scale;
@@ -290,7 +279,10 @@ class Item {
     for (const Row& row : beta_) start<-1>(topology(), row);
     for (std::int64_t first = (frames_ - 1) / segment_ * segment_; frames_ > 0 && first >= 0; first -= segment_) {
       const std::int64_t end = first + segment_ < frames_ ? first + segment_ : frames_;
-      if (!one_walk()) restore(first / segment_);
+      if (!one_walk()) {
+        for (const Row& row : alpha_) start<+1>(topology(), row);
+        checkpoints_.restore(first / segment_, alpha_[0]);
+      }
       for (std::int64_t t = one_walk() ? end : first; t < end; t += kBlock) {
         const int frames = block_frames(t);
         const std::int64_t row = t - first;
@@ -335,27 +327,6 @@ class Item {
 
   static double scaled(double m, std::int64_t exponent) {
     return exponent < -2000 ? 0.0 : std::ldexp(m, static_cast<int>(exponent));
-  }
-
-  std::int64_t checkpoint_bytes() const { return 4 * 8 * width_; }
-
-  void save(std::int64_t segment) {
-    std::byte* to = checkpoints_ + segment * checkpoint_bytes();
-    const std::size_t bytes = 8 * static_cast<std::size_t>(width_);
-    std::memcpy(to, alpha_[0].blank, bytes);
-    std::memcpy(to + bytes, alpha_[0].label, bytes);
-    std::memcpy(to + 2 * bytes, alpha_[0].blank_exponent, bytes);
-    std::memcpy(to + 3 * bytes, alpha_[0].label_exponent, bytes);
-  }
-
-  void restore(std::int64_t segment) {
-    for (const Row& row : alpha_) start<+1>(topology(), row);
-    const std::byte* from = checkpoints_ + segment * checkpoint_bytes();
-    const std::size_t bytes = 8 * static_cast<std::size_t>(width_);
-    std::memcpy(alpha_[0].blank, from, bytes);
-    std::memcpy(alpha_[0].label, from + bytes, bytes);
-    std::memcpy(alpha_[0].blank_exponent, from + 2 * bytes, bytes);
-    std::memcpy(alpha_[0].label_exponent, from + 3 * bytes, bytes);
   }
 
   // ---- output -------------------------------------------------------------------------------------------------------
@@ -437,7 +408,7 @@ class Item {
   bool* alpha_exact_ = nullptr;
   KeptBlock kept_alpha_ = {}, kept_beta_ = {};
   double *per_slot_ = nullptr, *states_blank_ = nullptr, *states_label_ = nullptr;
-  std::byte* checkpoints_ = nullptr;
+  Checkpoints checkpoints_;
 };
 
 }  // namespace

@@ -120,8 +120,32 @@ inline void store_first(Real* to, Vector value, std::int64_t count) {
 #endif
 }
 
+// Writes past the caches, to an aligned address. `finish_streams` before another thread may read it.
+template <class Vector, class Element>
+inline void stream(Element* to, Vector value) {
+#if CTCKIT_VECTOR_BYTES == 64
+  _mm512_stream_si512(reinterpret_cast<__m512i*>(to), (__m512i)value);
+#elif CTCKIT_VECTOR_BYTES == 32
+  _mm256_stream_si256(reinterpret_cast<__m256i*>(to), (__m256i)value);
+#elif defined(__x86_64__) || defined(_M_X64)
+  _mm_stream_si128(reinterpret_cast<__m128i*>(to), (__m128i)value);
+#else
+  store(to, value);
+#endif
+}
+inline void finish_streams() {
+#if defined(__x86_64__) || defined(_M_X64)
+  _mm_sfence();
+#endif
+}
+
+// The second where either is NaN. (GCC 12 misses the instruction where masks are to be had.)
 template <class Vector>
 inline Vector larger(Vector a, Vector b) {
+#if CTCKIT_VECTOR_BYTES == 64
+  if constexpr (std::is_same_v<Vector, F32>) return (F32)_mm512_maskz_max_ps(kAll16, (__m512)a, (__m512)b);
+  if constexpr (std::is_same_v<Vector, F64>) return (F64)_mm512_maskz_max_pd(kAll8, (__m512d)a, (__m512d)b);
+#endif
   return a > b ? a : b;
 }
 

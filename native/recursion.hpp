@@ -89,9 +89,11 @@ inline void mark_void(const Topology& topology, const Row& row) {
 // Before the first frame: all mass on one blank, from which one step gives the rows of the first frame.
 template <int Direction>
 void start(const Topology& topology, const Row& row) {
-  for (std::int64_t i = -kPad; i < topology.width + kPad; ++i) {
-    row.blank[i] = row.label[i] = 0;
-    row.blank_exponent[i] = row.label_exponent[i] = kNever;
+  for (std::int64_t i = -kPad; i < topology.width + kPad; i += kLanes) {
+    store(row.blank + i, F64{});
+    store(row.label + i, F64{});
+    store(row.blank_exponent + i, broadcast<I64>(kNever));
+    store(row.label_exponent + i, broadcast<I64>(kNever));
   }
   mark_void<Direction>(topology, row);
   const std::int64_t first = Direction > 0 ? 0 : topology.labels;

@@ -33,7 +33,7 @@ _DTYPES: Final = {torch.float16: 0, torch.bfloat16: 1, torch.float32: 2, torch.f
 _REDUCTIONS: Final = {"none": 0, "mean": 1, "sum": 2}
 _NOTHING, _GRADIENT, _OCCUPANCY = 0, 1, 2
 _CHECKPOINT_BYTES: Final = 256 << 20  # what a level of checkpoints of a best path may take
-_LARGE: Final = 1 << 18  # bytes from which fresh memory costs more than the loss
+_LARGE: Final = 1 << 22  # bytes from which fresh memory costs more than memory that is kept
 
 simd_levels = _core.simd_levels
 release_memory = _core.release_memory

@@ -50,6 +50,9 @@ struct Batch {
                           // ...
   std::int64_t state_width;
 
+  const std::int64_t* path_states;  // null, or (items, frames) contiguous: a state of each frame, or negative for none,
+  void* path_occupancy;             // and the occupancy of these alone, likewise, of dtype
+
   PathOutput path = {};  // unless null, the best path is asked for, and nll is minus its score
 };
 

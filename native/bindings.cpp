@@ -36,7 +36,7 @@ bool loss(int dtype, std::uintptr_t emissions, const Triple& shape, const Triple
           std::uintptr_t input_lengths, std::uintptr_t target_lengths, std::int64_t blank, bool logits, int reduction,
           bool zero_infinity, bool mean_weights, std::uintptr_t result, bool result_is_double, int output,
           std::uintptr_t out, const Triple& out_strides, std::uintptr_t state_occupancy, std::int64_t state_width,
-          int threads, const std::string& simd) {
+          std::uintptr_t path_states, std::uintptr_t path_occupancy, int threads, const std::string& simd) {
   const Kernels& kernels = simd.empty() ? *available_kernels().front() : kernels_named(simd);
   std::vector<double> nll(static_cast<std::size_t>(std::get<1>(shape)));
   const Batch batch{
@@ -59,6 +59,8 @@ bool loss(int dtype, std::uintptr_t emissions, const Triple& shape, const Triple
       .out_strides = strides_of(out_strides),
       .state_occupancy = pointer<void>(state_occupancy),
       .state_width = state_width,
+      .path_states = pointer<const std::int64_t>(path_states),
+      .path_occupancy = pointer<void>(path_occupancy),
   };
   const nb::gil_scoped_release release;
   if (!is_valid(batch, {labels_size, max_target, concatenated})) return false;
@@ -111,6 +113,8 @@ bool best_path(int dtype, std::uintptr_t log_probs, const Triple& shape, const T
       .out_strides = {},
       .state_occupancy = nullptr,
       .state_width = 0,
+      .path_states = nullptr,
+      .path_occupancy = nullptr,
       .path = {pointer<std::int64_t>(classes), pointer<std::int64_t>(states), pointer<void>(scores), checkpoint_bytes},
   };
   const nb::gil_scoped_release release;
@@ -134,7 +138,7 @@ NB_MODULE(_core, m) {
         nb::arg("input_lengths"), nb::arg("target_lengths"), nb::arg("blank"), nb::arg("logits"), nb::arg("reduction"),
         nb::arg("zero_infinity"), nb::arg("mean_weights"), nb::arg("result"), nb::arg("result_is_double"),
         nb::arg("output"), nb::arg("out"), nb::arg("out_strides"), nb::arg("state_occupancy"), nb::arg("state_width"),
-        nb::arg("threads"), nb::arg("simd"));
+        nb::arg("path_states"), nb::arg("path_occupancy"), nb::arg("threads"), nb::arg("simd"));
   m.def("buffer", &buffer, nb::arg("bytes"));
   m.def("release_memory", &Buffer::release_kept);
   m.def("best_path", &best_path, nb::arg("dtype"), nb::arg("log_probs"), nb::arg("shape"), nb::arg("strides"),

@@ -44,7 +44,7 @@ class Item {
     RangeFlags flags;
     if (labels_ + repeats_ <= frames_) nll = forward(flags);
     batch_.nll[n_] = nll;
-    if (batch_.output == Output::none && batch_.state_occupancy == nullptr) return;
+    if (batch_.output == Output::none && !wants_states()) return;
     if (nll - nll != 0) {  // infinite or NaN
       fill_frames(0, frames_, nll != nll ? nll : 0.0);
     } else {
@@ -54,6 +54,8 @@ class Item {
   }
 
  private:
+  bool wants_states() const { return batch_.state_occupancy != nullptr || batch_.path_occupancy != nullptr; }
+
   // ---- memory -------------------------------------------------------------------------------------------------------
 
   // One segment if all that is kept of the item stays in the second-level cache. Else segments of half that size, or
@@ -94,7 +96,7 @@ class Item {
     for (Row& row : alpha_) row = take_row(arena);
     exact_label_ = arena.take<double>(kBlock * pitch_) + kPad;
     exact_label_exponent_ = arena.take<std::int64_t>(kBlock * pitch_) + kPad;
-    const bool both_ways = batch_.output != Output::none || batch_.state_occupancy != nullptr;
+    const bool both_ways = batch_.output != Output::none || wants_states();
     const std::int64_t rows = both_ways ? segment_ : kBlock;
     expanded_ = arena.take<double>(rows * pitch_) + kPad;
     const std::int64_t all_tables = (frames_ + kBlock - 1) / kBlock * source_.table_size();
@@ -111,7 +113,7 @@ class Item {
     alpha_exact_ = arena.take<bool>(segment_ / kBlock);
     kept_beta_ = take_kept(arena, kBlock);
     per_slot_ = arena.take<double>(source_.table_size());
-    if (batch_.state_occupancy != nullptr) {
+    if (wants_states()) {
       states_blank_ = arena.take<double>(kBlock * pitch_) + kPad;
       states_label_ = arena.take<double>(kBlock * pitch_) + kPad;
     }
@@ -353,6 +355,8 @@ class Item {
     return static_cast<T*>(batch_.state_occupancy) + (t * batch_.items + n_) * batch_.state_width;
   }
 
+  T& path_cell(std::int64_t t) const { return static_cast<T*>(batch_.path_occupancy)[n_ * batch_.frames + t]; }
+
   void fill_frames(std::int64_t from, std::int64_t to, double value) const {
     const T filler = narrow<T>(value);
     for (std::int64_t t = from; t < to; ++t) {
@@ -360,6 +364,7 @@ class Item {
         for (T *c = out_row(t), *end = c + batch_.classes; c < end; ++c) *c = filler;
       if (batch_.state_occupancy != nullptr)
         for (T *s = state_row(t), *end = s + batch_.state_width; s < end; ++s) *s = filler;
+      if (batch_.path_occupancy != nullptr) path_cell(t) = filler;
     }
   }
 
@@ -381,6 +386,9 @@ class Item {
     std::memcpy(per_slot_ + source_.blank_slot() * kBlock, blank_sums, sizeof blank_sums);
     if (batch_.state_occupancy != nullptr)
       for (int k = 0; k < frames; ++k) write_states(t + k, k, range);
+    if (batch_.path_occupancy != nullptr)
+      for (int k = 0; k < frames; ++k)
+        path_cell(t + k) = narrow<T>(state_share(batch_.path_states[n_ * batch_.frames + t + k], k, range));
     if (batch_.output != Output::none)
       source_.write(t, frames, table, per_slot_, occupancy_scale(), weight_, out_row(t));
   }
@@ -390,12 +398,15 @@ class Item {
 
   void write_states(std::int64_t t, int k, Range range) const {
     T* to = state_row(t);
-    for (std::int64_t s = 0; s < batch_.state_width; ++s) {
-      const std::int64_t i = s / 2;
-      const double* row = (s % 2 == 0 ? states_blank_ : states_label_) + k * pitch_;
-      const bool inside = s <= 2 * labels_ && i >= range.begin && i < range.end;
-      to[s] = narrow<T>(inside ? row[i] / occupancy_scale() : 0.0);
-    }
+    for (std::int64_t s = 0; s < batch_.state_width; ++s) to[s] = narrow<T>(state_share(s, k, range));
+  }
+
+  // The occupancy of a state in the k-th frame of the block; 0 for what is none of the item's states.
+  double state_share(std::int64_t s, int k, Range range) const {
+    const std::int64_t i = s / 2;
+    const double* row = (s % 2 == 0 ? states_blank_ : states_label_) + k * pitch_;
+    const bool inside = s >= 0 && s <= 2 * labels_ && i >= range.begin && i < range.end;
+    return inside ? row[i] / occupancy_scale() : 0.0;
   }
 
   const Batch& batch_;

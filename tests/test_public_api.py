@@ -16,7 +16,8 @@ import ctckit
 
 def test_names() -> None:
     """What is exported is what is listed, in order, and nothing else is public but modules."""
-    assert ctckit.__all__ == sorted(ctckit.__all__)
+    constants_first = sorted(ctckit.__all__, key=lambda name: (not name.isupper(), name))
+    assert ctckit.__all__ == constants_first
     for name in ctckit.__all__:
         assert getattr(ctckit, name) is not None
     public = {name for name in vars(ctckit) if not name.startswith("_")}

@@ -7,24 +7,45 @@ tensor(0.8432)
 
 from ctckit import backends, reference
 from ctckit.alignment import TokenSpan, forced_align, merge_tokens
+from ctckit.alignment_result import AlignedToken, AlignedWord, Alignment
 from ctckit.diagnosis import Problem, check, feasible
+from ctckit.label_priors import LabelPriors, label_priors
 from ctckit.loss import CTCLoss, CTCWithLogitsLoss, ctc_loss, ctc_loss_with_logits
+from ctckit.paths import Path, PathPosteriors, best_paths, path_posteriors, posterior_path, sample_paths
+from ctckit.pattern import WILDCARD, Alternatives
 from ctckit.posterior import posteriors
+from ctckit.text_alignment import align
+from ctckit.vocabulary import Vocabulary
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "WILDCARD",
+    "AlignedToken",
+    "AlignedWord",
+    "Alignment",
+    "Alternatives",
     "CTCLoss",
     "CTCWithLogitsLoss",
+    "LabelPriors",
+    "Path",
+    "PathPosteriors",
     "Problem",
     "TokenSpan",
+    "Vocabulary",
+    "align",
     "backends",
+    "best_paths",
     "check",
     "ctc_loss",
     "ctc_loss_with_logits",
     "feasible",
     "forced_align",
+    "label_priors",
     "merge_tokens",
+    "path_posteriors",
+    "posterior_path",
     "posteriors",
     "reference",
+    "sample_paths",
 ]

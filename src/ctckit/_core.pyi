@@ -29,6 +29,8 @@ def loss(
     out_strides: _Triple,
     state_occupancy: int,
     state_width: int,
+    path_states: int,
+    path_occupancy: int,
     threads: int,
     simd: str,
 ) -> bool: ...

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctckit.backends import Backend, backend_for, name_for, use
+from ctckit.backends import backend_for, name_for, use
 from ctckit.diagnosis import check
-from ctckit.lattice import Lattice, Lengths, gate
+from ctckit.lattice import Lattice, Lengths, gate, padded_labels
+from ctckit.reference import BestPath
 
 __all__ = ["TokenSpan", "forced_align", "merge_tokens"]
 
@@ -96,10 +97,10 @@ def forced_align(
             name: value.to(_CPU) for name, value in lattice._asdict().items() if isinstance(value, Tensor)
         }
         lattice = lattice._replace(**moved)
-    path = _backend().best_path(x, lattice)
+    path = best_path(x, lattice)
     totals = path.totals.tolist()
     if infeasible == "raise" and -torch.inf in totals:
-        raise ValueError(_why_infeasible(totals, targets, lattice, target_lengths, blank))
+        raise ValueError(why_infeasible(totals, lattice, "infeasible='blank'"))
 
     classes, scores = path.classes, path.scores
     if device.type != "cpu":
@@ -112,26 +113,37 @@ def forced_align(
     return (classes, scores) if batched else (classes[0], scores[0])
 
 
-def _backend() -> Backend:
+def best_path(log_probs: Tensor, lattice: Lattice) -> BestPath:
+    """Find the best path of each item with the backend for the CPU, where the tensors must be."""
     if name_for(_CPU) != "triton":
-        return backend_for(_CPU)
+        return backend_for(_CPU).best_path(log_probs, lattice)
     with use("cpu"):  # Triton is forced, but has no kernels for this yet
-        return backend_for(_CPU)
+        return backend_for(_CPU).best_path(log_probs, lattice)
 
 
-def _why_infeasible(totals: list[float], targets: Tensor, lattice: Lattice, target_lengths: Lengths, blank: int) -> str:
+def why_infeasible(totals: list[float], lattice: Lattice, remedy: str, names: list[int] | None = None) -> str:
+    """Say why the first item whose best path has the log-probability -inf has none.
+
+    Args:
+        totals: the best paths' log-probabilities.
+        lattice: the targets.
+        remedy: the option that accepts such items.
+        names: the numbers by which the caller knows the items; None for their own.
+    """
     items = [item for item, total in enumerate(totals) if total == -torch.inf]
     item = items[0]
-    problems = check(None, targets, lattice.input_lengths, target_lengths, blank)
+    problems = check(None, padded_labels(lattice), lattice.input_lengths, lattice.target_lengths, lattice.blank)
     messages = [problem.message for problem in problems if problem.item == item and problem.kind == "infeasible"]
+    name = item if names is None else names[item]
     more = len(items) - 1
     others = f" (and {more} more item{'s' if more > 1 else ''})" if more else ""
     if messages:
-        return f"no path spells the target: {messages[0]}{others}; or pass infeasible='blank'"
+        why = messages[0].replace(f"item {item}", f"item {name}", 1)
+        return f"no path spells the target: {why}{others}; or pass {remedy}"
     frames, labels = int(lattice.input_lengths[item]), int(lattice.target_lengths[item])
     return (
-        f"no path spells the target: item {item}, {frames} frames and {labels} labels, has log_probs of -inf that bar "
-        f"every path{others}: do not mask classes that the target needs, or pass infeasible='blank'"
+        f"no path spells the target: item {name}, {frames} frames and {labels} labels, has log_probs of -inf that bar "
+        f"every path{others}: do not mask classes that the target needs, or pass {remedy}"
     )
 
 

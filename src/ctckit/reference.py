@@ -131,6 +131,17 @@ def posteriors(emissions: Tensor, lattice: Lattice, *, logits: bool) -> tuple[Te
     return _stack(class_gammas[::-1], x, x.shape[2]), _stack(gammas[::-1], x, states.shape[1])
 
 
+def at_states(occupancy: Tensor, states: Tensor) -> Tensor:
+    """Pick one state per frame: (T, N, K) occupancy, (N, T) states, negative for none -> (N, T).
+
+    A state that an item has not got, or none, has the occupancy 0; in an item whose occupancy is NaN it is NaN as well.
+    """
+    table = occupancy.transpose(0, 1)
+    inside = (states >= 0) & (states < table.shape[2])
+    picked = table.gather(2, states.clamp(0, table.shape[2] - 1).to(torch.int64)[:, :, None])[:, :, 0]
+    return torch.where(inside | picked.isnan(), picked, 0.0)
+
+
 class BestPath(NamedTuple):
     """The best path of each item. Frames beyond its length: blank, state -1, score 0.
 

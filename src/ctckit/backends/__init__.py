@@ -21,9 +21,10 @@ import torch
 from torch import Tensor
 
 from ctckit.lattice import Lattice
+from ctckit.pattern import Graph
 from ctckit.reference import BestPath
 
-__all__ = ["NAMES", "Backend", "available", "backend_for", "name_for", "use"]
+__all__ = ["NAMES", "Backend", "available", "backend_for", "host_backend", "name_for", "use"]
 
 NAMES = ("cpu", "triton", "reference")
 """The backends, by the names of their modules."""
@@ -62,11 +63,33 @@ class Backend(Protocol):
     def posteriors(self, emissions: Tensor, lattice: Lattice, *, logits: bool, per_state: bool) -> Tensor:
         """Return the occupancy, (T, N, C), or (T, N, 2 * max_target + 1) if `per_state`."""
 
+    def path_occupancy(self, emissions: Tensor, lattice: Lattice, states: Tensor, *, logits: bool) -> Tensor:
+        """Return the occupancy of one state per frame, (N, T), of (N, T) integers, which are negative for none."""
+
     def best_path(self, log_probs: Tensor, lattice: Lattice) -> BestPath:
         """Return the most probable path of each item; `ctckit.reference.best_path` says which of equal ones.
 
         (triton has no such function yet: `ctckit.forced_align` copies to the CPU.)
         """
+
+    # The functions on graphs take emissions (T, U) in float64 on the CPU, without NaN or +inf, and a graph whose
+    # classes are columns of these. Only backends of the CPU have them.
+
+    def best_graph_paths(self, emissions: Tensor, graph: Graph, k: int) -> tuple[Tensor, Tensor]:
+        """Return the states of the k best paths, best first, (k, T) int64, and their values, (k,) float64.
+
+        Fewer if there are fewer of a value above -inf. `ctckit.graph_reference` says which of equal ones come first.
+        """
+
+    def sample_graph_paths(self, emissions: Tensor, graph: Graph, uniforms: Tensor) -> tuple[Tensor, float]:
+        """Return the states (n, T) int64 of n sampled paths, and the log-likelihood of the graph.
+
+        In frame t path i is chosen by ``uniforms[i, t]``, float64 from 0 up to 1, from the last frame to the first.
+        Where no path exists the states are -1.
+        """
+
+    def graph_posteriors(self, emissions: Tensor, graph: Graph) -> tuple[Tensor, float]:
+        """Return the occupancy (T, K) float64 of the graph's states, and its log-likelihood."""
 
 
 _forced: ContextVar[str | None] = ContextVar("ctckit_backend", default=None)
@@ -95,6 +118,12 @@ def backend_for(device: torch.device) -> Backend:
     if name == "cpu" and device.type != "cpu":
         raise ValueError(f"the backend 'cpu' is forced, but the tensors are on {device}: move them with .cpu()")
     return _module(name)
+
+
+def host_backend() -> Backend:
+    """Return the module for what is always computed on the CPU: the chosen one, or the core where that is triton."""
+    name = name_for(torch.device("cpu"))
+    return _module("cpu" if name == "triton" else name)
 
 
 @contextmanager

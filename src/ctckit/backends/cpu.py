@@ -12,7 +12,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from ctckit import _core
+from ctckit import _core, graph_reference
 from ctckit.lattice import Lattice, tighten, validate
 from ctckit.reference import BestPath
 
@@ -22,6 +22,9 @@ _NOTHING, _GRADIENT, _OCCUPANCY = 0, 1, 2
 _CHECKPOINT_BYTES: Final = 256 << 20  # what a level of checkpoints of a best path may take
 _LARGE: Final = 1 << 18  # bytes from which fresh memory costs more than the loss
 
+best_graph_paths = graph_reference.best_paths
+sample_graph_paths = graph_reference.sample
+graph_posteriors = graph_reference.posteriors
 simd_levels = _core.simd_levels
 release_memory = _core.release_memory
 """Give the memory kept for the next call, of a large gradient and of scratch, back to the system."""
@@ -67,6 +70,14 @@ def posteriors(emissions: Tensor, lattice: Lattice, *, logits: bool, per_state: 
         out=None if per_state else out,
         states=out if per_state else None,
     )
+    return out
+
+
+def path_occupancy(emissions: Tensor, lattice: Lattice, states: Tensor, *, logits: bool) -> Tensor:
+    """See `ctckit.backends.Backend.path_occupancy`."""
+    states = states.to(torch.int64).contiguous()
+    out = torch.empty(states.shape, dtype=emissions.dtype)
+    _run(emissions, lattice, logits=logits, path=(states, out))
     return out
 
 
@@ -128,6 +139,7 @@ def _run(
     output: int = _NOTHING,
     out: Tensor | None = None,
     states: Tensor | None = None,
+    path: tuple[Tensor, Tensor] | None = None,
 ) -> None:
     if emissions.is_neg():  # memory holds minus what the tensor says (a view of a conjugate's imaginary part)
         emissions = emissions.resolve_neg()
@@ -157,6 +169,8 @@ def _run(
         (0, 0, 0) if out is None else out.stride(),
         0 if states is None else states.data_ptr(),
         0 if states is None else states.shape[2],
+        0 if path is None else path[0].data_ptr(),
+        0 if path is None else path[1].data_ptr(),
         torch.get_num_threads(),
         os.environ.get("CTCKIT_SIMD", ""),
     )

@@ -5,10 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ctckit import reference
+from ctckit import graph_reference, reference
 from ctckit.lattice import Lattice, tighten, validate
 
 empty_like = torch.empty_like
+best_graph_paths = graph_reference.best_paths
+sample_graph_paths = graph_reference.sample
+graph_posteriors = graph_reference.posteriors
 
 
 def loss(
@@ -42,6 +45,11 @@ def posteriors(emissions: Tensor, lattice: Lattice, *, logits: bool, per_state: 
         lattice = _checked(emissions, lattice)
         per_class, states = reference.posteriors(emissions, lattice, logits=logits)
         return (states if per_state else per_class).to(emissions.dtype)
+
+
+def path_occupancy(emissions: Tensor, lattice: Lattice, states: Tensor, *, logits: bool) -> Tensor:
+    """See `ctckit.backends.Backend.path_occupancy`."""
+    return reference.at_states(posteriors(emissions, lattice, logits=logits, per_state=True), states)
 
 
 def best_path(log_probs: Tensor, lattice: Lattice) -> reference.BestPath:

@@ -29,6 +29,7 @@ import triton.language as tl
 from torch import Tensor
 from triton.runtime.interpreter import InterpretedFunction
 
+from ctckit import reference
 from ctckit.backends import triton_occupancy, triton_recursion, triton_rows
 from ctckit.backends.reference import reduce
 from ctckit.lattice import Lattice
@@ -103,6 +104,11 @@ def posteriors(emissions: Tensor, lattice: Lattice, *, logits: bool, per_state: 
             within = torch.arange(frames, device=emissions.device)[:, None, None] < lattice.input_lengths[:, None]
             states = torch.where(unknown & within, torch.nan, states)
         return states.to(emissions.dtype)
+
+
+def path_occupancy(emissions: Tensor, lattice: Lattice, states: Tensor, *, logits: bool) -> Tensor:
+    """See `ctckit.backends.Backend.path_occupancy`. The whole table is computed first."""
+    return reference.at_states(posteriors(emissions, lattice, logits=logits, per_state=True), states)
 
 
 def scale_(tensor: Tensor, scale: Tensor) -> Tensor:

@@ -1,0 +1,245 @@
+"""An alignment over what was aligned: spans and words over sound or picture, and the path through the emissions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ctckit.plot.style import (
+    ACCENT,
+    GREY,
+    INK,
+    PALE,
+    PALETTE,
+    Array,
+    ArrayLike,
+    as_array,
+    colour_map,
+    colour_of,
+    new_axes,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+
+    from ctckit.alignment_result import AlignedToken, AlignedWord, Alignment
+
+_ROW, _SOURCE, _GAP = 0.3, 1.0, 0.12  # heights of the panels
+_CLASS, _LEAST, _MOST = 0.105, 0.6, 2.6  # height of a class of the emissions, and of all
+_WIDTH = 11.0  # inches
+_ROOM = 130  # more names than this side by side cannot be read
+_BLANK_ROW = "blank"
+
+
+class _Axis(NamedTuple):
+    """The horizontal axis: the whole recording, and what of it is shown."""
+
+    start: float
+    per_frame: float
+    frames: int
+    shown: tuple[float, float]
+    unit: str
+
+    def at(self, frame: float) -> float:
+        return self.start + frame * self.per_frame
+
+    @property
+    def whole(self) -> tuple[float, float]:
+        return self.start, self.at(self.frames)
+
+    def shows(self, row: AlignedWord | AlignedToken) -> bool:
+        return self.at(row.end) > self.shown[0] and self.at(row.start) < self.shown[1]
+
+
+def alignment(
+    alignment: Alignment,
+    emissions: ArrayLike | None = None,
+    *,
+    waveform: ArrayLike | None = None,
+    image: ArrayLike | None = None,
+    seconds: tuple[float, float] | None = None,
+    blank: int = 0,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw an alignment: its words, its tokens in their spans, the sound or picture, and the path on the emissions.
+
+    From above: the words, each over its time; the tokens, the darker the more confident; the waveform or picture, on
+    which the spans are shaded; and, if emissions are given, the probability of each class that the transcript needs,
+    frame by frame, with the path as a line. Equal tokens have equal colours, in every figure. The axis is in seconds if
+    the alignment has times, else in the picture's columns, or in frames.
+
+    Args:
+        alignment: one item's, from `ctckit.align`.
+        emissions: (T, C) log-probabilities or logits that were aligned; at least its frames.
+        waveform: (samples,) of the whole recording: of as much time as the frames.
+        image: (H, W) picture, dark where large, or (H, W, 3) colours from 0 to 1, drawn in its place; (H, W) may as
+            well be a spectrogram.
+        seconds: from when to when to show, on the axis; None for everything.
+        blank: class of the blank among the emissions.
+        ax: where to draw; a new figure by default.
+
+    Returns:
+        The axes that were drawn on.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+        ValueError: if shapes do not fit each other, or `seconds` are none of the recording's.
+
+    Example:
+        >>> import torch, ctckit
+        >>> from ctckit import plot
+        >>> path = torch.tensor([0, 2, 2, 0, 3, 4, 4, 1, 0, 3, 0, 0])
+        >>> emissions = 6.0 * torch.nn.functional.one_hot(path, 5)
+        >>> found = ctckit.align(emissions, "CAT A", ["-", " ", "C", "A", "T"], logits=True, frame_duration=0.02)
+        >>> ax = plot.alignment(found, emissions, waveform=torch.randn(3840))
+    """
+    if image is not None and waveform is not None:
+        raise ValueError("image and waveform are both given, but there is room for one: leave one of them out")
+    pixels = None if image is None else as_array("image", image, 2, 3)
+    samples = None if waveform is None else as_array("waveform", waveform, 1)
+    probs = None if emissions is None else _probabilities(emissions, alignment, blank)
+    axis = _axis(alignment, pixels, seconds)
+    tokens = [token for token in alignment.tokens if len(token) and axis.shows(token)]
+    words = [word for word in alignment.words if axis.shows(word)]
+    named = {token.id: token.text for token in tokens if token.id is not None}
+
+    emission_height = float(np.clip(_CLASS * (len(named) + 1), _LEAST, _MOST)) if probs is not None else 0.0
+    source_height = _SOURCE if samples is not None or pixels is not None else 0.0
+    bottoms = np.cumsum([0.0, emission_height + _GAP * (probs is not None), source_height, _ROW, _ROW * bool(words)])
+    ax = ax or new_axes(_WIDTH, 0.6 + 1.25 * float(bottoms[-1]))
+
+    if probs is not None:
+        _draw_emissions(ax, probs, alignment, named, axis, emission_height, blank)
+    else:
+        ax.set_yticks([])
+    spoken = {id(token) for word in words for token in word.tokens}
+    colours = [colour_of(token.text) if id(token) in spoken or not words else GREY for token in tokens]
+    _draw_spans(ax, tokens, colours, axis, (bottoms[1], bottoms[3]), names=len(tokens) <= _ROOM)
+    if samples is not None:
+        _draw_waveform(ax, samples, axis, bottoms[1], source_height)
+    if pixels is not None:
+        ink = colour_map(INK) if pixels.ndim == 2 else None
+        ax.imshow(pixels, cmap=ink, extent=(*axis.whole, bottoms[1], bottoms[2]), aspect="auto", zorder=0.4)
+    if words:
+        _draw_words(ax, words, axis, (bottoms[3], bottoms[4]))
+    ax.set(xlim=axis.shown, ylim=(0, bottoms[-1]))
+    ax.set_xlabel(axis.unit, color=INK)
+    ax.tick_params(axis="x", colors=GREY, labelcolor=INK, length=2.5)
+    ax.tick_params(axis="y", length=0, labelcolor=INK, labelsize=7)
+    ax.spines[["left", "top", "right"]].set_visible(False)
+    ax.spines["bottom"].set_color(GREY)
+    return ax
+
+
+def _axis(alignment: Alignment, pixels: Array | None, seconds: tuple[float, float] | None) -> _Axis:
+    frames = alignment.frames
+    if alignment.frame_duration is not None:
+        start, per_frame, unit = alignment.offset, alignment.frame_duration, "seconds"
+    elif pixels is not None:
+        start, per_frame, unit = 0.0, pixels.shape[1] / max(1, frames), "pixels"
+    else:
+        start, per_frame, unit = 0.0, 1.0, "frames"
+    whole = start, start + max(1, frames) * per_frame
+    shown = whole if seconds is None else (float(seconds[0]), float(seconds[1]))
+    if not (shown[0] < shown[1] and shown[1] > whole[0] and shown[0] < whole[1]):
+        raise ValueError(f"seconds is {seconds}, but the recording is from {whole[0]:g} to {whole[1]:g} {unit}")
+    return _Axis(start, per_frame, frames, shown, unit)
+
+
+def _probabilities(emissions: ArrayLike, alignment: Alignment, blank: int) -> Array:
+    x = as_array("emissions", emissions, 2)
+    top = max((token.id for token in alignment.tokens if token.id is not None), default=0)
+    if len(x) < alignment.frames or x.shape[1] <= max(top, blank):
+        raise ValueError(
+            f"emissions has shape {x.shape}, but must be (T, C) of the item that was aligned, with at least "
+            f"{alignment.frames} frames and {max(top, blank) + 1} classes"
+        )
+    x = x[: alignment.frames]
+    if x.size:
+        x = x - x.max(1, keepdims=True)
+    weights = np.exp(x)
+    probs: Array = weights / weights.sum(1, keepdims=True)
+    return probs
+
+
+def _draw_emissions(
+    ax: Axes, probs: Array, alignment: Alignment, named: dict[int, str], axis: _Axis, height: float, blank: int
+) -> None:
+    """Draw a row of cells per class that the transcript needs, in the order in which it does, and the blank below."""
+    classes = [*named, blank]
+    first = max(0, int((axis.shown[0] - axis.start) / axis.per_frame) - 1)
+    end = min(axis.frames, int((axis.shown[1] - axis.start) / axis.per_frame) + 2)
+    ax.imshow(
+        probs[first:end, classes].T,
+        cmap=colour_map(PALETTE[0]),
+        vmin=0,
+        vmax=1,
+        extent=(axis.at(first), axis.at(end), 0, height),
+        aspect="auto",
+        interpolation="none",
+        zorder=0.3,
+    )
+    row_height = height / len(classes)
+    middle = {clazz: height - (row + 0.5) * row_height for row, clazz in enumerate(classes)}
+    rows = np.full(axis.frames, middle[blank])
+    for token in alignment.tokens:
+        rows[token.start : token.end] = np.nan if token.id is None else middle.get(token.id, np.nan)
+    edges = axis.start + axis.per_frame * np.arange(first, end + 1)
+    x = np.repeat(edges, 2)[1:-1]
+    ax.plot(x, np.repeat(rows[first:end], 2), color=ACCENT, linewidth=1.6, alpha=0.9, zorder=1.5, label="path")
+    names = [name if name.strip() else repr(name) for name in named.values()]
+    if row_height >= 0.8 * _CLASS:
+        ax.set_yticks([middle[clazz] for clazz in classes], [*names, _BLANK_ROW])
+    else:
+        ax.set_yticks([])
+    ax.hlines(height, *axis.whole, color=PALE, linewidth=0.8)
+
+
+def _draw_spans(
+    ax: Axes,
+    tokens: Sequence[AlignedToken],
+    colours: Sequence[str],
+    axis: _Axis,
+    extent: tuple[float, float],
+    *,
+    names: bool,
+) -> None:
+    """Shade the tokens' spans on the source, and write their names in the row above."""
+    bottom, top = extent
+    for token, colour in zip(tokens, colours, strict=True):
+        start, end = axis.at(token.start), axis.at(token.end)
+        confidence = 1.0 if token.confidence is None else token.confidence
+        ax.fill_between([start, end], bottom, top - _ROW, color=colour, alpha=0.16, linewidth=0, zorder=0.5)
+        ax.fill_between([start, end], top - _ROW, top, color=colour, alpha=0.15 + 0.65 * confidence, linewidth=0)
+        if names and token.text.strip():
+            name = ax.text((start + end) / 2, top - _ROW / 2, token.text, ha="center", va="center", fontsize=9)
+            name.set(color=INK, fontweight="bold", clip_on=True)
+
+
+def _draw_words(ax: Axes, words: Sequence[AlignedWord], axis: _Axis, extent: tuple[float, float]) -> None:
+    bottom, top = extent
+    for word in words:
+        start, end = axis.at(word.start), axis.at(word.end)
+        ax.plot([start, end], [bottom + 0.06] * 2, color=INK, linewidth=1.4, solid_capstyle="butt", clip_on=True)
+        name = ax.text((start + end) / 2, (bottom + top) / 2 + 0.05, word.text, ha="center", va="center", fontsize=10)
+        name.set(color=INK, clip_on=True)
+
+
+def _draw_waveform(ax: Axes, samples: Array, axis: _Axis, bottom: float, height: float) -> None:
+    """Draw the samples, or, where they are many, the range of those that fall together."""
+    start, end = axis.whole
+    times = start + (np.arange(len(samples)) + 0.5) * (end - start) / max(1, len(samples))
+    shown = (times >= axis.shown[0]) & (times <= axis.shown[1])
+    times, samples = times[shown], samples[shown]
+    loudest = max(float(np.abs(samples).max(initial=0.0)), np.finfo(np.float64).tiny)
+    samples = bottom + height / 2 + samples * (0.46 * height / loudest)
+    step = len(samples) // 3000
+    if step > 1:
+        whole = len(samples) // step * step
+        times, groups = times[:whole:step], samples[:whole].reshape(-1, step)
+        ax.fill_between(times, groups.min(1), groups.max(1), color=INK, linewidth=0.3, zorder=0.8)
+    else:
+        ax.plot(times, samples, color=INK, linewidth=0.6, zorder=0.8)

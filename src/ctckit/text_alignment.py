@@ -1,0 +1,295 @@
+"""A transcript in its places: from text and a model's output to words and tokens with times and confidences."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ctckit.alignment_result import AlignedToken, AlignedWord, Alignment
+from ctckit.frame_paths import FramePath, Search, paths_of
+from ctckit.label_priors import subtract
+from ctckit.lattice import Lengths, gate, validate
+from ctckit.pattern import Alternatives
+from ctckit.transcripts import Request, Spelling, requests_of, transcript_of
+from ctckit.vocabulary import Transcript, Unknown, Vocabulary
+
+__all__ = ["align"]
+
+Method: TypeAlias = Literal["viterbi", "posterior"]
+Infeasible: TypeAlias = Literal["raise", "none"]
+
+
+def align(
+    emissions: Tensor,
+    text_or_tokens: Any,
+    vocabulary: Any = None,
+    *,
+    input_lengths: Lengths = None,
+    blank: int = 0,
+    logits: bool = False,
+    batch_first: bool = True,
+    frame_duration: float | None = None,
+    offset: float = 0.0,
+    word_separator: str | None = None,
+    fold_case: bool = False,
+    unknown: Unknown = "raise",
+    wildcard: str | None = None,
+    wildcard_score: float = 0.0,
+    method: Method = "viterbi",
+    free_start: bool = False,
+    free_end: bool = False,
+    confidence: bool = True,
+    log_priors: Tensor | None = None,
+    prior_weight: float = 0.25,
+    infeasible: Infeasible = "raise",
+) -> Any:
+    r"""Find where each token and word of a transcript is in what a CTC model has read.
+
+    The best path is that of `ctckit.forced_align`. The confidence of a token is the mean, over the frames t of its
+    span, of the probability gamma(t, s), given the transcript, that frame t belongs to this very token (state s of
+    `ctckit.posteriors`), over all paths and not only the best:
+
+    .. math:: \text{confidence} = \frac{1}{|\text{span}|} \sum_{t \in \text{span}} \gamma(t, s)
+
+    So it is the expected share of the span that belongs to the token if the model is right about the transcript, and
+    calibrated in this sense; that a transcript does not fit shows in the score. A word's is the mean over the frames of
+    its tokens.
+
+    Args:
+        emissions: (N, T, C), or (T, N, C) if not `batch_first`, or (T, C) for one item without a batch:
+            log-probabilities, or logits; any floating-point dtype and strides.
+        text_or_tokens: for one item a text (a str), or a row of tokens: names or classes, a list or an integer tensor;
+            for a batch a list of these, or an integer tensor (N, S) padded with -100. A list may hold
+            `ctckit.Alternatives` of rows of classes as well; the alignment has the one that fits best.
+        vocabulary: which class each token is: a list, a dict, the path of a ``vocab.json``, a tokenizer, or a
+            `ctckit.Vocabulary` (for many calls). None if the tokens are classes.
+        input_lengths: frames of each item: integer tensor (N,), sequence of ints, or None for all T.
+        blank: class of the blank.
+        logits: whether to take the log_softmax of the emissions first.
+        batch_first: whether the batch is the first dimension of `emissions`.
+        frame_duration: seconds per frame: the model's hop, with its subsampling. None if only frames are of interest.
+        offset: seconds at which the first frame starts, where the input is a piece of a longer recording.
+        word_separator: as for `ctckit.Vocabulary`.
+        fold_case: as for `ctckit.Vocabulary`.
+        unknown: what to do with characters that the vocabulary lacks: "raise", take a run of them for a "wildcard", or
+            "skip" them.
+        wildcard: a character (in a row of tokens: a name) that stands for a wildcard, such as "*": a run, of at least
+            one frame, of anything. In a row of tokens `ctckit.WILDCARD` does too.
+        wildcard_score: what a frame of a wildcard, or outside of the transcript at a free end, scores, in nats; a
+            penalty, if negative (see `ctckit.best_paths`).
+        method: "viterbi" for the most probable path, "posterior" for the path with the most frames right in expectation
+            (`ctckit.posterior_path`).
+        free_start: whether the transcript may begin at any frame.
+        free_end: whether it may end at any frame.
+        confidence: whether to compute confidences. They take several times as long as the path.
+        log_priors: (C,) log-probabilities of the classes on the whole (`ctckit.label_priors`), to subtract from the
+            emissions before the search; None for none. Scores remain those of the emissions.
+        prior_weight: how much of them to subtract (see `ctckit.LabelPriors`).
+        infeasible: what to do with an item that no path spells (see `ctckit.forced_align`), or whose emissions are NaN
+            where its tokens need them: "raise", or "none", which gives None in its place.
+
+    Returns:
+        An `Alignment`, or a list of them for a batch. An empty transcript has an alignment without tokens. A word none
+        of whose characters the vocabulary has (with ``unknown="skip"``) is left out.
+
+    Raises:
+        TypeError: for an argument of the wrong type.
+        ValueError: for wrong shapes and values, for a character that is not in the vocabulary, and for an infeasible
+            item, naming it, the frames it needs and those it has.
+
+    Notes:
+        Rows of labels take the way of `ctckit.forced_align`, and memory beside the input grows much more slowly than
+        T · S. Wildcards, alternatives, free ends and the method "posterior" take, for the confidences, a table (T, 2S).
+
+        The computation is done on the CPU; tensors on another device are copied there. An item's result does not depend
+        on the others of its batch.
+
+    Example:
+        >>> import torch, ctckit
+        >>> vocabulary = ["<pad>", "|", "C", "A", "T"]
+        >>> path = [0, 2, 2, 0, 3, 4, 4, 1, 0, 3, 0, 0]
+        >>> emissions = 6.0 * torch.nn.functional.one_hot(torch.tensor(path), 5)
+        >>> alignment = ctckit.align(emissions, "CAT A", vocabulary, logits=True, frame_duration=0.02)
+        >>> print(alignment)
+        Alignment: 2 words, 5 tokens in 12 frames (0.24 s), score -0.12 nats
+                  start      end    score   conf
+          CAT      0.02     0.14    -0.01   100%  ···█████████████████████················
+          A        0.18     0.20    -0.01   100%  ······························████······
+        >>> for token in alignment.words[0].tokens:
+        ...     print(token.text, token.start, token.end)
+        C 1 3
+        A 4 5
+        T 5 7
+    """
+    _check_options(unknown, method, infeasible, frame_duration, offset)
+    emissions, items = _detached(emissions, batch_first=batch_first)
+    names = _vocabulary(vocabulary, word_separator, fold_case=fold_case)
+    requests = requests_of(text_or_tokens, items, Spelling(names, blank, unknown, wildcard))
+    x, lattice, batched = gate(
+        emissions,
+        torch.empty(0 if items is None else (items, 0), dtype=torch.int64),
+        input_lengths.cpu() if isinstance(input_lengths, Tensor) else input_lengths,
+        None,
+        blank,
+        batch_first=batch_first,
+        name="emissions",
+    )
+    validate(lattice, x.shape[0], x.shape[2])
+    _check_classes(requests, x.shape[2], lattice.blank)
+    if logits:
+        x = x.log_softmax(2, dtype=torch.float64 if x.dtype == torch.float64 else torch.float32)
+    adjusted = x
+    if log_priors is not None:
+        adjusted = subtract(x, _checked_priors(log_priors, x.shape[2]), _number(prior_weight, "prior_weight"))
+    search = Search(
+        blank=lattice.blank,
+        posterior=method == "posterior",
+        free_start=free_start,
+        free_end=free_end,
+        wildcard_score=_number(wildcard_score, "wildcard_score"),
+        confidence=confidence,
+        raises=infeasible == "raise",
+    )
+    paths = paths_of(requests, x, adjusted, lattice.input_lengths, search)
+    results = [
+        None if path is None else _alignment(_chosen(request, path, names), path, frame_duration, offset)
+        for request, path in zip(requests, paths, strict=True)
+    ]
+    return results if batched else results[0]
+
+
+def _chosen(request: Request, path: FramePath, vocabulary: Vocabulary | None) -> Transcript:
+    """Return the transcript; where it has alternatives, with the words of those that the path took."""
+    if not any(isinstance(element, Alternatives) for element in request.pattern):
+        return request.transcript
+    taken = np.unique(path.tokens[path.tokens >= 0]).tolist()
+    pieces = request.transcript.pieces
+    read = transcript_of("", [pieces[index]._replace(word=None) for index in taken], vocabulary)
+    # Indices of tokens go on counting those of all options.
+    result = list(pieces)
+    for index, piece in zip(taken, read.pieces, strict=True):
+        result[index] = piece
+    return Transcript(read.text, result, read.words)
+
+
+def _alignment(transcript: Transcript, path: FramePath, frame_duration: float | None, offset: float) -> Alignment:
+    """Put the tokens of a transcript where the path has them."""
+    frames = len(path.tokens)
+    starts = np.flatnonzero(np.diff(path.tokens, prepend=-2)) if frames else np.zeros(0, dtype=np.int64)
+    ends = np.append(starts[1:], frames)[: len(starts)]
+    lengths = ends - starts
+    means = np.add.reduceat(path.scores, starts) / lengths if frames else path.scores
+    shares = None
+    if path.occupancy is not None:
+        shares = np.add.reduceat(path.occupancy, starts) / lengths if frames else path.occupancy
+        shares = np.clip(shares, 0.0, 1.0)  # a sum of occupancies that are rounded
+    columns = [path.tokens[starts].tolist(), starts.tolist(), ends.tolist(), means.tolist()]
+    columns.append([None] * len(starts) if shares is None else shares.tolist())
+    tokens: list[AlignedToken] = []
+    word_of: list[int | None] = []
+    for index, start, end, score, share in zip(*columns, strict=True):
+        if index < 0:
+            continue
+        piece = transcript.pieces[index]
+        times = (None, None)
+        if frame_duration is not None:
+            times = (offset + start * frame_duration, offset + end * frame_duration)
+        tokens.append(AlignedToken(piece.text, piece.id, start, end, score, share, *times))
+        word_of.append(piece.word)
+    return Alignment(
+        text=transcript.text,
+        tokens=tuple(tokens),
+        words=_words(transcript, tokens, word_of),
+        score=float(np.add.reduce(path.scores)),
+        frames=frames,
+        frame_duration=frame_duration,
+        offset=offset,
+    )
+
+
+def _words(transcript: Transcript, tokens: list[AlignedToken], word_of: list[int | None]) -> tuple[AlignedWord, ...]:
+    members: dict[int, list[AlignedToken]] = {}
+    for token, word in zip(tokens, word_of, strict=True):
+        if word is not None:
+            members.setdefault(word, []).append(token)
+    words = []
+    for word, group in members.items():
+        frames = sum(len(token) for token in group)
+        score = sum(len(token) * token.score for token in group) / max(1, frames)
+        share = None
+        if group[0].confidence is not None:
+            share = sum(len(token) * (token.confidence or 0.0) for token in group) / max(1, frames)
+        words.append(AlignedWord(transcript.words[word], group[0].start, group[-1].end, score, share, tuple(group)))
+    return tuple(words)
+
+
+# --------------------------------------------------------------------------------------------------------- arguments
+
+
+def _check_options(unknown: str, method: str, infeasible: str, frame_duration: Any, offset: Any) -> None:
+    choices = {"unknown": (unknown, Unknown), "method": (method, Method), "infeasible": (infeasible, Infeasible)}
+    for name, (value, allowed) in choices.items():
+        if value not in get_args(allowed):
+            raise ValueError(f"{name} is {value!r}, but must be {' or '.join(map(repr, get_args(allowed)))}")
+    for name, value in (("frame_duration", frame_duration), ("offset", offset)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            if name == "frame_duration" and value is None:
+                continue
+            raise TypeError(f"{name} is {value!r}, a {type(value).__name__}, but must be a number, of seconds")
+        if not math.isfinite(value) or (name == "frame_duration" and value <= 0):
+            raise ValueError(
+                f"{name} is {value}, but must be a {'positive, ' * (name != 'offset')}finite number of seconds"
+            )
+
+
+def _detached(emissions: Any, *, batch_first: bool) -> tuple[Any, int | None]:
+    """Return emissions on the CPU, and the number of items, None without a batch; anything else as it is."""
+    if not isinstance(emissions, Tensor):
+        return emissions, None
+    return emissions.detach().cpu(), emissions.shape[not batch_first] if emissions.ndim == 3 else None
+
+
+def _vocabulary(source: Any, word_separator: str | None, *, fold_case: bool) -> Vocabulary | None:
+    if source is None:
+        if word_separator or fold_case:
+            raise ValueError("word_separator and fold_case are about a vocabulary, but vocabulary is None")
+        return None
+    if isinstance(source, Vocabulary) and word_separator is None and not fold_case:
+        return source
+    return Vocabulary(source, word_separator=word_separator, fold_case=fold_case)
+
+
+def _check_classes(requests: list[Request], classes: int, blank: int) -> None:
+    for item, request in enumerate(requests):
+        for position, piece in enumerate(request.transcript.pieces):
+            if piece.id is None or (0 <= piece.id < classes and piece.id != blank):
+                continue
+            what = f"token {position} of item {item}, {piece.text!r}, is class {piece.id}"
+            if piece.id == blank:
+                raise ValueError(f"{what}, the blank, which no transcript holds: leave it out, or correct blank=")
+            raise ValueError(
+                f"{what}, but emissions has classes 0 to {classes - 1}: this is not the model's vocabulary, or its "
+                f"classes are not the last dimension"
+            )
+
+
+def _checked_priors(log_priors: Any, classes: int) -> Tensor:
+    if not isinstance(log_priors, Tensor) or not log_priors.is_floating_point():
+        raise TypeError("log_priors must be a floating-point tensor (C,): that of ctckit.label_priors")
+    if tuple(log_priors.shape) != (classes,):
+        raise ValueError(f"log_priors has shape {tuple(log_priors.shape)}, but must be {(classes,)}, one per class")
+    if bool((log_priors.isnan() | (log_priors > 0)).any()):
+        raise ValueError("log_priors holds NaN or values above 0, but must be logs of probabilities")
+    return log_priors.detach().cpu()
+
+
+def _number(value: Any, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} is {value!r}, a {type(value).__name__}, but must be a number")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} is {value}, but must be finite")
+    return float(value)

@@ -1,0 +1,358 @@
+"""align: every token and word in its place, with the confidence that enumeration and samples give it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import ctckit
+import oracle
+from cases import random_case
+from ctckit import WILDCARD, Alternatives, Vocabulary, align
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LETTERS = ["-", "|", *"abcdefgh"]
+
+
+def sharp(path: list[int], classes: int = 10, by: float = 9.0) -> Tensor:
+    """Logits that leave no doubt about a path."""
+    return by * torch.nn.functional.one_hot(torch.tensor(path), classes).float()
+
+
+def noise(frames: int, classes: int = 10, *, seed: int = 0, items: int | None = None) -> Tensor:
+    shape = (frames, classes) if items is None else (items, frames, classes)
+    return 2 * torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def places(alignment: ctckit.Alignment) -> list[tuple[str, int, int]]:
+    return [(token.text, token.start, token.end) for token in alignment.tokens]
+
+
+# -------------------------------------------------------------------------------------------------------------- results
+
+
+def test_spans_words_and_times() -> None:
+    path = [0, 2, 2, 3, 0, 3, 1, 1, 4, 0, 0, 1, 2]
+    found = align(sharp(path), "abb c a", LETTERS, logits=True, frame_duration=0.5, offset=10)
+    assert places(found) == [
+        ("a", 1, 3), ("b", 3, 4), ("b", 5, 6), ("|", 6, 8), ("c", 8, 9), ("|", 11, 12), ("a", 12, 13),
+    ]  # fmt: skip
+    assert [(word.text, word.start, word.end, len(word.tokens)) for word in found.words] == [
+        ("abb", 1, 6, 3), ("c", 8, 9, 1), ("a", 12, 13, 1),
+    ]  # fmt: skip
+    assert [(word.start_time, word.end_time) for word in found.words] == [(10.5, 13.0), (14.0, 14.5), (16.0, 16.5)]
+    assert [(token.start_time, token.end_time) for token in found.tokens][:2] == [(10.5, 11.5), (11.5, 12.0)]
+    assert (found.text, found.frames, found.frame_duration, found.offset) == ("abb c a", 13, 0.5, 10)
+    assert [token.id for token in found.tokens] == [2, 3, 3, 1, 4, 1, 2]
+    assert len(found.words[0]) == 5
+
+
+@pytest.mark.usefixtures("backend")
+def test_it_is_forced_align() -> None:
+    """The path, its scores and their sum; whatever the spelling."""
+    x = noise(40).log_softmax(1)
+    ids = [2, 2, 5, 1, 3, 9]
+    paths, scores = ctckit.forced_align(x[None], torch.tensor([ids]))
+    spans = ctckit.merge_tokens(paths[0], scores[0])
+    for tokens in (ids, torch.tensor(ids), torch.tensor(ids).int().numpy(), ["a", "a", "d", "|", "b", "h"], "aad bh"):
+        found = align(x, tokens, LETTERS)
+        assert [(t.id, t.start, t.end) for t in found.tokens] == [(s.token, s.start, s.end) for s in spans]
+        assert [t.score for t in found.tokens] == pytest.approx([s.score for s in spans], abs=1e-12)
+        assert found.score == pytest.approx(float(scores.sum()), abs=1e-9)
+        assert [word.text for word in found.words] == ["aad", "bh"]
+    bare = align(x, ids)
+    assert places(bare) == [(str(t.id), t.start, t.end) for t in found.tokens]
+    assert bare.words == ()
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("target", [(1,), (1, 2), (2, 2), (1, 2, 1), ()])
+def test_confidence_is_what_enumeration_says(target: tuple[int, ...]) -> None:
+    """The mean, over the span, of the share of all paths' probability that passes through the token there."""
+    x = noise(6, 3, seed=3).log_softmax(1)
+    answer = oracle.answer(oracle.weights(x.tolist()), 3, target, 0)
+    found = align(x, list(target))
+    assert len(found.tokens) == len(target)
+    for number, token in enumerate(found.tokens):
+        expected = answer.state_occupancy[token.start : token.end, 2 * number + 1].mean()
+        assert token.confidence == pytest.approx(expected, abs=1e-9)
+
+
+def test_confidence_is_calibrated() -> None:
+    """Over paths sampled from the model given the transcript, the share of a span that the token has is on average its
+    confidence: within five standard errors."""
+    x = noise(20, 5, seed=1).log_softmax(1) / 2
+    ids = [1, 2, 2, 3, 1]
+    paths = ctckit.sample_paths(x, ids, 4000, generator=torch.Generator().manual_seed(0))
+    samples = torch.stack([path.tokens for path in paths])
+    for number, token in enumerate(align(x, ids).tokens):
+        shares = (samples[:, token.start : token.end] == number).double().mean(1)
+        assert token.confidence is not None
+        assert abs(float(shares.mean()) - token.confidence) < 5 * float(shares.std()) / math.sqrt(len(paths)) + 1e-9
+        assert 0.05 < token.confidence < 0.999  # there is doubt to be calibrated
+
+
+def test_words_weigh_their_tokens_by_frames() -> None:
+    found = align(noise(60), "abc dd", LETTERS, logits=True)
+    for word in found.words:
+        frames = sum(len(token) for token in word.tokens)
+        assert word.score == pytest.approx(sum(len(t) * t.score for t in word.tokens) / frames)
+        assert word.confidence == pytest.approx(sum(len(t) * (t.confidence or 0) for t in word.tokens) / frames)
+
+
+def test_without_confidence() -> None:
+    found = align(noise(30), "ab c", LETTERS, logits=True, confidence=False)
+    assert {row.confidence for row in (*found.tokens, *found.words)} == {None}
+    assert {row.start_time for row in (*found.tokens, *found.words)} == {None}
+
+
+@given(st.text(alphabet="abc ", max_size=8), st.integers(12, 30), st.integers(0, 100))
+def test_properties(text: str, frames: int, seed: int) -> None:
+    """Spans are in order and apart, cover each token once, and the path is no likelier than all paths together."""
+    x = noise(frames, seed=seed).log_softmax(1)
+    found = align(x, text, LETTERS)
+    assert found.words == tuple(found.words)
+    assert [token.id for token in found.tokens] == Vocabulary(LETTERS).encode(text).ids
+    assert all(token.start < token.end for token in found.tokens)
+    assert all(a.end <= b.start for a, b in itertools.pairwise(found.tokens))
+    assert all(0 <= (token.confidence or 0) <= 1 for token in found.tokens)
+    ids = torch.tensor([token.id for token in found.tokens], dtype=torch.int64)
+    assert found.score <= -float(ctckit.ctc_loss(x, ids, frames, len(ids), reduction="sum")) + 1e-9
+
+
+# -------------------------------------------------------------------------------------------------------------- batches
+
+
+@pytest.mark.usefixtures("core")  # the reference rounds by the width of the batch
+@pytest.mark.parametrize("options", [{}, {"free_start": True}, {"method": "posterior"}, {"wildcard": "*"}], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_a_batch_is_a_loop(options: dict[str, Any], dtype: torch.dtype) -> None:
+    """To the bit, in any layout, padded or not; hopeless neighbours included."""
+    texts = ["abc de", "a", "hhh", "", "ab cd ef gh" * 3, "fd"]
+    if "wildcard" in options:
+        texts[2] = "h*h"
+    lengths = [23, 9, 24, 5, 24, 24]
+    x = noise(24, items=6).log_softmax(2).to(dtype)
+    x[5, 3, 5] = torch.nan
+    batch = align(x, texts, LETTERS, input_lengths=lengths, infeasible="none", **options)
+    assert [item is None for item in batch] == [False, False, False, False, True, True]
+    assert batch == align(x.transpose(0, 1), texts, LETTERS, input_lengths=torch.tensor(lengths), infeasible="none",
+                          batch_first=False, **options)  # fmt: skip
+    for item, text in enumerate(texts):
+        one = align(x[item, : lengths[item]].contiguous(), text, LETTERS, infeasible="none", **options)
+        assert one == batch[item]
+
+
+def test_padded_tokens() -> None:
+    x = noise(12, items=2)
+    both = align(x, torch.tensor([[2, 3, 4], [5, -100, -100]]), LETTERS, logits=True)
+    assert both == align(x, [[2, 3, 4], ["d"]], LETTERS, logits=True)
+
+
+def test_many_cases_agree_with_posteriors() -> None:
+    case = random_case(50, 5, 20, 12, seed=4)
+    x, targets, lengths, target_lengths, blank = case.padded(case.logits().log_softmax(2))
+    table = ctckit.posteriors(x, targets, lengths, target_lengths, blank, per_state=True)
+    rows = [list(target) for target in case.targets]
+    found = align(x, rows, input_lengths=lengths, blank=blank, batch_first=False, infeasible="none")
+    for item, one in enumerate(found):
+        for number, token in enumerate(one.tokens if one else ()):
+            expected = table[token.start : token.end, item, 2 * number + 1].mean()
+            assert token.confidence == pytest.approx(float(expected), abs=1e-12)
+
+
+# ------------------------------------------------------------------------------------------------------------- patterns
+
+
+def test_wildcards() -> None:
+    path = [2, 3, 7, 0, 8, 9, 7, 1, 4, 4]
+    for text, options in (("ab* c", {"wildcard": "*"}), ("abÿ c", {"unknown": "wildcard"})):
+        found = align(sharp(path), text, LETTERS, logits=True, **options)
+        assert places(found) == [("a", 0, 1), ("b", 1, 2), (text[2], 2, 7), ("|", 7, 8), ("c", 8, 10)]
+        assert found.tokens[2].id is None
+        assert found.tokens[2].score == 0
+        assert [word.text for word in found.words] == [text[:3], "c"]
+    by_token = align(sharp(path), ["a", "b", WILDCARD, "|", "c"], LETTERS, logits=True)
+    assert [(t.id, t.start, t.end) for t in by_token.tokens] == [(t.id, t.start, t.end) for t in found.tokens]
+    penalised = align(sharp(path), "ab* c", LETTERS, logits=True, wildcard="*", wildcard_score=-100.0)
+    assert len(penalised.tokens[2]) == 1
+
+
+def test_alternatives() -> None:
+    path = [2, 3, 0, 1, 0, 4, 0, 5, 1, 6]
+    tokens = [2, 3, 1, Alternatives([7, 8], [4, 5], [4]), 1, 6]
+    found = align(sharp(path), tokens, LETTERS, logits=True)
+    assert [token.text for token in found.tokens] == ["a", "b", "|", "c", "d", "|", "e"]
+    assert [word.text for word in found.words] == ["ab", "cd", "e"]
+    assert found.text == "ab cd e"
+
+
+def test_free_ends() -> None:
+    x = sharp([7, 8, 9, 0, 2, 3, 0, 4, 9, 8])
+    found = align(x, "abc", LETTERS, logits=True, free_start=True, free_end=True)
+    assert places(found) == [("a", 4, 5), ("b", 5, 6), ("c", 7, 8)]
+    assert found.score > -1
+    assert align(x, "abc", LETTERS, logits=True).score < -30
+
+
+def test_posterior_paths() -> None:
+    x = noise(20, 4, seed=2).log_softmax(1)
+    found = align(x, [1, 2, 3], method="posterior")
+    path = ctckit.posterior_path(x, [1, 2, 3])
+    assert found.score == pytest.approx(path.total)
+    for number, token in enumerate(found.tokens):
+        assert (path.tokens == number).nonzero()[:, 0].tolist() == list(range(token.start, token.end))
+    best = align(x, [1, 2, 3])
+    assert found.score <= best.score + 1e-12
+    table = ctckit.posteriors(x, torch.tensor([1, 2, 3]), per_state=True)
+    states = {kind: torch.zeros(20, dtype=torch.int64) for kind in "vp"}
+    states["p"] = path.states
+    paths, _ = ctckit.forced_align(x[None], torch.tensor([[1, 2, 3]]))
+    seen = (torch.diff(paths[0], prepend=torch.tensor([0])) != 0) & (paths[0] != 0)
+    states["v"] = 2 * seen.cumsum(0) - (paths[0] != 0).long()
+    right = {kind: float(table.gather(1, s[:, None]).sum()) for kind, s in states.items()}
+    assert right["p"] >= right["v"] - 1e-9  # frames right in expectation
+
+
+# --------------------------------------------------------------------------------------------------------------- priors
+
+
+def test_priors_move_the_path_and_not_the_scores() -> None:
+    """A blank that is a little more probable than the label in its second frame gives way; scores stay the model's."""
+    probs = torch.tensor([[0.9, 0.1], [0.1, 0.9], [0.55, 0.45], [0.9, 0.1]], dtype=torch.float64)
+    x = probs.log()
+    priors = ctckit.label_priors(x)
+    plain, adjusted = align(x, [1]), align(x, [1], log_priors=priors, prior_weight=0.5)
+    assert (places(plain), places(adjusted)) == ([("1", 1, 2)], [("1", 1, 3)])
+    assert adjusted.score == pytest.approx(math.log(0.9 * 0.9 * 0.45 * 0.9))
+    assert adjusted.tokens[0].score == pytest.approx((math.log(0.9) + math.log(0.45)) / 2)
+    by_hand = align(x - 0.5 * priors, [1])
+    assert places(by_hand) == places(adjusted)
+    assert by_hand.tokens[0].confidence == pytest.approx(adjusted.tokens[0].confidence)
+    assert align(x, [1], log_priors=priors, prior_weight=0.0) == plain
+
+
+# ------------------------------------------------------------------------------------------------------------ bad input
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "message"),
+    [
+        ((noise(9), "ab"), {}, ValueError, "is a text, but vocabulary is None"),
+        ((noise(9), ["a"]), {}, ValueError, "token 0 is 'a', a name, but vocabulary is None"),
+        ((noise(9), ["a", "z"], LETTERS), {}, ValueError, "token 1 is 'z', which is not in the vocabulary"),
+        ((noise(9), [2, 1.5], LETTERS), {}, TypeError, "token 1 is 1.5, a float"),
+        ((noise(9), torch.tensor([1.0])), {}, TypeError, "tensor of shape .1,. and dtype torch.float32, but tokens"),
+        ((noise(9), 5), {}, TypeError, "text_or_tokens is a int, but must be a str"),
+        ((noise(9), [2, 10], LETTERS), {}, ValueError, "token 1 of item 0, '<10>', is class 10, but emissions has"),
+        ((noise(9), [2, 0], LETTERS), {}, ValueError, "token 1 of item 0, '-', is class 0, the blank"),
+        ((noise(9, items=2), "ab", LETTERS), {}, TypeError, "is a str, but emissions is a batch"),
+        ((noise(9, items=2), ["ab"], LETTERS), {}, ValueError, "holds 1 item, but emissions is a batch of 2"),
+        ((noise(9, items=2), ["a", "Z"], LETTERS), {}, ValueError, "item 1: character 'Z'"),
+        ((noise(9).numpy(), "a", LETTERS), {}, TypeError, "emissions is a ndarray"),
+        ((noise(9)[None, None], "a", LETTERS), {}, ValueError, r"emissions has shape \(1, 1, 9, 10\)"),
+        ((noise(9), "a", LETTERS), {"input_lengths": [10]}, ValueError, r"input_lengths\[0\] is 10"),
+        ((noise(9), "a", LETTERS), {"blank": 10}, ValueError, "blank is 10"),
+        ((noise(9), "a", LETTERS), {"method": "best"}, ValueError, "method is 'best', but must be 'viterbi' or"),
+        ((noise(9), "a", LETTERS), {"unknown": "x"}, ValueError, "unknown is 'x'"),
+        ((noise(9), "a", LETTERS), {"infeasible": "x"}, ValueError, "infeasible is 'x', but must be 'raise' or 'none'"),
+        ((noise(9), "a", LETTERS), {"frame_duration": 0}, ValueError, "frame_duration is 0, but must be a positive"),
+        ((noise(9), "a", LETTERS), {"frame_duration": "1"}, TypeError, "frame_duration is '1', a str"),
+        ((noise(9), "a", LETTERS), {"offset": math.inf}, ValueError, "offset is inf"),
+        ((noise(9), [2]), {"word_separator": "|"}, ValueError, "about a vocabulary, but vocabulary is None"),
+        ((noise(9), "a", LETTERS), {"wildcard_score": math.nan}, ValueError, "wildcard_score is nan"),
+        ((noise(9), "a", LETTERS), {"log_priors": [0.1]}, TypeError, "log_priors must be a floating-point tensor"),
+        ((noise(9), "a", LETTERS), {"log_priors": torch.zeros(3)}, ValueError, r"log_priors has shape \(3,\)"),
+        ((noise(9), "a", LETTERS), {"log_priors": torch.ones(10)}, ValueError, "log_priors holds NaN or values above"),
+        (
+            (noise(9), "a", LETTERS),
+            {"log_priors": -torch.ones(10), "prior_weight": "1"},
+            TypeError,
+            "prior_weight is '1'",
+        ),
+    ],
+)
+def test_bad_input(arguments: tuple[Any, ...], options: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        align(*arguments, **options)
+
+
+@pytest.mark.parametrize("options", [{}, {"method": "posterior"}], ids=str)
+def test_too_few_frames(options: dict[str, Any]) -> None:
+    """The error names the item, the frames it needs, and those it has."""
+    x = noise(9, items=3).log_softmax(2)
+    with pytest.raises(ValueError, match=r"item 1 needs 7 frames.* has 4") as caught:
+        align(x, ["a", "aabbc", "a"], LETTERS, input_lengths=[9, 4, 9], blank=0, **options)
+    assert "infeasible='none'" in str(caught.value)
+    found = align(x, ["a", "aabbc", "a"], LETTERS, input_lengths=[9, 4, 9], infeasible="none", **options)
+    assert found[1] is None
+    assert found[0] is not None
+
+
+def test_too_few_frames_beside_a_pattern() -> None:
+    """Items are named by their own numbers, whichever way they take."""
+    x = noise(4, items=2).log_softmax(2)
+    with pytest.raises(ValueError, match="item 1 needs 5 frames"):
+        align(x, ["a*", "abcde"], LETTERS, wildcard="*")
+    with pytest.raises(ValueError, match="item 1 needs 5 frames"):
+        align(x, ["a", "abcd*"], LETTERS, wildcard="*")
+
+
+def test_nothing_to_align_with() -> None:
+    x = noise(5).log_softmax(1)
+    x[2, 2] = torch.nan
+    for text in ("ab", "a*"):
+        with pytest.raises(ValueError, match="emissions of item 0 hold NaN or .inf where its tokens need them"):
+            align(x, text, LETTERS, wildcard="*")
+    assert align(x, "b", LETTERS).tokens  # elsewhere it is harmless
+    x = noise(5).log_softmax(1)
+    x[:, 2] = -torch.inf
+    with pytest.raises(ValueError, match="log_probs of -inf that bar every path"):
+        align(x, "a", LETTERS)
+    with pytest.raises(ValueError, match="item 0 needs 2 frames and has 5: emissions of -inf"):
+        align(x, "a*", LETTERS, wildcard="*")
+
+
+def test_empty() -> None:
+    """A transcript without tokens, an input without frames, a batch without items: all are legal."""
+    silence = align(noise(5).log_softmax(1), "  ", LETTERS)
+    assert (silence.tokens, silence.words, silence.frames) == ((), (), 5)
+    assert silence.score == pytest.approx(float(noise(5).log_softmax(1)[:, 0].sum()))
+    nothing = align(torch.zeros(0, 10), "", LETTERS)
+    assert (nothing.tokens, nothing.frames, nothing.score) == ((), 0, 0.0)
+    assert align(torch.zeros(0, 5, 10), [], LETTERS) == []
+    gone = align(noise(9), "xyz a", LETTERS, unknown="skip", logits=True)
+    assert [word.text for word in gone.words] == ["a"]
+
+
+def test_other_devices_and_graphs() -> None:
+    x = noise(9).log_softmax(1).requires_grad_()
+    assert align(x, "ab", LETTERS) == align(x.detach(), "ab", LETTERS)
+
+
+# ----------------------------------------------------------------------------------------------------------------- size
+
+
+@pytest.mark.usefixtures("core")
+def test_a_long_recording_takes_no_table() -> None:
+    """T = 12,000, S = 2,000: the table of occupancies would be 192 MB in float32."""
+    import resource
+
+    frames, labels = 12_000, 2_000
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(frames, 30, generator=generator).log_softmax(1)
+    tokens = torch.randint(1, 30, (labels,), generator=generator)
+    align(x[:600], tokens[:100])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = align(x, tokens)
+    assert len(found.tokens) == labels
+    assert all(token.confidence is not None for token in found.tokens)
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < 100e6

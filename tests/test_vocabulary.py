@@ -1,0 +1,247 @@
+"""Vocabularies in every form, the tokens and words of texts, and what a text may not hold."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ctckit import Vocabulary
+
+LETTERS = ["-", "|", *"abcdefgh"]
+
+
+def spelt(vocabulary: Any, text: str, **options: Any) -> list[tuple[str, int | None, int | None]]:
+    return [tuple(piece) for piece in Vocabulary(vocabulary).encode(text, **options).pieces]
+
+
+# ------------------------------------------------------------------------------------------------------------- sources
+
+
+def test_list_dict_and_file_are_one(tmp_path: Path) -> None:
+    mapping = {token: number for number, token in enumerate(LETTERS)}
+    (tmp_path / "list.json").write_text(json.dumps(LETTERS), encoding="utf-8")
+    (tmp_path / "vocab.json").write_text(json.dumps(mapping), encoding="utf-8")
+    expected = Vocabulary(LETTERS).encode("abba cafe")
+    assert expected.ids == [2, 3, 3, 2, 1, 4, 2, 7, 6]
+    assert expected.words == ["abba", "cafe"]
+    for source in (tuple(LETTERS), mapping, tmp_path / "list.json", str(tmp_path / "vocab.json"), Vocabulary(LETTERS)):
+        assert Vocabulary(source).encode("abba cafe") == expected
+
+
+def test_classes_without_text() -> None:
+    vocabulary = Vocabulary([None, "a", "", "b"])
+    assert vocabulary.encode("ab").ids == [1, 3]
+    assert len(vocabulary) == 2
+    assert vocabulary.name(0) == "<0>"
+    assert repr(vocabulary) == "Vocabulary(2 tokens, word_separator=None)"
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "message"),
+    [
+        ([], ValueError, "vocabulary is empty"),
+        (["a", "a"], ValueError, "'a' twice, as classes 0 and 1"),
+        ({"a": 1, "b": 1}, ValueError, "'a' and 'b' as one class, 1"),
+        ({"a": -1}, ValueError, r"vocabulary\['a'\] is -1"),
+        ({"a": 1.5}, TypeError, r"vocabulary\['a'\] is 1.5, a float"),
+        ({"eng": {"a": 1}}, TypeError, "one vocabulary per language"),
+        ([1, 2], TypeError, "holds 1, a int"),
+        (7, TypeError, "vocabulary is a int, but must be a list of tokens"),
+        ("abc", FileNotFoundError, "no such file .for a row of characters pass a list"),
+    ],
+)
+def test_what_is_no_vocabulary(source: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        Vocabulary(source)
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    for content, message in (("{", "not a JSON file"), ("3", "holds a int")):
+        path = tmp_path / "vocab.json"
+        path.write_text(content, encoding="utf-8")
+        with pytest.raises(ValueError, match=message):
+            Vocabulary(path)
+
+
+# ----------------------------------------------------------------------------------------------------- words and marks
+
+
+def test_separators() -> None:
+    assert Vocabulary(["a", " ", "|"]).word_separator == " "
+    assert Vocabulary(["a", "|", "b"]).word_separator == "|"
+    assert Vocabulary(["a", "▁"]).word_separator == "▁"
+    assert Vocabulary(["a", "▁a", "▁"]).word_separator is None
+    assert Vocabulary(["a", "/"], word_separator="/").word_separator == "/"
+    assert Vocabulary(["a", "|"], word_separator="").word_separator is None
+    with pytest.raises(ValueError, match="word_separator is '_', which is not in the vocabulary"):
+        Vocabulary(["a"], word_separator="_")
+
+
+def test_white_space() -> None:
+    """Runs are one space; the ends are none; a separator in the text is one, too."""
+    expected = [("a", 2, 0), ("|", 1, None), ("b", 3, 1)]
+    for text in ("a b", "  a \n\t b  ", "a|b", "a | b|"):
+        assert spelt(LETTERS, text) == expected
+    assert spelt(LETTERS, "") == spelt(LETTERS, "  ") == []
+    assert spelt(["-", "a", "b"], "a b") == [("a", 1, 0), ("b", 2, 1)]  # a vocabulary without: words all the same
+
+
+def test_longest_match() -> None:
+    assert [text for text, *_ in spelt(["-", "a", "b", "ab", "abc", "c"], "ababcb")] == ["ab", "abc", "b"]
+
+
+def test_marked_starts() -> None:
+    tokens = ["<blank>", "▁", "▁he", "llo", "l", "o", "▁w", "rld", "x"]
+    assert spelt(tokens, "hello world x") == [
+        ("▁he", 2, 0), ("llo", 3, 0), ("▁w", 6, 1), ("o", 5, 1), ("rld", 7, 1), ("▁", 1, 2), ("x", 8, 2),
+    ]  # fmt: skip
+
+
+def test_continuations() -> None:
+    tokens = ["[PAD]", "un", "##aff", "##able", "able"]
+    transcript = Vocabulary(tokens).encode("unaffable able")
+    assert [piece.text for piece in transcript.pieces] == ["un", "##aff", "##able", "able"]
+    assert [piece.word for piece in transcript.pieces] == [0, 0, 0, 1]
+
+
+@given(st.text(alphabet="abcdefgh ", max_size=30))
+def test_words_are_those_of_the_text(text: str) -> None:
+    """And every token spells its part of its word."""
+    transcript = Vocabulary(LETTERS).encode(text)
+    assert transcript.words == text.split()
+    for number, word in enumerate(transcript.words):
+        assert "".join(piece.text for piece in transcript.pieces if piece.word == number) == word
+    assert sum(piece.word is None for piece in transcript.pieces) == max(0, len(transcript.words) - 1)
+
+
+# ------------------------------------------------------------------------------------------------- unknown characters
+
+
+def test_unknown_characters_raise() -> None:
+    message = r"character 'é' \(U\+00E9, LATIN SMALL LETTER E WITH ACUTE\) at position 3 of the text, in 'cafébab'"
+    with pytest.raises(ValueError, match=message):
+        spelt(LETTERS, "cafébab")
+    with pytest.raises(ValueError, match=r"it has 'a'; fold_case=True"):
+        spelt(LETTERS, "A")
+    with pytest.raises(ValueError, match=r"in the form NFD"):
+        spelt([*LETTERS, "\u0301"], "\u00e9")
+    with pytest.raises(ValueError, match="is the blank, which no text holds"):
+        spelt(LETTERS, "a-b", blank=0)
+    with pytest.raises(ValueError, match=r"at position 40 of the text, in '\.\.\.aaaaaaaaaaaaXbbbbbbbbbbbb\.\.\.'"):
+        spelt(LETTERS, "a" * 40 + "X" + "b" * 40)
+    with pytest.raises(ValueError, match="unknown is 'ignore', but must be one of 'raise', 'wildcard', 'skip'"):
+        spelt(LETTERS, "a", unknown="ignore")
+    with pytest.raises(TypeError, match="text is a int"):
+        spelt(LETTERS, 3)  # type: ignore[arg-type]
+
+
+def test_unknown_characters_as_wildcards_or_nothing() -> None:
+    assert spelt(LETTERS, "aXYb Z", unknown="wildcard") == [
+        ("a", 2, 0), ("XY", None, 0), ("b", 3, 0), ("|", 1, None), ("Z", None, 1),
+    ]  # fmt: skip
+    assert [text for text, *_ in spelt(LETTERS, "aXYb", unknown="skip")] == ["a", "b"]
+
+
+def test_wildcards_by_name() -> None:
+    assert spelt(LETTERS, "a*b", wildcard="*") == [("a", 2, 0), ("*", None, 0), ("b", 3, 0)]
+    assert spelt([*LETTERS, "*"], "*", wildcard="*") == [("*", None, 0)]
+    assert spelt([*LETTERS, "*"], "*") == [("*", 10, 0)]  # a token like any other
+
+
+def test_fold_case() -> None:
+    vocabulary = Vocabulary(["-", "A", "b", "B"], fold_case=True)
+    assert vocabulary.encode("aAbB").ids == [1, 1, 2, 3]  # its own case comes first
+    assert vocabulary.encode("aAbB").words == ["aAbB"]
+
+
+# ---------------------------------------------------------------------------------------------------------- tokenizers
+
+
+class Slow:
+    """As transformers' tokenizers are, in what is used of them."""
+
+    unk_token_id = 3
+
+    def get_vocab(self) -> dict[str, int]:
+        return {"<pad>": 0, "|": 1, "A": 2, "<unk>": 3, "B": 4}
+
+    def tokenize(self, text: str) -> list[str]:
+        return list(text.upper().strip().replace(" ", "|"))
+
+    def convert_tokens_to_ids(self, tokens: list[str]) -> list[int]:
+        return [self.get_vocab().get(token, 3) for token in tokens]
+
+
+class Processor:
+    tokenizer = Slow()
+
+
+class Pieces:
+    """As sentencepiece is."""
+
+    names = ("<unk>", "▁", "a", "▁ab", "b")
+
+    def get_piece_size(self) -> int:
+        return len(self.names)
+
+    def id_to_piece(self, number: int) -> str:
+        return self.names[number]
+
+    def piece_to_id(self, piece: str) -> int:
+        return self.names.index(piece) if piece in self.names else 0
+
+    def unk_id(self) -> int:
+        return 0
+
+    def encode_as_pieces(self, text: str) -> list[str]:
+        return [piece for word in text.split() for piece in (["▁ab", *word[2:]] if word[:2] == "ab" else ["▁", *word])]
+
+
+class Bytes:
+    """As tiktoken is: classes, and text for each."""
+
+    names = ("a", " b", "b")
+
+    def encode(self, text: str) -> list[int]:
+        return [0 if part == "a" else 1 for part in text.split()]
+
+    def decode(self, ids: list[int]) -> str:
+        return "".join(self.names[number] for number in ids)
+
+
+@pytest.mark.parametrize("tokenizer", [Slow(), Processor()])
+def test_transformers(tokenizer: Any) -> None:
+    assert spelt(tokenizer, "ab b") == [("A", 2, 0), ("B", 4, 0), ("|", 1, None), ("B", 4, 1)]
+    assert Vocabulary(tokenizer).encode("ab b").words == ["ab", "b"]  # as the text has them
+    with pytest.raises(ValueError, match="no token for 'X' in 'abX'"):
+        spelt(tokenizer, "abX")
+    assert [text for text, *_ in spelt(tokenizer, "aXb", unknown="skip")] == ["A", "B"]
+    assert [number for _, number, _ in spelt(tokenizer, "aXb", unknown="wildcard")] == [2, None, 4]
+    assert [number for _, number, _ in spelt(tokenizer, "a*b", wildcard="*")] == [2, None, 4]
+
+
+def test_sentencepiece() -> None:
+    assert spelt(Pieces(), "abb a") == [("▁ab", 3, 0), ("b", 4, 0), ("▁", 1, 1), ("a", 2, 1)]
+    with pytest.raises(ValueError, match="no token for 'x'"):
+        spelt(Pieces(), "abx")
+
+
+def test_encoders() -> None:
+    transcript = Vocabulary(Bytes()).encode("a b")
+    assert transcript.ids == [0, 1]
+    assert transcript.words == ["a", "b"]
+
+
+def test_the_real_tokenizers_library() -> None:
+    tokenizers = pytest.importorskip("tokenizers")
+    model = tokenizers.models.WordPiece({"[UNK]": 0, "ab": 1, "##c": 2, "d": 3}, unk_token="[UNK]")  # noqa: S106
+    tokenizer = tokenizers.Tokenizer(model)
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    assert spelt(tokenizer, "abc d") == [("ab", 1, 0), ("##c", 2, 0), ("d", 3, 1)]
+    with pytest.raises(ValueError, match="no token for 'xyz' in 'abc xyz'"):
+        spelt(tokenizer, "abc xyz")

@@ -1,0 +1,44 @@
+"""Small corpora on the disk: emissions that spell known texts, and manifests of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+TOKENS = ["<pad>", "|", *"abcdefghijklmnopqrstuvwxyz"]
+TEXTS = ("cab", "a bad cab", "dad", "egg and ham", "feed me", "bee", "hello world", "see")
+
+
+def log_probs(text: str, seed: int, frames: int = 40) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Noise, with two clear frames for each character, all distinct from their neighbours."""
+    x = np.random.default_rng(seed).normal(size=(frames, len(TOKENS)))
+    path = np.zeros(frames, dtype=np.int64)
+    for position, character in enumerate(text.replace(" ", "|")):
+        path[3 * position + 1 : 3 * position + 3] = TOKENS.index(character)
+    x[np.arange(frames), path] += 8
+    result: np.ndarray[Any, np.dtype[np.float32]] = (x - np.log(np.exp(x).sum(1, keepdims=True))).astype(np.float32)
+    return result
+
+
+def write_corpus(folder: Path, count: int = 8) -> Path:
+    """Write emissions, ``vocab.json`` and ``items.jsonl``; return the path of the latter."""
+    folder.mkdir(exist_ok=True)
+    (folder / "vocab.json").write_text(json.dumps({token: number for number, token in enumerate(TOKENS)}))
+    lines = []
+    for index in range(count):
+        text = TEXTS[index % len(TEXTS)]
+        np.save(folder / f"{index}.npy", log_probs(text, index))
+        lines.append({"id": f"item {index}", "emissions": f"{index}.npy", "text": text})
+    return write_manifest(folder / "items.jsonl", lines)
+
+
+def write_manifest(path: Path, lines: list[Any]) -> Path:
+    path.write_text("".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines))
+    return path
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

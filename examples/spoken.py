@@ -12,6 +12,7 @@ import ctypes
 import ctypes.util
 import importlib
 import math
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -21,17 +22,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import ctckit
+
 BLANK = 0  # class 0 is CTC's blank, class p + 1 is the phoneme p
 RATE = 22050  # samples per second, eSpeak's
 HOP = 220  # samples per frame: 10 ms
 MELS = 40
 SECONDS_PER_FRAME = HOP / RATE
+STRESS = dict.fromkeys([0x2C8, 0x2CC])  # the two marks of stress in IPA, to be deleted
 
 # --- Sentences. -------------------------------------------------------------------------------------------------------
 
-NAMES = "Alice Bob Carla David Emma Frank Grace Hugo Ingrid Jack Kate Leo Maya Noah Olivia Peter Quentin Ruth Sophie Tom"
+NAMES = (
+    "Alice Bob Carla David Emma Frank Grace Hugo Ingrid Jack Kate Leo Maya Noah Olivia Peter Quentin Ruth Sophie Tom"
+)
 VERBS = "bought carried counted drew found gave heard kept liked lost made moved opened paid saw sold threw took washed"
-WHICH = "big blue broken cheap clean dark early fresh green happy heavy little long new old quick quiet red small yellow"
+WHICH = (
+    "big blue broken cheap clean dark early fresh green happy heavy little long new old quick quiet red small yellow"
+)
 WHAT = "apples books boxes bridges cakes chairs children cups doors dogs fish flowers houses keys letters maps mice"
 WHAT += " pictures rooms sheep ships songs stones tables things towers watches windows"
 WHERE = "at home,by the river,in the garden,in June,near the village,on Thursday,outside,over there,this morning,"
@@ -40,18 +48,25 @@ WHERE += "under the bridge,with joy,without a pause,every year,before lunch,afte
 
 def sentence(random: np.random.Generator) -> str:
     """Make up a sentence of four to seven words, such as "Ruth threw 38 quiet mice"."""
-    one = lambda words: str(random.choice(words))  # noqa: E731
-    words = [one(NAMES.split()), one(VERBS.split()), str(random.integers(2, 100)), one(WHICH.split()), one(WHAT.split())]
+    number = str(random.integers(2, 100))
+    words = [*(str(random.choice(kind.split())) for kind in (NAMES, VERBS)), number]
+    words += [str(random.choice(kind.split())) for kind in (WHICH, WHAT)]
     if random.random() < 0.5:
-        words.append(one(WHERE.split(",")))
+        words.append(str(random.choice(WHERE.split(","))))
     return " ".join(words)
 
 
 # --- The voice. -------------------------------------------------------------------------------------------------------
 
-# American English, spoken by men (m), women (f), and others; the test hears none of the voices of the training.
-TRAINING_VOICES = [f"en-us+{variant}" for variant in "m1 m2 m3 m4 m7 f1 f2 f4 Andy Alex Annie Lee Mario Michael".split()]
-TEST_VOICES = [f"en-us+{variant}" for variant in "m5 m6 f3 f5 Denis Alicia".split()]
+# American English in voices that eSpeak NG calls m1 to m8 and f1 to f5, or by a name. Those that whisper, croak or play
+# the robot are left out. The test hears none of the voices of the training.
+TEST_VOICES = ["m5", "f3", "Denis", "Alicia", "m6", "f5"]
+_VOICES = "m1 m2 m3 m4 m7 m8 f1 f2 f4 Alex Andrea Andy Annie Diogo Gene Jacky Lee Marco Mario Michael Mike adam anika"
+_VOICES += (
+    " aunty belinda benjamin boris caleb david ed edward grandma ian john linda max michel paul quincy rob robert"
+)
+_VOICES += " sandro shelby steph travis"
+TRAINING_VOICES = _VOICES.split()
 
 
 class Utterance(NamedTuple):
@@ -59,6 +74,7 @@ class Utterance(NamedTuple):
 
     text: str
     wave: np.ndarray  # (samples,) float32, -1 to 1
+    sound: Tensor  # (T, MELS) features of its frames
     phonemes: list[str]  # S of them, as IPA without stress marks
     spans: np.ndarray  # (S, 2) float64: seconds at which each phoneme begins and ends
     words: list[tuple[str, int, int]]  # each word of the text, its first phoneme, and the one after its last
@@ -112,14 +128,14 @@ class Speaker:
                 break
             if event.type == 7:
                 name = event.id.string.decode(errors="ignore")  # eight bytes at most
-                self._events.append((event.sample, event.text_position, name.translate({ord("ˈ"): "", ord("ˌ"): ""})))
+                self._events.append((event.sample, event.text_position, name.translate(STRESS)))
         return 0  # go on
 
-    def say(self, text: str, voice: str = "en-us", rate: int = 170, pitch: int = 50) -> Utterance:
+    def say(self, text: str, voice: str = "m1", rate: int = 170, pitch: int = 50) -> Utterance:
         """Say a text: ``rate`` in words per minute, ``pitch`` from 0 to 100."""
         self._sound.clear()
         self._events.clear()
-        self._espeak.espeak_SetVoiceByName(voice.encode())
+        self._espeak.espeak_SetVoiceByName(f"en-us+{voice}".encode())
         for parameter, value in ((1, rate), (3, pitch)):
             self._espeak.espeak_SetParameter(parameter, value, 0)
         utf8 = text.encode() + b"\0"
@@ -136,7 +152,7 @@ class Speaker:
         written, bounds = text.split(" "), [*(places[i] for i in firsts), text.count(" ") + 1]
         names = [" ".join(written[a:b]) for a, b in pairwise(bounds)]
         words = [(name, a, b) for name, (a, b) in zip(names, pairwise([*firsts, len(spoken)]), strict=True)]
-        return Utterance(text, wave, phonemes, spans, words)
+        return Utterance(text, wave, log_mel(torch.from_numpy(wave)), phonemes, spans, words)
 
 
 def _find_espeak() -> tuple[Any, bytes | None]:
@@ -151,7 +167,9 @@ def _find_espeak() -> tuple[Any, bytes | None]:
     return ctypes.CDLL(name), None
 
 
-def utterances(speaker: Speaker, count: int, voices: list[str], seed: int, avoid: set[str] | None = None) -> list[Utterance]:
+def utterances(
+    speaker: Speaker, count: int, voices: list[str], seed: int, avoid: set[str] | None = None
+) -> list[Utterance]:
     """Have ``count`` different sentences said, none of them in ``avoid``, by ``voices`` in turn."""
     random = np.random.default_rng(seed)
     said = set(avoid or ())
@@ -161,7 +179,9 @@ def utterances(speaker: Speaker, count: int, voices: list[str], seed: int, avoid
         if text not in said:
             said.add(text)
             voice = voices[len(result) % len(voices)]
-            result.append(speaker.say(text, voice, rate=int(random.integers(130, 220)), pitch=int(random.integers(30, 70))))
+            result.append(
+                speaker.say(text, voice, rate=int(random.integers(130, 220)), pitch=int(random.integers(30, 70)))
+            )
     return result
 
 
@@ -189,3 +209,31 @@ def _bands(fft: int) -> Tensor:
     rise = (hertz - corners[:-2, None]) / (corners[1:-1] - corners[:-2])[:, None]
     fall = (corners[2:, None] - hertz) / (corners[2:] - corners[1:-1])[:, None]
     return torch.minimum(rise, fall).clamp(min=0)
+
+
+# --- Alignments. -----------------------------------------------------------------------------------------------------
+
+
+def in_words(alignment: ctckit.Alignment, utterance: Utterance) -> ctckit.Alignment:
+    """Tell the alignment of a row of phonemes which of them are which word."""
+    words = []
+    for text, first, last in utterance.words:
+        tokens = alignment.tokens[first:last]
+        frames = [len(token) for token in tokens]
+        score = float(np.average([token.score for token in tokens], weights=frames))
+        confidence = float(np.average([token.confidence or 0.0 for token in tokens], weights=frames))
+        words.append(ctckit.AlignedWord(text, tokens[0].start, tokens[-1].end, score, confidence, tokens))
+    return replace(alignment, text=utterance.text, words=tuple(words))
+
+
+def the_truth(utterance: Utterance, frames: int) -> ctckit.Alignment:
+    """Write the synthesiser's times as an alignment, rounded to frames."""
+    edges = (utterance.spans / SECONDS_PER_FRAME).round().astype(int).tolist()
+    tokens = tuple(
+        ctckit.AlignedToken(
+            phoneme, position + 1, start, end, 0.0, 1.0, start * SECONDS_PER_FRAME, end * SECONDS_PER_FRAME
+        )
+        for position, (phoneme, (start, end)) in enumerate(zip(utterance.phonemes, edges, strict=True))
+    )
+    truth = ctckit.Alignment(utterance.text, tokens, (), 0.0, frames, SECONDS_PER_FRAME)
+    return in_words(truth, utterance)

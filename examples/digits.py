@@ -146,11 +146,21 @@ def centres(occupancy: np.ndarray) -> np.ndarray:
     return expected
 
 
+def expected_spans(occupancy: np.ndarray) -> np.ndarray:
+    """Return (S, 2): the posterior means of the pixel columns where each digit's label begins and ends.
+
+    A path only ever goes to later states. So a digit begins after as many columns as are spent in states before it.
+    """
+    spent = occupancy.sum(0).cumsum()
+    return np.stack([spent[0:-1:2], spent[1::2]], axis=1)
+
+
 class Result(NamedTuple):
     """What became of the test lines."""
 
     error_rate: float  # wrong, missing and invented digits, per digit of the lines
     distances: np.ndarray  # pixels between the expected and the true centre, of every digit
+    edges: np.ndarray  # (digits, 2) pixels from its true first and last column to where its label begins and ends
     texts: list[list[int]]  # what was read, line by line
     places: list[np.ndarray]  # the occupancy, line by line
 
@@ -167,7 +177,9 @@ def evaluate(network: Reader, lines: list[Line], device: str = "cpu") -> Result:
     errors = sum(edit_distance(text, line.digits.tolist()) for text, line in zip(texts, lines, strict=True))
     misses = [centres(place) - line.spans.mean(1) for place, line in zip(places, lines, strict=True)]
     distances = np.abs(np.concatenate(misses))
-    return Result(errors / len(distances), distances, texts, places)
+    found = np.concatenate([expected_spans(place) for place in places])
+    edges = np.abs(found - np.concatenate([line.spans for line in lines]))
+    return Result(errors / len(distances), distances, edges, texts, places)
 
 
 # --- 5. The picture. --------------------------------------------------------------------------------------------------
@@ -238,7 +250,9 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"    torch   {1e3 * theirs:7.3f} ms a batch {theirs * options.steps:8.3f} s for all {options.steps}")
     print(f"    ctckit  {1e3 * ours:7.3f} ms a batch {ours * options.steps:8.3f} s, {theirs / ours:.1f} times faster")
     print(f"label error rate on {len(lines)} test lines: {result.error_rate:.2%}")
+    left, right = np.median(result.edges, axis=0)
     print(f"distance of digits from their true centres: {near:.2f} pixels (median), {far:.2f} (90th percentile)")
+    print(f"distance of labels' edges from those of the ink: {left:.2f} pixels on the left, {right:.2f} on the right")
 
     shown = [n for n, line in enumerate(lines) if len(line.digits) >= 9][:4]  # the first long ones
     picture = draw([lines[n] for n in shown], [result.texts[n] for n in shown], [result.places[n] for n in shown])

@@ -1,0 +1,303 @@
+"""Teach a network the phonemes of speech, and ask it when each of them was spoken, to the millisecond.
+
+    python examples/speech.py
+
+takes about two minutes. Sentences are spoken by a synthesiser (spoken.py), which knows when every phoneme begins and
+ends. The network hears the sound and is told the phonemes, but not their times: the CTC loss sums over all of them.
+Afterwards `ctckit.align` says when each was spoken, in sentences and voices never heard before, and the synthesiser
+knows how far that is from the truth.
+
+The network is trained twice: as usual, and with label priors (Huang et al. 2024, arXiv 2406.02560). The first gives
+each phoneme a frame or two and the rest to the blank; the second gives it the time in which it sounds.
+
+Read from top to bottom: the network, training, aligning, judging, a picture, a page to listen to.
+"""
+
+import argparse
+import time
+import wave
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from digits import edit_distance
+from matplotlib.figure import Figure
+from spoken import (
+    BLANK,
+    MELS,
+    RATE,
+    SECONDS_PER_FRAME,
+    TEST_VOICES,
+    TRAINING_VOICES,
+    NoSpeechError,
+    Speaker,
+    Utterance,
+    in_words,
+    the_truth,
+    utterances,
+)
+from torch import Tensor, nn
+from tqdm import tqdm
+
+import ctckit
+from ctckit import plot
+from ctckit.page import PageItem, write_page
+
+TRAINING_SENTENCES, TEST_SENTENCES = 800, 150
+PRIOR_WEIGHT = 0.3
+
+# --- 1. The network: sound goes in, and for every frame of 10 ms log-probabilities of the phonemes come out. ----------
+
+
+class Listener(nn.Module):
+    """Four convolutions, of which the later ones reach further; together they hear 330 ms around a frame."""
+
+    def __init__(self, classes: int, features: int = 96) -> None:
+        super().__init__()
+        self.hear = nn.Sequential(
+            *(nn.Conv1d(MELS, features, 5, padding=2), nn.BatchNorm1d(features), nn.ReLU()),
+            *(nn.Conv1d(features, features, 5, padding=2), nn.BatchNorm1d(features), nn.ReLU()),
+            *(nn.Conv1d(features, features, 5, padding=4, dilation=2), nn.BatchNorm1d(features), nn.ReLU()),
+            *(
+                nn.Dropout(0.1),
+                nn.Conv1d(features, features, 5, padding=8, dilation=4),
+                nn.BatchNorm1d(features),
+                nn.ReLU(),
+            ),
+            *(nn.Dropout(0.1), nn.Conv1d(features, classes, 1)),
+        )
+
+    def forward(self, sound: Tensor) -> Tensor:
+        """(N, T, MELS) features -> (N, T, C) log-probabilities."""
+        log_probs: Tensor = self.hear(sound.transpose(1, 2)).transpose(1, 2).log_softmax(2)
+        return log_probs
+
+
+class Batch(NamedTuple):
+    """Several utterances, padded to one length."""
+
+    sound: Tensor  # (N, T, MELS)
+    frames: Tensor  # (N,)
+    targets: Tensor  # (N, S), padded with the blank
+    target_lengths: Tensor  # (N,)
+
+
+def collate(spoken: list[Utterance], vocabulary: list[str]) -> Batch:
+    """Look the phonemes up, and pad."""
+    sound = [utterance.sound for utterance in spoken]
+    targets = [torch.tensor([vocabulary.index(phoneme) for phoneme in utterance.phonemes]) for utterance in spoken]
+    pad = nn.utils.rnn.pad_sequence
+    lengths = [torch.tensor([len(row) for row in rows]) for rows in (sound, targets)]
+    return Batch(
+        pad(sound, batch_first=True), lengths[0], pad(targets, batch_first=True, padding_value=BLANK), lengths[1]
+    )
+
+
+# --- 2. Training, with a layer for the label priors before the loss. With weight 0 it does nothing. -------------------
+
+
+def train(
+    spoken: list[Utterance], vocabulary: list[str], weight: float, steps: int
+) -> tuple[Listener, ctckit.LabelPriors]:
+    """Train a network, and with it the priors of its classes."""
+    network, priors = Listener(len(vocabulary)), ctckit.LabelPriors(len(vocabulary), weight)
+    ctc = ctckit.CTCLoss(blank=BLANK, batch_first=True)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=4e-3, weight_decay=0.01)
+    # The learning rate grows over 50 steps and then falls to 0.
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / 50, 1 - step / steps))
+    progress = tqdm(range(steps), desc=f"training, priors weighted {weight}", unit="batch", mininterval=0.5)
+    for step in progress:
+        priors.weight = weight * min(1, step / 100)  # at first there is nothing to be peaky about
+        batch = collate([spoken[i] for i in torch.randint(len(spoken), (16,))], vocabulary)
+        log_probs = network(
+            batch.sound + 0.2 * torch.randn_like(batch.sound)
+        )  # a little noise, against learning by rote
+        scores = priors(log_probs, batch.frames, batch_first=True)
+        loss = ctc(scores, batch.targets, batch.frames, batch.target_lengths)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), max_norm=1.0)
+        optimizer.step()
+        schedule.step()
+        if step % 10 == 0:
+            progress.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
+    return network.eval(), priors.eval()
+
+
+# --- 3. Aligning: given what was said, when was it? -------------------------------------------------------------------
+
+
+def expected_spans(scores: Tensor, batch: Batch) -> list[np.ndarray]:
+    """Return, for each utterance, (S, 2): the posterior means of the frames where each phoneme begins and ends.
+
+    States of S phonemes are blank, first, blank, second, ..., blank, and a path only ever goes to later ones. So
+    phoneme s begins after as many frames as are spent in states before it: in expectation, the sum of their occupancy.
+    """
+    lengths = batch.frames, batch.target_lengths
+    occupancy = ctckit.posteriors(scores, batch.targets, *lengths, batch_first=True, per_state=True)
+    result = []
+    for item, (frames, phonemes) in enumerate(zip(*(length.tolist() for length in lengths), strict=True)):
+        spent = occupancy[item, :frames, : 2 * phonemes + 1].double().sum(0).cumsum(0)
+        result.append(torch.stack([spent[0:-1:2], spent[1::2]], dim=1).numpy())
+    return result
+
+
+# --- 4. Judging. ------------------------------------------------------------------------------------------------------
+
+
+class Result(NamedTuple):
+    """What became of the test sentences."""
+
+    error_rate: float  # wrong, missing and invented phonemes, per phoneme spoken
+    best_path: np.ndarray  # (phonemes, 2) seconds by which starts and ends are late, on the best path
+    expected: np.ndarray  # (phonemes, 2) the same of the posterior means
+    alignments: list[ctckit.Alignment]
+    emissions: list[Tensor]  # (T, C) log-probabilities
+
+
+@torch.inference_mode()
+def evaluate(network: Listener, priors: ctckit.LabelPriors, spoken: list[Utterance], vocabulary: list[str]) -> Result:
+    """Read and align sentences that the network has never heard."""
+    errors, alignments, means, emissions = 0, [], [], []
+    for start in range(0, len(spoken), 50):
+        some = spoken[start : start + 50]
+        batch = collate(some, vocabulary)
+        log_probs = network(batch.sound)
+        found = ctckit.align(
+            log_probs,
+            [utterance.phonemes for utterance in some],
+            vocabulary,
+            word_separator="",
+            input_lengths=batch.frames,
+            blank=BLANK,
+            frame_duration=SECONDS_PER_FRAME,
+            log_priors=priors.log_priors,
+            prior_weight=priors.weight,
+        )
+        alignments += [in_words(alignment, utterance) for alignment, utterance in zip(found, some, strict=True)]
+        means += expected_spans(priors(log_probs, batch.frames, batch_first=True), batch)
+        emissions += [row[:frames] for row, frames in zip(log_probs, batch.frames.tolist(), strict=True)]
+        for row, utterance in zip(emissions[start:], some, strict=True):
+            read = [label for label, _ in groupby(row.argmax(1).tolist()) if label != BLANK]
+            errors += edit_distance(read, [vocabulary.index(phoneme) for phoneme in utterance.phonemes])
+    truth = np.concatenate([utterance.spans for utterance in spoken])
+    best_path = np.array([(token.start_time, token.end_time) for found in alignments for token in found.tokens])
+    expected = np.concatenate(means) * SECONDS_PER_FRAME
+    return Result(errors / len(truth), best_path - truth, expected - truth, alignments, emissions)
+
+
+def milliseconds(late: np.ndarray) -> np.ndarray:
+    """Return how far off, in milliseconds."""
+    distances: np.ndarray = 1000 * np.abs(late)
+    return distances
+
+
+def report(results: dict[str, Result]) -> None:
+    """Print the table."""
+    print(f"{'':31} {'starts are off by':>23} {'within':>14} {'ends are off by':>23} {'phonemes':>9}")
+    print(f"{'':31} {'median':>11} {'mean':>11} {'20 ms':>7} {'50 ms':>6} {'median':>11} {'mean':>11} {'misread':>9}")
+    for name, result in results.items():
+        for method, late in (("best path", result.best_path), ("posterior mean", result.expected)):
+            starts, ends = milliseconds(late).T
+            near, middling = (starts <= 20).mean(), (starts <= 50).mean()
+            row = (
+                f"{name:15} {method:15} {np.median(starts):8.1f} ms {starts.mean():8.1f} ms {near:7.0%} {middling:6.0%}"
+            )
+            row += f" {np.median(ends):8.1f} ms {ends.mean():8.1f} ms {result.error_rate:9.1%}"
+            print(row)
+
+
+# --- 5. A picture: the truth, and below it what was found, with lines where phonemes truly begin. ---------------------
+
+
+def draw(utterance: Utterance, results: dict[str, tuple[ctckit.Alignment, Tensor]]) -> Figure:
+    """Draw one utterance: the sound with the true spans, and below it each result with its emissions."""
+    figure = Figure(figsize=(12, 3 + 4 * len(results)), layout="constrained")
+    figure.suptitle("A sentence and a voice never heard before, aligned by CTC", x=0.012, ha="left", weight="bold")
+    rows = figure.subplots(1 + len(results), sharex=True, height_ratios=[2.0] + [4.0] * len(results))
+    first, *others = rows
+    frames = next(iter(results.values()))[0].frames
+    plot.alignment(the_truth(utterance, frames), waveform=utterance.wave, ax=first)
+    first.set_title("the truth, from the synthesiser", loc="left", size=10)
+    for ax, (name, (alignment, emissions)) in zip(others, results.items(), strict=True):
+        plot.alignment(alignment, emissions, ax=ax)
+        late = [token.start_time for token in alignment.tokens] - utterance.spans[:, 0]
+        ax.set_title(f"{name}: starts are off by {milliseconds(late).mean():.0f} ms (mean)", loc="left", size=10)
+        for start in utterance.spans[:, 0]:
+            ax.axvline(start, color="black", linewidth=0.6, linestyle=(0, (2, 3)), alpha=0.6)
+    for ax in rows[:-1]:
+        ax.set_xlabel("")
+    return figure
+
+
+# --- 6. A page to listen to, on which each word is shown as it is spoken. ---------------------------------------------
+
+
+def write_sounds(folder: Path, spoken: list[Utterance], alignments: list[ctckit.Alignment]) -> list[PageItem]:
+    """Write sound and alignment of some utterances, as WAV and JSON, and return them as a page wants them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    items = []
+    for number, (utterance, alignment) in enumerate(zip(spoken, alignments, strict=True), start=1):
+        sound = folder / f"{number}.wav"
+        with wave.open(str(sound), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)  # bytes
+            file.setframerate(RATE)
+            file.writeframes((utterance.wave * (2**15 - 1)).astype("<i2").tobytes())
+        alignment.to_json(folder / f"{number}.json", indent=1)
+        items.append(PageItem(alignment.to_dict(), utterance.text, sound))
+    return items
+
+
+# --- The rest is bookkeeping. -----------------------------------------------------------------------------------------
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Speak, train, evaluate, report, draw."""
+    parser = argparse.ArgumentParser(description="Align speech with CTC, and measure how exactly.")
+    parser.add_argument("--steps", type=int, default=500, help="training batches (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of weights and batches (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("out"), help="folder (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="of the CPU (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    if options.steps < 1:
+        parser.error(f"--steps is {options.steps}, but must be at least 1")
+    began = time.perf_counter()
+    torch.set_num_threads(options.threads)
+    try:
+        speaker = Speaker()
+    except NoSpeechError as error:
+        print(f"speech skipped: {error}")
+        return
+    training = utterances(speaker, TRAINING_SENTENCES, TRAINING_VOICES, seed=1)
+    test = utterances(speaker, TEST_SENTENCES, TEST_VOICES, seed=2, avoid={utterance.text for utterance in training})
+    vocabulary = ["-", *sorted({phoneme for utterance in training for phoneme in utterance.phonemes})]
+    seconds = sum(len(utterance.wave) for utterance in training) / RATE
+    print(
+        f"{len(training)} sentences in {len(TRAINING_VOICES)} voices to train on ({seconds / 60:.0f} minutes, "
+        f"{len(vocabulary) - 1} phonemes), {len(test)} others in {len(TEST_VOICES)} other voices to test"
+    )
+    results = {}
+    for name, weight in (("as usual", 0.0), ("label priors", PRIOR_WEIGHT)):
+        torch.manual_seed(options.seed)
+        results[name] = evaluate(*train(training, vocabulary, weight, options.steps), test, vocabulary)
+    report(results)
+
+    shown = results["label priors"]
+    options.out.mkdir(parents=True, exist_ok=True)
+    pairs = {name: (result.alignments[0], result.emissions[0]) for name, result in results.items()}
+    draw(test[0], pairs).savefig(options.out / "speech.png", dpi=150)
+    items = write_sounds(options.out / "speech", test[: len(TEST_VOICES)], shown.alignments[: len(TEST_VOICES)])
+    write_page(options.out / "speech.html", items, title="Sentences never heard before, aligned by CTC")
+    usual, priors = (np.median(milliseconds(result.best_path), axis=0) for result in results.values())
+    print(
+        f"In {time.perf_counter() - began:.0f} s two networks learnt when phonemes are spoken: "
+        f"starts to {usual[0]:.0f} ms, ends to {usual[1]:.0f} ms; with label priors {priors[0]:.0f} and {priors[1]:.0f} ms (medians): "
+        f"see {options.out / 'speech.png'}, listen to {options.out / 'speech.html'}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -187,6 +187,23 @@ def test_wildcards() -> None:
     assert len(penalised.tokens[2]) == 1
 
 
+@pytest.mark.parametrize("ends", [(False, False), (True, False), (False, True), (True, True)], ids=str)
+@pytest.mark.parametrize("pattern", [[2], [2, WILDCARD, 3, 3], [WILDCARD, WILDCARD, 4], [5, 5, WILDCARD]], ids=str)
+def test_patterns_agree_with_their_graphs(pattern: list[Any], ends: tuple[bool, bool]) -> None:
+    """A row with wildcards takes the way of plain rows; the pattern's graph, which is enumerated elsewhere, judges."""
+    for seed in range(3):
+        x = noise(12, seed=seed).log_softmax(1)
+        options: dict[str, Any] = {"free_start": ends[0], "free_end": ends[1], "wildcard_score": -1.5}
+        found = align(x, pattern, **options)
+        (path,) = ctckit.best_paths(x, pattern, **options)
+        occupancy = ctckit.path_posteriors(x, pattern, **options).occupancy.gather(1, path.states[:, None])[:, 0]
+        assert found.score == pytest.approx(path.total, abs=1e-12)
+        for number, token in enumerate(found.tokens):
+            assert (path.tokens == number).nonzero()[:, 0].tolist() == list(range(token.start, token.end))
+            share = float(occupancy[token.start : token.end].mean())
+            assert token.confidence == pytest.approx(share, abs=1e-12)
+
+
 def test_alternatives() -> None:
     path = [2, 3, 0, 1, 0, 4, 0, 5, 1, 6]
     tokens = [2, 3, 1, Alternatives([7, 8], [4, 5], [4]), 1, 6]
@@ -318,7 +335,7 @@ def test_nothing_to_align_with() -> None:
     x[:, 2] = -torch.inf
     with pytest.raises(ValueError, match="log_probs of -inf that bar every path"):
         align(x, "a", LETTERS)
-    with pytest.raises(ValueError, match="item 0 needs 2 frames and has 5: emissions of -inf"):
+    with pytest.raises(ValueError, match=r"item 0 needs 2 frames, but has 5: log_probs of -inf"):
         align(x, "a*", LETTERS, wildcard="*")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ from torch import Tensor
 from ctckit.alignment import best_path, why_infeasible
 from ctckit.lattice import PADDING, gate
 from ctckit.paths import best_paths, path_posteriors, posterior_path
-from ctckit.pattern import compile_pattern
+from ctckit.pattern import WILDCARD, Alternatives, Element, Wildcard, compile_pattern
 from ctckit.posterior import posteriors
 from ctckit.transcripts import Request
 
@@ -107,31 +107,80 @@ def _plain_paths(
 
 
 def _pattern_path(request: Request, log_probs: Tensor, x: Tensor, search: Search, item: int) -> FramePath | None:
-    ends: dict[str, Any] = {"blank": search.blank, "free_start": search.free_start, "free_end": search.free_end}
+    """Find the path of what is more than a row of labels."""
+    alternatives = any(isinstance(element, Alternatives) for element in request.pattern)
+    find = _graph_path if alternatives or search.posterior or not request.pattern else _linear_path
+    tokens, classes, occupancy, total = find(request.pattern, x, search)
+    if not math.isfinite(total):
+        if search.raises:
+            raise ValueError(_not_a_number(item) if math.isnan(total) else _why_none(request.pattern, x, search, item))
+        return None
+    outside = classes >= x.shape[1]
+    scores = _scores(log_probs[:, None], torch.where(outside, search.blank, classes)[None])[0]
+    scores = torch.where(outside, search.wildcard_score, scores)
+    shares = None if occupancy is None else occupancy.double().numpy()
+    return FramePath(tokens.numpy(), scores.double().numpy(), shares)
+
+
+_Found: TypeAlias = "tuple[Tensor, Tensor, Tensor | None, float]"  # tokens, classes, occupancy, total
+
+
+def _linear_path(pattern: list[Element], x: Tensor, search: Search) -> _Found:
+    """Find the path of labels and wildcards, as of a row of labels whose emissions have a column for the wildcard.
+
+    A free end is a wildcard, too, and one frame more, in which nothing else is possible. Neighbouring wildcards take
+    two columns in turn, because a blank would have to be between equal labels.
+    """
+    frames, classes = x.shape
+    before, after = int(search.free_start), int(search.free_end)
+    labels: list[int] = []
+    for element in [WILDCARD] * before + pattern + [WILDCARD] * after:
+        is_wildcard = isinstance(element, Wildcard)
+        following = classes + 1 if labels and labels[-1] == classes else classes
+        labels.append(following if is_wildcard else element)  # type: ignore[arg-type]  # no Alternatives here
+    x = torch.cat((x, x.new_full((frames, 2), search.wildcard_score)), 1)
+    outside = x.new_full((1, classes + 2), -torch.inf)
+    outside[:, classes:] = 0
+    x = torch.cat((outside[:before], x, outside[:after]))
+    targets = torch.tensor(labels)
+    x, lattice, _ = gate(x, targets, None, None, search.blank)
+    path = best_path(x, lattice)
+    total = float(path.totals)
+    within = slice(before, before + frames)
+    states = path.states[0, within]
+    tokens = torch.where(states % 2 == 1, torch.div(states, 2, rounding_mode="floor") - before, -1)
+    tokens = torch.where(tokens < len(pattern), tokens, -1)
+    occupancy = None
+    if search.confidence and math.isfinite(total):
+        occupancy = posteriors(x[:, 0], targets, None, None, search.blank, states=path.states[0])[within]
+    return tokens, path.classes[0, within], occupancy, total
+
+
+def _graph_path(pattern: list[Element], x: Tensor, search: Search) -> _Found:
+    ends: dict[str, Any] = _ends(search)
     score = search.wildcard_score
     if search.posterior:
-        path = posterior_path(x, request.pattern, wildcard_score=score, infeasible="blank", **ends)
+        path = posterior_path(x, pattern, wildcard_score=score, infeasible="blank", **ends)
     else:
-        path = best_paths(x, request.pattern, wildcard_score=score, infeasible="blank", **ends)[0]
-    if not math.isfinite(path.total):
-        if not search.raises:
-            return None
-        if math.isnan(path.total):
-            raise ValueError(_not_a_number(item))
-        needed = compile_pattern(request.pattern, x.shape[1], **ends).frames_needed()
-        why = "too few frames" if needed > len(x) else "emissions of -inf that bar every path"
-        raise ValueError(
-            f"no path fits the transcript: item {item} needs {needed} frame{'' if needed == 1 else 's'} and has "
-            f"{len(x)}: {why}; or pass infeasible='none'"
-        )
-    classes = x.shape[1]
-    outside = path.classes == classes
-    scores = torch.where(outside, score, _scores(log_probs[:, None], path.classes.clamp(max=classes - 1)[None])[0])
+        path = best_paths(x, pattern, wildcard_score=score, infeasible="blank", **ends)[0]
     occupancy = None
-    if search.confidence:
-        by_state = path_posteriors(x, request.pattern, wildcard_score=score, **ends).occupancy
-        occupancy = by_state.gather(1, path.states[:, None])[:, 0].double().numpy()
-    return FramePath(path.tokens.numpy(), scores.double().numpy(), occupancy)
+    if search.confidence and math.isfinite(path.total):
+        by_state = path_posteriors(x, pattern, wildcard_score=score, **ends).occupancy
+        occupancy = by_state.gather(1, path.states[:, None])[:, 0]
+    return path.tokens, path.classes, occupancy, path.total
+
+
+def _ends(search: Search) -> dict[str, Any]:
+    return {"blank": search.blank, "free_start": search.free_start, "free_end": search.free_end}
+
+
+def _why_none(pattern: list[Element], x: Tensor, search: Search, item: int) -> str:
+    needed = compile_pattern(pattern, x.shape[1], **_ends(search)).frames_needed()
+    why = "too few frames" if needed > len(x) else "log_probs of -inf bar every path"
+    return (
+        f"no path fits the transcript: item {item} needs {needed} frame{'' if needed == 1 else 's'}, but has {len(x)}: "
+        f"{why}; or pass infeasible='none'"
+    )
 
 
 def _scores(log_probs: Tensor, classes: Tensor) -> Tensor:

@@ -103,8 +103,8 @@ def align(
             item, naming it, the frames it needs and those it has.
 
     Notes:
-        Rows of labels take the way of `ctckit.forced_align`, and memory beside the input grows much more slowly than
-        T · S. Wildcards, alternatives, free ends and the method "posterior" take, for the confidences, a table (T, 2S).
+        Time grows with T · S, and memory, beside the input, much more slowly: see `ctckit.forced_align`. (With
+        `ctckit.Alternatives` or the method "posterior" the confidences take a table (T, 2S).)
 
         The computation is done on the CPU; tensors on another device are copied there. An item's result does not depend
         on the others of its batch.

@@ -1,6 +1,6 @@
 # Works from a fresh clone; needs Python >= 3.10 with venv, and a C++20 compiler. CMake and Ninja come by themselves.
 #
-#   make demo      train a small network on lines of handwritten digits, and see it work
+#   make demo      train small networks on handwritten digits and on speech, and see them work
 #   make test      run the tests
 #   make bench     measure against torch (BENCH_ARGS=...)
 #   make docs      build the documentation; warnings are errors
@@ -29,6 +29,7 @@ CXX_FILES = $(wildcard native/*.cpp native/*.hpp native/*.inl)
 
 demo: $(VENV)/installed
 	@$(PY) examples/digits.py
+	@$(PY) examples/speech.py
 
 test: $(VENV)/installed $(VENV)/dev
 	@$(PY) -m pytest $(PYTEST_ARGS)

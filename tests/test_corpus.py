@@ -266,7 +266,9 @@ def test_a_vocabulary_in_any_form(manifest: Path, monkeypatch: pytest.MonkeyPatc
         for name in ("vocab.json", "tokens.txt", "list.json", "spelling:tokens", "spelling:make")
     ]
     assert results[0] is not None
-    assert all(result == results[0] for result in results)
+    assert results == [results[0]] * 5
+    Path("list.json").write_text(json.dumps([*corpora.TOKENS[:2], *reversed(corpora.TOKENS[2:])]))
+    assert corpus.LossTask(vocabulary="list.json")(item).result != results[0]  # the file as it is now
     for name in ("nowhere.json", "spelling:nothing", "spelling.py"):
         with pytest.raises(corpus.CorpusError, match=r"vocabulary"):
             corpus.LossTask(vocabulary=name).prepare()
@@ -535,3 +537,21 @@ def test_sigkill_is_named() -> None:
 
     assert processes._how_it_ended(-signal.SIGKILL) == "ended by signal 9, SIGKILL"
     assert processes._how_it_ended(3) == "exit code 3"
+
+
+def test_free_ends(tmp_path: Path) -> None:
+    """The text is only the middle of what is heard: with free ends it is found there, and what is around it is free."""
+    heard = "egg and ham"
+    np.save(tmp_path / "a.npy", corpora.log_probs(heard, 0))
+    (item,) = corpus.read_manifest(
+        corpora.write_manifest(tmp_path / "m.jsonl", [{"emissions": "a.npy", "text": "and"}])
+    )
+    options: dict[str, Any] = {"vocabulary": "corpora:TOKENS"}
+    bound = corpus.AlignTask(**options)(item).result
+    free = corpus.AlignTask(**options, free_start=True, free_end=True)(item).result
+    assert bound is not None
+    assert free is not None
+    (word,) = free["words"]
+    assert word["start"] in (13, 14)  # "a" has the frames 13 and 14, "d" 19 and 20: where nothing is asked of the
+    assert word["end"] in (20, 21)  # frames around, the path need not keep both
+    assert free["score"] > bound["score"] + 20

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import unicodedata
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -149,7 +149,7 @@ class Alignment:
             "frame_duration": self.frame_duration,
             "offset": self.offset,
             "words": words,
-            "tokens": [asdict(token) for token in self.tokens],
+            "tokens": [{name: getattr(token, name) for name in AlignedToken.__slots__} for token in self.tokens],
         }
 
     @classmethod

@@ -141,7 +141,9 @@ def _scores(log_probs: Tensor, classes: Tensor) -> Tensor:
 
 def _padded(rows: list[list[int]]) -> Tensor:
     width = max(map(len, rows), default=0)
-    return torch.tensor([row + [PADDING] * (width - len(row)) for row in rows], dtype=torch.int64).reshape(len(rows), width)
+    return torch.tensor([row + [PADDING] * (width - len(row)) for row in rows], dtype=torch.int64).reshape(
+        len(rows), width
+    )
 
 
 def _not_a_number(item: int) -> str:

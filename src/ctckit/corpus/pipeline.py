@@ -36,6 +36,7 @@ def run(task: Task, items: Iterable[Item], *, workers: int = 1, ray: bool | str 
         CorpusError: for what is wrong with every item.
 
     Example:
+        >>> from ctckit.corpus import LossTask
         >>> item = Item("a", 1, emissions="nowhere.npy", tokens=(1, 2))
         >>> for outcome in run(LossTask(), [item]):
         ...     print(outcome.fault.kind)
@@ -113,9 +114,10 @@ def process(
 
     Example:
         >>> import json, pathlib, tempfile
+        >>> from ctckit.corpus import LossTask
         >>> folder = pathlib.Path(tempfile.mkdtemp())
-        >>> np_free = {"id": "a", "emissions": "nowhere.npy", "tokens": [1]}
-        >>> _ = (folder / "items.jsonl").write_text(json.dumps(np_free))
+        >>> line = {"id": "a", "emissions": "nowhere.npy", "tokens": [1]}
+        >>> _ = (folder / "items.jsonl").write_text(json.dumps(line))
         >>> process(LossTask(), folder / "items.jsonl", folder / "losses.jsonl").failed
         1
         >>> json.loads((folder / "losses.errors.jsonl").read_text())["kind"]

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import inspect
 import json
 import math
+import os
 import re
 import urllib.parse
 from abc import ABC, abstractmethod
@@ -93,7 +93,7 @@ class Task(ABC):
             CorpusError: if it cannot be loaded.
         """
         if self.vocabulary is not None:
-            _vocabulary(self.vocabulary, self.word_separator, fold_case=self.fold_case)
+            self._spelling_of(self.vocabulary)
         if self.model is not None:
             load_object(self.model, "model")
 
@@ -134,7 +134,7 @@ class Task(ABC):
     def _spelling(self, item: Item) -> Any:
         """Return the vocabulary, or None if the item needs none."""
         if self.vocabulary is not None:
-            return _vocabulary(self.vocabulary, self.word_separator, fold_case=self.fold_case)
+            return self._spelling_of(self.vocabulary)
         words = item.tokens if item.tokens is not None else [""]
         if any(isinstance(token, str) for token in words):
             if item.tokens is None and item.text is None:
@@ -144,6 +144,9 @@ class Task(ABC):
                 f"to spell it with: name one (--vocab vocab.json), or give tokens as classes, numbers from 0"
             )
         return None
+
+    def _spelling_of(self, source: str) -> Any:
+        return _vocabulary(source, _stamp(source), self.word_separator, fold_case=self.fold_case)
 
     def _explain(self, emissions: Tensor, labels: Tensor) -> None:
         """Raise what is wrong with emissions and labels, if anything is."""
@@ -192,9 +195,6 @@ class AlignTask(Task):
         for name in self.formats:
             if name not in FORMATS:
                 raise CorpusError(f"there is no format {name!r}: choose some of {', '.join(FORMATS)}")
-        for name in ("free_start", "free_end"):
-            if getattr(self, name) and name not in inspect.signature(ctckit.align).parameters:
-                raise CorpusError(f"{name} is not possible with this version, whose align() has no {name}")
         duration = self.frame_duration
         if duration is not None and not (duration > 0 and math.isfinite(duration)):
             raise CorpusError(f"frame_duration is {duration}, but must be a positive number of seconds")
@@ -202,7 +202,6 @@ class AlignTask(Task):
     def _do(self, item: Item) -> Outcome:
         vocabulary = self._spelling(item)
         duration = self.frame_duration if item.frame_duration is None else item.frame_duration
-        free: dict[str, Any] = {name: True for name in ("free_start", "free_end") if getattr(self, name)}
         emissions = self._emissions(item)
         try:
             alignment = ctckit.align(
@@ -215,7 +214,8 @@ class AlignTask(Task):
                 offset=item.offset,
                 unknown=self.unknown,
                 confidence=self.confidence,
-                **free,
+                free_start=self.free_start,
+                free_end=self.free_end,
             )
         except ValueError:
             self._explain(emissions, self._labels(item))
@@ -284,8 +284,17 @@ def _of_one_item(message: str) -> str:
     return re.sub(r"\bof item 0\b", "of the item", re.sub(r"^item 0\b", "the item", message)).replace(" in item 0", "")
 
 
-@functools.cache
-def _vocabulary(source: str, word_separator: str | None, *, fold_case: bool) -> Any:
+def _stamp(source: str) -> tuple[str, int, int] | None:
+    """Tell one state of a file from another, and from that of the same name in another folder."""
+    try:
+        state = Path(source).stat()
+    except OSError:
+        return None
+    return os.path.abspath(source), state.st_mtime_ns, state.st_size  # noqa: PTH100  # not resolve(): it is slow
+
+
+@functools.lru_cache(maxsize=8)
+def _vocabulary(source: str, _: tuple[str, int, int] | None, word_separator: str | None, *, fold_case: bool) -> Any:
     try:
         return ctckit.Vocabulary(_vocabulary_source(source), word_separator=word_separator, fold_case=fold_case)
     except CorpusError:

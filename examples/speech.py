@@ -292,7 +292,7 @@ def main(arguments: list[str] | None = None) -> None:
     usual, priors = (np.median(milliseconds(result.best_path), axis=0) for result in results.values())
     print(
         f"In {time.perf_counter() - began:.0f} s two networks learnt when phonemes begin and end, "
-        f"to {usual[0]:.0f} and {usual[1]:.0f} ms; with label priors to {priors[0]:.0f} and {priors[1]:.0f} ms (medians): "
+        f"to {usual[0]:.0f} and {usual[1]:.0f} ms; with label priors {priors[0]:.0f} and {priors[1]:.0f} ms (medians): "
         f"see {options.out / 'speech.png'}, listen to {options.out / 'speech.html'}"
     )
 

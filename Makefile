@@ -1,6 +1,6 @@
 # Works from a fresh clone; needs Python >= 3.10 with venv, and a C++20 compiler. CMake and Ninja come by themselves.
 #
-#   make demo      train a small network on lines of handwritten digits, and see it work
+#   make demo      train small networks on handwritten digits and on speech, and see them work
 #   make test      run the tests
 #   make bench     measure against torch (BENCH_ARGS=...)
 #   make docs      build the documentation; warnings are errors
@@ -31,9 +31,10 @@ CXX_FILES = $(wildcard native/*.cpp native/*.hpp native/*.inl)
 
 demo: $(VENV)/installed
 	@$(PY) examples/digits.py
+	@$(PY) examples/speech.py
 
 test: $(VENV)/installed $(VENV)/dev
-	@$(PY) -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+	@$(PY) -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
 
 bench: $(VENV)/installed
 	@$(PY) -m benchmarks $(BENCH_ARGS)
@@ -92,7 +93,7 @@ sanitize: $(VENV)/installed $(VENV)/dev
 	@PYTHONPATH=$(SANITIZED) PYTHONMALLOC=malloc LD_PRELOAD="$(RUNTIMES)" \
 	  ASAN_OPTIONS=$(ASAN):malloc_fill_byte=255:max_malloc_fill_size=16777216 \
 	  UBSAN_OPTIONS=abort_on_error=1:print_stacktrace=1 \
-	  $(PY) -m pytest -q -n $(WORKERS) --dist worksteal --capture=sys -p no:cacheprovider $(SANITIZE_TESTS)
+	  $(PY) -m pytest -q -n $(WORKERS) --dist loadgroup --capture=sys -p no:cacheprovider $(SANITIZE_TESTS)
 
 # As a user gets it: built by pip in isolation, away from the repository's files.
 wheel: $(VENV)/torch

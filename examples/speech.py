@@ -201,12 +201,10 @@ def report(results: dict[str, Result]) -> None:
     for name, result in results.items():
         for method, late in (("best path", result.best_path), ("posterior mean", result.expected)):
             starts, ends = milliseconds(late).T
-            near, middling = (starts <= 20).mean(), (starts <= 50).mean()
-            row = (
-                f"{name:15} {method:15} {np.median(starts):8.1f} ms {starts.mean():8.1f} ms {near:7.0%} {middling:6.0%}"
-            )
-            row += f" {np.median(ends):8.1f} ms {ends.mean():8.1f} ms {result.error_rate:9.1%}"
-            print(row)
+            shares = f"{np.mean(starts <= 20):7.0%} {np.mean(starts <= 50):6.0%}"
+            row = f"{name:15} {method:15} {np.median(starts):8.1f} ms {starts.mean():8.1f} ms {shares}"
+            row += f" {np.median(ends):8.1f} ms {ends.mean():8.1f} ms"
+            print(f"{row} {result.error_rate:9.1%}")
 
 
 # --- 5. A picture: the truth, and below it what was found, with lines where phonemes truly begin. ---------------------
@@ -293,8 +291,8 @@ def main(arguments: list[str] | None = None) -> None:
     write_page(options.out / "speech.html", items, title="Sentences never heard before, aligned by CTC")
     usual, priors = (np.median(milliseconds(result.best_path), axis=0) for result in results.values())
     print(
-        f"In {time.perf_counter() - began:.0f} s two networks learnt when phonemes are spoken: "
-        f"starts to {usual[0]:.0f} ms, ends to {usual[1]:.0f} ms; with label priors {priors[0]:.0f} and {priors[1]:.0f} ms (medians): "
+        f"In {time.perf_counter() - began:.0f} s two networks learnt when phonemes begin and end, "
+        f"to {usual[0]:.0f} and {usual[1]:.0f} ms; with label priors {priors[0]:.0f} and {priors[1]:.0f} ms (medians): "
         f"see {options.out / 'speech.png'}, listen to {options.out / 'speech.html'}"
     )
 

@@ -197,7 +197,8 @@ def log_mel(wave: Tensor, fft: int = 512) -> Tensor:
     spectrum = torch.stft(padded, fft, HOP, window=torch.hann_window(fft), center=False, return_complex=True)
     power = spectrum[:, : -(-len(wave) // HOP)].abs().square()
     log_power = (_bands(fft) @ power + 1e-4).log().T
-    return (log_power - log_power.mean()) / log_power.std()
+    # Voices differ in how loud each band is on the whole, and phonemes in when it is louder.
+    return (log_power - log_power.mean(0)) / (log_power.std(0) + 0.1)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The example runs, and what it is judged by is right: disjoint digits, exact spans, a sound error rate."""
+"""The examples run, and what they are judged by is right: disjoint digits, exact spans, a sound error rate."""
 
 from __future__ import annotations
 
@@ -123,7 +123,9 @@ def test_a_digit_is_located_at_the_mean_of_its_columns(digits: Any, digit_lines:
     for line, place in zip(lines, places, strict=True):
         assert place.shape == (line.image.shape[1], 2 * len(line.digits) + 1)
         np.testing.assert_allclose(place.sum(1), 1, atol=1e-5)
-        np.testing.assert_allclose(digits.centres(place), line.spans.mean(1).astype(int) + 0.5, atol=1e-3)
+        middles = line.spans.mean(1).astype(int)
+        np.testing.assert_allclose(digits.centres(place), middles + 0.5, atol=1e-3)
+        np.testing.assert_allclose(digits.expected_spans(place), np.stack([middles, middles + 1], axis=1), atol=1e-3)
 
 
 def test_a_short_run_reports_and_draws(
@@ -136,6 +138,7 @@ def test_a_short_run_reports_and_draws(
 
     report = capsys.readouterr().out.splitlines()
     assert any("label error rate" in line for line in report)
+    assert any("edges" in line and "pixels" in line for line in report)
     assert any("torch" in line and "ms" in line for line in report)
     assert report[-1].endswith(str(picture))
     assert picture.read_bytes().startswith(b"\x89PNG")
@@ -159,3 +162,123 @@ def test_too_few_steps_are_refused(digits: Any, capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit):
         digits.main(["--steps", "0"])
     assert "--steps is 0, but must be at least 1" in capsys.readouterr().err
+
+
+@pytest.fixture
+def spoken(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    return importlib.import_module("spoken")
+
+
+@pytest.fixture
+def speaker(spoken: Any) -> Any:
+    try:
+        return spoken.Speaker()
+    except spoken.NoSpeechError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def speech(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    pytest.importorskip("jinja2")
+    return importlib.import_module("speech")
+
+
+def test_a_sentence_is_spoken_with_its_phonemes_in_order(speaker: Any) -> None:
+    utterance = speaker.say("Ruth saw 38 mice", "m1")
+
+    seconds = len(utterance.wave) / 22050
+    assert 0.8 < seconds < 3
+    assert 0.05 < np.abs(utterance.wave).max() <= 1
+    assert utterance.phonemes[:3] == ["ɹ", "uː", "θ"]  # noqa: RUF001
+    assert utterance.phonemes[-3:] == ["m", "aɪ", "s"]  # noqa: RUF001
+    starts, ends = utterance.spans.T
+    assert (starts <= ends).all()
+    assert (ends[:-1] <= starts[1:]).all()
+    assert starts[0] >= 0
+    assert ends[-1] <= seconds
+    assert [word for word, _, _ in utterance.words] == ["Ruth", "saw", "38", "mice"]
+    assert [first for _, first, _ in utterance.words[1:]] == [last for _, _, last in utterance.words[:-1]]
+    assert utterance.words[-1][2] == len(utterance.phonemes)
+
+
+def test_a_hiss_is_where_its_span_says(speaker: Any) -> None:
+    """The sound of "s" lies high, that of vowels low: the synthesiser's times are those of what is heard."""
+    utterance = speaker.say("Sophie saw", "m1")
+    for phoneme, (start, end) in zip(utterance.phonemes, (utterance.spans * 22050).astype(int), strict=True):
+        if phoneme in ("s", "ɔː"):
+            power = np.abs(np.fft.rfft(utterance.wave[start:end])) ** 2
+            hertz = np.fft.rfftfreq(end - start, 1 / 22050)
+            share = power[hertz > 3000].sum() / power.sum()
+            assert share > 0.5 if phoneme == "s" else share < 0.2, phoneme
+
+
+def test_training_and_test_share_neither_sentences_nor_voices(spoken: Any, speaker: Any) -> None:
+    training = spoken.utterances(speaker, 30, spoken.TRAINING_VOICES, seed=1)
+    texts = {utterance.text for utterance in training}
+    again = spoken.utterances(speaker, 30, spoken.TEST_VOICES, seed=1, avoid=texts)
+
+    assert len(texts) == 30
+    assert not texts & {utterance.text for utterance in again}
+    assert not set(spoken.TRAINING_VOICES) & set(spoken.TEST_VOICES)
+
+
+@pytest.mark.parametrize("frame", [0, 1, 7, 19])
+def test_features_see_a_click_in_its_frame(spoken: Any, frame: int) -> None:
+    wave = torch.zeros(20 * spoken.HOP)
+    wave[frame * spoken.HOP + spoken.HOP // 2] = 1.0
+
+    sound = spoken.log_mel(wave)
+
+    assert sound.shape == (20, spoken.MELS)
+    assert sound.mean(1).argmax() == frame
+
+
+def test_features_of_a_tone_peak_in_its_band(spoken: Any) -> None:
+    times = torch.arange(spoken.RATE) / spoken.RATE
+    peaks = [int(spoken.log_mel(torch.sin(2 * torch.pi * hertz * times))[50].argmax()) for hertz in (300, 1000, 3000)]
+
+    mel = [2595 * np.log10(1 + hertz / 700) for hertz in (300, 1000, 3000, 8000)]
+    np.testing.assert_allclose(peaks, [(spoken.MELS + 1) * x / mel[3] - 1 for x in mel[:3]], atol=0.75)
+
+
+def test_sure_emissions_put_starts_and_ends_where_they_are(speech: Any) -> None:
+    """Two phonemes at known frames, each sure of itself: posterior means are the frames themselves."""
+    path = torch.tensor([[0, 1, 1, 1, 0, 2, 2, 0]])
+    scores = (50.0 * torch.nn.functional.one_hot(path, 3)).log_softmax(2)
+    batch = speech.Batch(torch.empty(0), torch.tensor([8]), torch.tensor([[1, 2]]), torch.tensor([2]))
+
+    (spans,) = speech.expected_spans(scores, batch)
+
+    np.testing.assert_allclose(spans, [[1, 4], [5, 7]], atol=1e-4)
+
+
+@pytest.mark.usefixtures("speaker")
+def test_a_short_run_with_speech_reports_draws_and_writes_a_page(
+    speech: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(speech, "TRAINING_SENTENCES", 60)
+    monkeypatch.setattr(speech, "TEST_SENTENCES", 6)
+
+    speech.main(["--steps", "2", "--out", str(tmp_path)])
+
+    report = capsys.readouterr().out.splitlines()
+    assert sum("best path" in line for line in report) == 2
+    assert report[-1].endswith("speech.html")
+    assert (tmp_path / "speech.png").read_bytes().startswith(b"\x89PNG")
+    assert "data:audio/" in (tmp_path / "speech.html").read_text(encoding="utf-8")
+    assert len(list((tmp_path / "speech").glob("*.wav"))) == len(list((tmp_path / "speech").glob("*.json"))) == 6
+
+
+def test_without_a_synthesiser_the_demo_says_so(
+    speech: Any, spoken: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def nothing() -> None:
+        raise spoken.NoSpeechError("eSpeak NG is not installed: pip install espeakng-loader")
+
+    monkeypatch.setattr(spoken, "_find_espeak", nothing)
+
+    speech.main(["--out", str(tmp_path)])
+
+    assert capsys.readouterr().out == "speech skipped: eSpeak NG is not installed: pip install espeakng-loader\n"

@@ -62,11 +62,13 @@ def load_frames(row, of_label, fields, first, step, last, REAL: tl.constexpr, FR
 
 @triton.jit
 def publish(words, m, e, mask, REAL: tl.constexpr):
+    # The sign is set as a bit: a Triton before 3.6 writes -m as 0 - m, in which 0 has no sign, and a word of 0 would
+    # be awaited for ever.
     if REAL == tl.float32:
-        bits = (-m).to(tl.int32, bitcast=True).to(tl.int64) & 0xFFFFFFFF
-        tl.atomic_add(words, bits | (e.to(tl.int64) << 32), mask=mask, sem="relaxed")
+        bits = m.to(tl.int32, bitcast=True).to(tl.int64) & 0x7FFFFFFF
+        tl.atomic_add(words, bits | 0x80000000 | (e.to(tl.int64) << 32), mask=mask, sem="relaxed")
     else:
-        tl.atomic_add(words, (-m).to(tl.int64, bitcast=True), mask=mask, sem="relaxed")
+        tl.atomic_add(words, m.to(tl.int64, bitcast=True) | (-1 << 63), mask=mask, sem="relaxed")
         tl.atomic_add(words + 1, e.to(tl.int64) | (1 << 62), mask=mask, sem="relaxed")
 
 
@@ -88,12 +90,12 @@ def missing(first, second, mask):
 @triton.jit
 def unpacked(first, second, REAL: tl.constexpr):
     if REAL == tl.float32:
-        m = first.to(tl.int32).to(tl.float32, bitcast=True)
+        m = (first & 0x7FFFFFFF).to(tl.int32).to(tl.float32, bitcast=True)
         e = (first >> 32).to(tl.int32)
     else:
-        m = first.to(tl.float64, bitcast=True)
+        m = (first & 0x7FFFFFFFFFFFFFFF).to(tl.float64, bitcast=True)
         e = second.to(tl.int32)
-    return -m, e
+    return m, e
 
 
 @triton.jit

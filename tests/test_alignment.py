@@ -353,3 +353,52 @@ def test_a_lattice_can_be_passed_around() -> None:
     labels = torch.tensor([[0, 1, 0, 1, 0], [0, 2, 0, 3, 0]])
     assert torch.equal(labels.gather(1, best.states), best.classes)
     torch.testing.assert_close(best.scores.double().sum(1), best.totals)
+
+
+# ------------------------------------------------------------------------------------------------- torchaudio's numbers
+
+# What torchaudio's own tests of `forced_align` hold it to (the samples are those of TensorFlow's CTC tests): targets,
+# probabilities, the path, and minus its log-probability, which is the loss, there being no other path.
+KNOWN = {
+    "all different": (
+        [0, 1, 2, 1, 0],
+        [
+            [0.633766, 0.221185, 0.0917319, 0.0129757, 0.0142857, 0.0260553],
+            [0.111121, 0.588392, 0.278779, 0.0055756, 0.00569609, 0.010436],
+            [0.0357786, 0.633813, 0.321418, 0.00249248, 0.00272882, 0.0037688],
+            [0.0663296, 0.643849, 0.280111, 0.00283995, 0.0035545, 0.00331533],
+            [0.458235, 0.396634, 0.123377, 0.00648837, 0.00903441, 0.00623107],
+        ],
+        [0, 1, 2, 1, 0],
+        3.34211,
+    ),
+    "a repeat": (
+        [0, 1, 1, 0],
+        [
+            [0.30176, 0.28562, 0.0831517, 0.0862751, 0.0816851, 0.161508],
+            [0.24082, 0.397533, 0.0557226, 0.0546814, 0.0557528, 0.19549],
+            [0.230246, 0.450868, 0.0389607, 0.038309, 0.0391602, 0.202456],
+            [0.280884, 0.429522, 0.0326593, 0.0339046, 0.0326856, 0.190345],
+            [0.423286, 0.315517, 0.0338439, 0.0393744, 0.0339315, 0.154046],
+        ],
+        [0, 1, 5, 1, 0],
+        5.42262,
+    ),
+}
+
+
+@pytest.mark.parametrize("targets_dtype", [torch.int32, torch.int64])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("name", KNOWN)
+def test_results_known_of_torchaudio(name: str, dtype: torch.dtype, targets_dtype: torch.dtype, engine: str) -> None:
+    target, rows, path, loss = KNOWN[name]
+    log_probs = torch.tensor([rows], dtype=torch.float64).log().to(dtype)
+    paths, scores = ctckit.forced_align(log_probs, torch.tensor([target], dtype=targets_dtype), blank=5)
+    assert paths.tolist() == [path], engine
+    assert paths.dtype == targets_dtype
+    assert torch.equal(scores, log_probs[0, torch.arange(5), path][None])
+    rounding = {torch.float16: 1e-3, torch.float32: 1e-5, torch.float64: 1e-5}[dtype]
+    assert -scores.double().sum().item() == pytest.approx(loss, rel=rounding)
+    spans = ctckit.merge_tokens(paths[0], scores[0], blank=5)
+    assert [span.token for span in spans] == target
+    assert all(len(span) == 1 for span in spans)

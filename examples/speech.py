@@ -46,7 +46,7 @@ from ctckit import plot
 from ctckit.page import PageItem, write_page
 
 TRAINING_SENTENCES, TEST_SENTENCES = 800, 150
-PRIOR_WEIGHT = 0.3
+PRIOR_WEIGHT = 0.2
 
 # --- 1. The network: sound goes in, and for every frame of 10 ms log-probabilities of the phonemes come out. ----------
 

@@ -46,7 +46,7 @@ from ctckit import plot
 from ctckit.page import PageItem, write_page
 
 TRAINING_SENTENCES, TEST_SENTENCES = 800, 150
-PRIOR_WEIGHT = 0.3
+PRIOR_WEIGHT = 0.2
 
 # --- 1. The network: sound goes in, and for every frame of 10 ms log-probabilities of the phonemes come out. ----------
 
@@ -255,7 +255,7 @@ def write_sounds(folder: Path, spoken: list[Utterance], alignments: list[ctckit.
 def main(arguments: list[str] | None = None) -> None:
     """Speak, train, evaluate, report, draw."""
     parser = argparse.ArgumentParser(description="Align speech with CTC, and measure how exactly.")
-    parser.add_argument("--steps", type=int, default=500, help="training batches (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=600, help="training batches (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and batches (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU (default: %(default)s)")

@@ -60,13 +60,8 @@ def sentence(random: np.random.Generator) -> str:
 
 # American English in voices that eSpeak NG calls m1 to m8 and f1 to f5, or by a name. Those that whisper, croak or play
 # the robot are left out. The test hears none of the voices of the training.
-TEST_VOICES = ["m5", "f3", "Denis", "Alicia", "m6", "f5"]
-_VOICES = "m1 m2 m3 m4 m7 m8 f1 f2 f4 Alex Andrea Andy Annie Diogo Gene Jacky Lee Marco Mario Michael Mike adam anika"
-_VOICES += (
-    " aunty belinda benjamin boris caleb david ed edward grandma ian john linda max michel paul quincy rob robert"
-)
-_VOICES += " sandro shelby steph travis"
-TRAINING_VOICES = _VOICES.split()
+TRAINING_VOICES = ["m1", "m2", "m3", "m4", "m7", "f1", "f2", "f4", "Andy", "Alex", "Annie", "Lee", "Mario", "Michael"]
+TEST_VOICES = ["m5", "m6", "f3", "f5", "Denis"]
 
 
 class Utterance(NamedTuple):
@@ -197,8 +192,7 @@ def log_mel(wave: Tensor, fft: int = 512) -> Tensor:
     spectrum = torch.stft(padded, fft, HOP, window=torch.hann_window(fft), center=False, return_complex=True)
     power = spectrum[:, : -(-len(wave) // HOP)].abs().square()
     log_power = (_bands(fft) @ power + 1e-4).log().T
-    # Voices differ in how loud each band is on the whole, and phonemes in when it is louder.
-    return (log_power - log_power.mean(0)) / (log_power.std(0) + 0.1)
+    return (log_power - log_power.mean()) / log_power.std()
 
 
 @cache

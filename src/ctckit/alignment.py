@@ -12,10 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctckit.backends import backend_for, name_for, use
+from ctckit.backends import host_backend
 from ctckit.diagnosis import check
 from ctckit.lattice import Lattice, Lengths, gate, padded_labels
-from ctckit.reference import BestPath
 
 __all__ = ["TokenSpan", "forced_align", "merge_tokens"]
 
@@ -97,7 +96,7 @@ def forced_align(
             name: value.to(_CPU) for name, value in lattice._asdict().items() if isinstance(value, Tensor)
         }
         lattice = lattice._replace(**moved)
-    path = best_path(x, lattice)
+    path = host_backend().best_path(x, lattice)
     totals = path.totals.tolist()
     if infeasible == "raise" and -torch.inf in totals:
         raise ValueError(why_infeasible(totals, lattice, "infeasible='blank'"))
@@ -111,14 +110,6 @@ def forced_align(
     if targets.dtype == torch.int32:
         classes = classes.to(torch.int32)
     return (classes, scores) if batched else (classes[0], scores[0])
-
-
-def best_path(log_probs: Tensor, lattice: Lattice) -> BestPath:
-    """Find the best path of each item with the backend for the CPU, where the tensors must be."""
-    if name_for(_CPU) != "triton":
-        return backend_for(_CPU).best_path(log_probs, lattice)
-    with use("cpu"):  # Triton is forced, but has no kernels for this yet
-        return backend_for(_CPU).best_path(log_probs, lattice)
 
 
 def why_infeasible(totals: list[float], lattice: Lattice, remedy: str, names: list[int] | None = None) -> str:

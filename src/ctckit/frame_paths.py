@@ -10,7 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ctckit.alignment import best_path, why_infeasible
+from ctckit.alignment import why_infeasible
+from ctckit.backends import host_backend
 from ctckit.lattice import PADDING, gate
 from ctckit.paths import best_paths, path_posteriors, posterior_path
 from ctckit.pattern import WILDCARD, Alternatives, Element, Wildcard, compile_pattern
@@ -83,7 +84,7 @@ def _plain_paths(
     targets = _padded([request.transcript.ids for request in requests])
     lengths = torch.tensor([len(request.pattern) for request in requests])
     _, lattice, _ = gate(x, targets, input_lengths, lengths, search.blank)
-    path = best_path(x, lattice)
+    path = host_backend().best_path(x, lattice)
     totals = path.totals.tolist()
     if search.raises and not all(map(math.isfinite, totals)):
         if -math.inf in totals:
@@ -144,7 +145,7 @@ def _linear_path(pattern: list[Element], x: Tensor, search: Search) -> _Found:
     x = torch.cat((outside[:before], x, outside[:after]))
     targets = torch.tensor(labels)
     x, lattice, _ = gate(x, targets, None, None, search.blank)
-    path = best_path(x, lattice)
+    path = host_backend().best_path(x, lattice)
     total = float(path.totals)
     within = slice(before, before + frames)
     states = path.states[0, within]

@@ -122,8 +122,9 @@ def backend_for(device: torch.device) -> Backend:
 
 def host_backend() -> Backend:
     """Return the module for what is always computed on the CPU: the chosen one, or the core where that is triton."""
-    name = name_for(torch.device("cpu"))
-    return _module("cpu" if name == "triton" else name)
+    host = torch.device("cpu")
+    name = name_for(host)
+    return _module("cpu" if name == "triton" else name, host)
 
 
 @contextmanager

@@ -102,8 +102,10 @@ def test_as_many_threads_as_torch() -> None:
         watcher = threading.Thread(target=watch)
         watcher.start()
         base += 1
-        for _ in range(3):
+        for _ in range(100):  # the watcher may not come to its turn, where other processes take the processors
             ctckit.ctc_loss_with_logits(*arguments)
+            if most >= base + threads - 1 and threads > 1:
+                break
         done.set()
         watcher.join()
         return most - base + 1

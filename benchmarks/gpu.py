@@ -152,19 +152,21 @@ def graph_milliseconds(arguments: Arguments) -> dict[str, Any]:
     """The step captured in a CUDA graph while waiting is an error, replayed with other lengths, and timed."""
     logits, targets, input_lengths, target_lengths = arguments
     stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(3):
             logits.grad = None
             ctckit.ctc_loss_with_logits(*arguments).backward()
     torch.cuda.synchronize()
+    logits.grad = None
     graph = torch.cuda.CUDAGraph()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph):
+        torch.cuda.set_sync_debug_mode("error")
+        try:
             loss = ctckit.ctc_loss_with_logits(*arguments)
             (captured,) = torch.autograd.grad(loss, logits)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
     input_lengths -= 7
     target_lengths -= 3
     targets.copy_(targets.flip(1))
@@ -173,6 +175,7 @@ def graph_milliseconds(arguments: Arguments) -> dict[str, Any]:
     right = ctckit.ctc_loss_with_logits(*arguments)
     (gradient,) = torch.autograd.grad(right, logits)
     same = torch.equal(loss, right) and torch.equal(captured, gradient)
+    del gradient
     input_lengths += 7
     target_lengths += 3
     start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)

@@ -341,7 +341,11 @@ def _lengths(
             f"that is {items}"
         )
     values = [x if type(x) is int else as_int(x, f"{name}[{item}]") for item, x in enumerate(lengths)]
-    return torch.tensor(values, dtype=torch.int64, device=device), max(values) if values else 0
+    longest = max(values) if values else 0
+    if device.type == "cpu":
+        return torch.tensor(values, dtype=torch.int64), longest
+    # (With device=device it would wait for the device.)
+    return torch.tensor(values, dtype=torch.int64).to(device, non_blocking=True), longest
 
 
 def _blank(blank: int, classes: int, name: str) -> int:

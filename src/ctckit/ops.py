@@ -190,7 +190,7 @@ def _scale(grad: Tensor, lattice: Lattice, reduction: str, dtype: torch.dtype) -
     """Give what the kept derivative is to be multiplied by: one number, or one per item."""
     if reduction == "mean" and dtype == torch.float16:
         grad = grad / (lattice.target_lengths.clamp(min=1) * lattice.target_lengths.shape[0])
-    return grad[:, None] if grad.ndim else grad
+    return grad.unsqueeze(1) if grad.ndim else grad
 
 
 def _scaled_in_place(derivative: Tensor, scale: Tensor) -> Tensor:

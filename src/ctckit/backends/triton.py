@@ -58,7 +58,7 @@ class Scratch(NamedTuple):
     end_e: Tensor
     item_of_chunk: Tensor  # (labels // chunk + N,) int32
     ticket: Tensor  # (1,)
-    words: Tensor  # (2, labels // chunk, T) int64: what chunks send to each other
+    words: Tensor  # (2, labels // chunk, T) int64: what chunks send to each other, if any target has more than one
     slot_of_class: Tensor  # (N, C) int32, if classes are many
 
 
@@ -97,11 +97,11 @@ def posteriors(emissions: Tensor, lattice: Lattice, *, logits: bool, per_state: 
         states = torch.zeros(frames, items, 2 * lattice.max_target + 1, dtype=real, device=emissions.device)
         if items:
             run = _Run(emissions, lattice, logits, both=True)
-            totals = run.occupy(states)[:, :frames].t()[:, :, None]
+            totals = run.occupy(states).t().unsqueeze(2)
             states = torch.where(totals > 0, states / totals.clamp(min=1).to(real), 0.0)
-            kinds = run.scratch.kinds[:, None]
+            kinds = run.scratch.kinds.unsqueeze(1)
             unknown = (kinds == triton_rows.NAN.value) | (kinds == triton_rows.INVALID.value)
-            within = torch.arange(frames, device=emissions.device)[:, None, None] < lattice.input_lengths[:, None]
+            within = torch.arange(frames, device=emissions.device).view(-1, 1, 1) < lattice.input_lengths.unsqueeze(1)
             states = torch.where(unknown & within, torch.nan, states)
         return states.to(emissions.dtype)
 
@@ -116,13 +116,14 @@ def scale_(tensor: Tensor, scale: Tensor) -> Tensor:
     frames, items, classes = tensor.shape
     if tensor.numel():
         columns = min(triton.next_power_of_2(classes), 1024)
-        grid = triton.cdiv(frames, TILE // columns), items, triton.cdiv(classes, columns)
+        grid = (triton.cdiv(frames, TILE // columns) * items * triton.cdiv(classes, columns),)
         with _on(tensor):
             triton_rows.scale_rows[grid](
                 tensor,
                 *tensor.stride(),
                 scale,
                 scale.stride(0) if scale.ndim else 0,
+                items,
                 frames,
                 classes,
                 ROWS=TILE // columns,
@@ -147,6 +148,7 @@ class _Run:
         )
         self.real = tl.float64 if emissions.dtype == torch.float64 else tl.float32
         self.chunk = _chunk()
+        self.chained = lattice.max_target >= self.chunk
         # Occupancy is added up per class, or, where that takes more room, per position of a class's first label.
         self.by_class = self.N * self.C <= self.M + self.N
         self.slots = self.N * self.C if self.by_class else self.M + self.N
@@ -162,7 +164,7 @@ class _Run:
         sizes = {
             "ticket": 1,
             "item_of_chunk": (chunks + N + 1) // 2,
-            "words": 2 * chunks * T * (2 if real == torch.float64 else 1),
+            "words": self.chained * 2 * chunks * T * (2 if real == torch.float64 else 1),
             "slot_of_class": 0 if self.by_class else (N * self.C + 1) // 2,
         }
         zeros = torch.zeros(sum(sizes.values()), dtype=torch.int64, device=device)
@@ -207,13 +209,14 @@ class _Run:
         )
         if T and logits:
             rows, columns = _tile(C, self.x.dtype)
-            triton_rows.sum_rows[(triton.cdiv(T, rows), N)](
+            triton_rows.sum_rows[(triton.cdiv(T, rows) * N,)](
                 self.x,
                 *self.x.stride(),
                 input_lengths,
                 to.kinds,
                 to.fields,
                 to.peaks,
+                N,
                 T,
                 C,
                 blank,
@@ -223,7 +226,7 @@ class _Run:
                 **_launch(8),
             )
         elif T:
-            triton_rows.top_of_rows[(triton.cdiv(T, 16), N)](
+            triton_rows.top_of_rows[(triton.cdiv(T, 16) * N,)](
                 self.x,
                 *self.x.stride(),
                 labels,
@@ -232,6 +235,7 @@ class _Run:
                 target_lengths,
                 to.kinds,
                 to.fields,
+                N,
                 T,
                 blank,
                 REAL=self.real,
@@ -261,7 +265,7 @@ class _Run:
             CHUNK=self.chunk,
             FRAMES=FRAMES,
             DIRECTIONS=directions,
-            CHAINED=max_target >= self.chunk,
+            CHAINED=self.chained,
             **_launch(1),
         )
         triton_recursion.finish[(N,)](
@@ -284,7 +288,7 @@ class _Run:
         T, N, C, M, scratch, device = self.T, self.N, self.C, self.M, self.scratch, self.x.device
         if T == 0:
             return
-        segment = max(FRAMES, min(triton.cdiv(T, FRAMES) * FRAMES, SEGMENT // (8 * self.slots) // FRAMES * FRAMES))
+        segment = min(triton.cdiv(T, FRAMES) * FRAMES, self._segment())
         occupancy = torch.zeros(segment, self.slots, dtype=torch.int64, device=device)
         totals = torch.empty(N, T, dtype=torch.int64, device=device)
         rows, columns = _tile(C, self.x.dtype)
@@ -293,7 +297,7 @@ class _Run:
                 occupancy.zero_()
             end = min(begin + segment, T)
             self._occupy(begin, end, occupancy, totals, None)
-            triton_rows.write_rows[(triton.cdiv(end - begin, rows), N, triton.cdiv(C, columns))](
+            triton_rows.write_rows[(triton.cdiv(end - begin, rows) * N * triton.cdiv(C, columns),)](
                 self.x,
                 *self.x.stride(),
                 out,
@@ -327,7 +331,7 @@ class _Run:
         """Write the occupancy of states to `states`, not normalised; return the sums, (N, T), 0 where there is none."""
         # What is added up per class is not wanted here: all blocks may add to the same place.
         totals = torch.zeros(self.N, self.T, dtype=torch.int64, device=self.x.device)
-        segment = max(FRAMES, SEGMENT // (8 * self.slots) // FRAMES * FRAMES)
+        segment = self._segment()
         for begin in range(0, self.T, segment):
             end = min(begin + segment, self.T)
             occupancy = torch.zeros(
@@ -336,9 +340,13 @@ class _Run:
             self._occupy(begin, end, occupancy, totals, states)
         return totals
 
+    def _segment(self) -> int:
+        """Frames per round: as many blocks as the memory for them, and the second dimension of a grid, have room for."""
+        return FRAMES * max(1, min(SEGMENT // (8 * self.slots * FRAMES), 65_535))
+
     def _occupy(self, begin: int, end: int, occupancy: Tensor, totals: Tensor, states: Tensor | None) -> None:
         lattice, scratch = self.lattice, self.scratch
-        triton_occupancy.occupy[(triton.cdiv(end - begin, FRAMES), self.N)](
+        triton_occupancy.occupy[(self.N, triton.cdiv(end - begin, FRAMES))](
             self.x,
             *self.x.stride(),
             lattice.labels,

@@ -81,8 +81,8 @@ def occupy(
 
     With STATES write those per state, too, to `states`.
     """
-    b = first_block + tl.program_id(0).to(tl.int64)
-    n = tl.program_id(1).to(tl.int64)
+    n = tl.program_id(0).to(tl.int64)
+    b = first_block + tl.program_id(1).to(tl.int64)
     frames = tl.load(input_lengths + n)
     if (tl.load(kinds + n) != FINE) | (b * FRAMES >= frames):
         return

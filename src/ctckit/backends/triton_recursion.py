@@ -62,8 +62,8 @@ def load_frames(row, of_label, fields, first, step, last, REAL: tl.constexpr, FR
 
 @triton.jit
 def publish(words, m, e, mask, REAL: tl.constexpr):
-    # The sign is set as a bit: a Triton before 3.6 writes -m as 0 - m, in which 0 has no sign, and a word of 0 would
-    # be awaited for ever.
+    # The sign is set as a bit, not as -m: Triton 3.4 makes that 0 - m, in which 0 has no sign, and a word of 0 would be
+    # awaited for ever.
     if REAL == tl.float32:
         bits = m.to(tl.int32, bitcast=True).to(tl.int64) & 0x7FFFFFFF
         tl.atomic_add(words, bits | 0x80000000 | (e.to(tl.int64) << 32), mask=mask, sem="relaxed")
@@ -210,6 +210,7 @@ def walk_chunks(
     skip = skip & (label != tl.load(labels + offset + neighbour, mask=skip, other=0))
     row = (x + n * stride_n + label * stride_c, stride_t)
     fields += n * T * FIELDS
+    positions = M.to(tl.int64) + N
 
     # All mass on the first blank before the first frame.
     blank_m = tl.where(k == 0, 1.0, tl.zeros((CHUNK,), REAL))
@@ -245,17 +246,25 @@ def walk_chunks(
             inflow_e = label_e
             if CHAINED:
                 awaited = lane < tl.where(chunk > 0, count, 0)
-                while missing(first_word, second_word, awaited):
-                    first_word, second_word = ask(in_words + (first + step * lane) * per_frame, awaited, REAL)
+                at = in_words + (first + step * lane) * per_frame
+                # Until Triton 3.9 the compiler fails where a loop carries what nobody reads after it, so the loop for
+                # float32 does not carry the second word, which is the first.
+                if REAL == tl.float32:
+                    while missing(first_word, first_word, awaited):
+                        first_word, _again = ask(at, awaited, REAL)
+                    second_word = first_word
+                else:
+                    while missing(first_word, second_word, awaited):
+                        first_word, second_word = ask(at, awaited, REAL)
                 inflow_m, inflow_e = unpacked(first_word, second_word, REAL)
                 inflow_m = tl.where(awaited, inflow_m, 0.0)
                 inflow_e = tl.where(awaited, inflow_e, NEVER)
                 awaited = lane < tl.where((chunk > 0) & (i + 1 < blocks), next_count, 0)
                 first_word, second_word = ask(in_words + (next_first + step * lane) * per_frame, awaited, REAL)
             if DIRECTIONS == 2:
-                at = (block * 2 + backward) * 2 * (M + N) + offset + n
+                at = (block * 2 + backward) * 2 * positions + offset + n
                 blank_at = at + tl.where(backward == 1, S - k, k)
-                label_at = at + M + N + position
+                label_at = at + positions + position
                 tl.store(kept_m + blank_at, blank_m, mask=k <= S)
                 tl.store(kept_e + blank_at, blank_e, mask=k <= S)
                 tl.store(kept_m + label_at, label_m, mask=of_label)

@@ -3,6 +3,8 @@
 Rows are read and written in tiles of ROWS frames of one item by COLUMNS classes. The kernels that touch every class are
 two: `sum_rows` reads the logits once before the recursion, `write_rows` reads them once more after it and writes the
 gradient, each element by the thread that has read it, so that the gradient may be written over the logits.
+
+Launches over frames and items have one dimension, items fastest: the others end at 65,535 programs on NVIDIA.
 """
 
 # The code below is compiled by Triton: a language of its own, without types.
@@ -119,7 +121,7 @@ def prepare(
             tl.store(at, within * 0 + n + 1, mask=i + within <= S // CHUNK)
 
 
-@triton.jit(do_not_specialize=["T", "C", "blank"])
+@triton.jit(do_not_specialize=["N", "T", "C", "blank"])
 def sum_rows(
     x,
     stride_t,
@@ -129,6 +131,7 @@ def sum_rows(
     kinds,
     fields,
     peaks,
+    N,
     T,
     C,
     blank,
@@ -137,8 +140,9 @@ def sum_rows(
     COLUMNS: tl.constexpr,
 ):
     """Of each frame of logits: its largest, which class that is, and the sum of the others' exponentials."""
-    n = tl.program_id(1).to(tl.int64)
-    t = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    n = tl.program_id(0).to(tl.int64) % N
+    begin = tl.program_id(0).to(tl.int64) // N * ROWS
+    t = begin + tl.arange(0, ROWS)
     frames = tl.where(tl.load(kinds + n) == FINE, tl.load(input_lengths + n), 0)
     inside = t < frames
     row = x + t * stride_t + n * stride_n
@@ -148,7 +152,7 @@ def sum_rows(
     top = tl.full((ROWS, COLUMNS), -float("inf"), REAL)
     rest = tl.zeros((ROWS, COLUMNS), REAL)
     peak = tl.zeros((ROWS, COLUMNS), tl.int32)
-    for start in range(0, tl.where(tl.program_id(0).to(tl.int64) * ROWS < frames, C, 0), COLUMNS):
+    for start in range(0, tl.where(begin < frames, C, 0), COLUMNS):
         c = start + column
         mask = inside[:, None] & (c < C)[None, :]
         v = tl.load(row[:, None] + c[None, :].to(tl.int64) * stride_c, mask=mask, other=-float("inf")).to(REAL)
@@ -168,7 +172,7 @@ def sum_rows(
     share = exp_of_difference(top, reference[:, None], REAL)
     total = tl.sum(tl.where(top == -float("inf"), rest, with_own * share), 1)
     total = tl.where(highest == float("inf"), float("nan"), total)
-    m, e = exponential(tl.load(row + blank * stride_c, mask=inside, other=0.0).to(REAL), reference, REAL)
+    m, e = exponential(tl.load(row + blank.to(tl.int64) * stride_c, mask=inside, other=0.0).to(REAL), reference, REAL)
     at = n * T + t
     tl.store(fields + at * FIELDS + TOP, reference, mask=inside)
     tl.store(fields + at * FIELDS + BLANK_M, m, mask=inside)
@@ -177,7 +181,7 @@ def sum_rows(
     tl.store(peaks + at, winner, mask=inside)
 
 
-@triton.jit(do_not_specialize=["stride_t", "stride_n", "stride_c", "T", "blank"])
+@triton.jit(do_not_specialize=["stride_t", "stride_n", "stride_c", "N", "T", "blank"])
 def top_of_rows(
     x,
     stride_t,
@@ -189,6 +193,7 @@ def top_of_rows(
     target_lengths,
     kinds,
     fields,
+    N,
     T,
     blank,
     REAL: tl.constexpr,
@@ -196,14 +201,15 @@ def top_of_rows(
     COLUMNS: tl.constexpr,
 ):
     """Of each frame of log-probabilities: the largest among the blank's and the target's. No other class is read."""
-    n = tl.program_id(1).to(tl.int64)
-    t = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    n = tl.program_id(0).to(tl.int64) % N
+    begin = tl.program_id(0).to(tl.int64) // N * ROWS
+    t = begin + tl.arange(0, ROWS)
     fine = tl.load(kinds + n) == FINE
     inside = t < tl.where(fine, tl.load(input_lengths + n), 0)
     S = tl.where(fine, tl.load(target_lengths + n), 0)
     offset = tl.load(offsets + n)
     row = x + t * stride_t + n * stride_n
-    of_blank = tl.load(row + blank * stride_c, mask=inside, other=0.0).to(REAL)
+    of_blank = tl.load(row + blank.to(tl.int64) * stride_c, mask=inside, other=0.0).to(REAL)
     top = tl.zeros((ROWS, COLUMNS), REAL) + of_blank[:, None]
     odd = top != top
     for start in range(0, S, COLUMNS):
@@ -257,9 +263,11 @@ def write_rows(
     COLUMNS: tl.constexpr,
 ):
     """Frames begin..end of the gradient or the class occupancy, frames beyond an item's length included."""
-    n = tl.program_id(1).to(tl.int64)
-    t = begin + tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    c = tl.program_id(2).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
+    tile = tl.program_id(0).to(tl.int64)
+    across = (C + COLUMNS - 1) // COLUMNS
+    n = tile // across % N
+    t = begin + tile // across // N * ROWS + tl.arange(0, ROWS)
+    c = tile % across * COLUMNS + tl.arange(0, COLUMNS)
     kind = tl.load(kinds + n)
     S = tl.load(target_lengths + n)
     frames = tl.load(input_lengths + n)
@@ -307,14 +315,18 @@ def write_rows(
     tl.store(to, value.to(out.dtype.element_ty), mask=(t < end)[:, None] & (c < C)[None, :])
 
 
-@triton.jit(do_not_specialize=["T", "C", "scale_stride"])
-def scale_rows(x, stride_t, stride_n, stride_c, scale, scale_stride, T, C, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+@triton.jit(do_not_specialize=["N", "T", "C", "scale_stride"])
+def scale_rows(
+    x, stride_t, stride_n, stride_c, scale, scale_stride, N, T, C, ROWS: tl.constexpr, COLUMNS: tl.constexpr
+):
     """Multiply by a number that only the device knows; where it is 1, touch nothing."""
-    n = tl.program_id(1).to(tl.int64)
+    tile = tl.program_id(0).to(tl.int64)
+    across = (C + COLUMNS - 1) // COLUMNS
+    n = tile // across % N
     factor = tl.load(scale + n * scale_stride)
     if factor != 1:
-        t = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-        c = tl.program_id(2).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
+        t = tile // across // N * ROWS + tl.arange(0, ROWS)
+        c = tile % across * COLUMNS + tl.arange(0, COLUMNS)
         mask = (t < T)[:, None] & (c < C)[None, :]
         at = x + t[:, None] * stride_t + n * stride_n + c[None, :] * stride_c
         v = tl.load(at, mask=mask, other=0.0)

@@ -28,6 +28,7 @@ SHAPES = (
     (12_000, 4, 1024, 1500),
 )
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+DEVICE = "cuda"
 TWICE = 2  # ctckit reads the logits twice and writes one gradient
 
 Arguments = tuple[Tensor, Tensor, Tensor, Tensor]  # logits, targets, input lengths, target lengths
@@ -37,10 +38,10 @@ Step = Callable[[], Tensor]
 def make(shape: tuple[int, int, int, int], dtype: torch.dtype) -> Arguments:
     """Normal logits as a leaf, and targets of full length, on the device."""
     T, N, C, S = shape
-    generator = torch.Generator("cuda").manual_seed(0)
-    logits = torch.randn(T, N, C, device="cuda", generator=generator, dtype=dtype).requires_grad_()
-    targets = torch.randint(1, C, (N, S), device="cuda", generator=generator)
-    return logits, targets, torch.full((N,), T, device="cuda"), torch.full((N,), S, device="cuda")
+    generator = torch.Generator(DEVICE).manual_seed(0)
+    logits = torch.randn(T, N, C, device=DEVICE, generator=generator, dtype=dtype).requires_grad_()
+    targets = torch.randint(1, C, (N, S), device=DEVICE, generator=generator)
+    return logits, targets, torch.full((N,), T, device=DEVICE), torch.full((N,), S, device=DEVICE)
 
 
 def ctckit_step(arguments: Arguments) -> Step:
@@ -71,7 +72,7 @@ def k2_step(arguments: Arguments) -> Step:
     import k2  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415 - may be missing
 
     logits, targets, input_lengths, _ = arguments
-    graph = k2.ctc_graph(targets.tolist(), modified=False, device="cuda")
+    graph = k2.ctc_graph(targets.tolist(), modified=False, device=DEVICE)
     spans = torch.stack((torch.arange(len(targets)), torch.zeros(len(targets)), input_lengths.cpu()), 1).int()
 
     def step() -> Tensor:
@@ -133,9 +134,9 @@ def peak_bytes(step: Step, logits: Tensor) -> int:
     return torch.cuda.max_memory_allocated() - before
 
 
-def bandwidth() -> float:
+def bandwidth(size: int = 1 << 30) -> float:
     """Bytes per second of copying a gigabyte: what the others are held against."""
-    source = torch.empty(1 << 30, dtype=torch.uint8, device="cuda")
+    source = torch.empty(size, dtype=torch.uint8, device=DEVICE)
     target = torch.empty_like(source)
     best = float("inf")
     for _ in range(10):
@@ -187,13 +188,13 @@ def graph_milliseconds(arguments: Arguments) -> dict[str, Any]:
     return {"graph_ms": start.elapsed_time(end) / 20, "graph_replay_equals_eager": same}
 
 
-def nanoseconds_per_frame(labels: int) -> float:
-    """Latency of the recursion: the time by which 10,000 frames more take longer, for one item and 2 classes."""
+def nanoseconds_per_frame(labels: int, more: int = 10_000) -> float:
+    """Latency of the recursion: the time by which so many frames more take longer, for one item and 2 classes."""
 
     def time(frames: int) -> float:
-        logits = torch.randn(frames, 1, 2, device="cuda")
-        targets = torch.ones(1, labels, dtype=torch.int64, device="cuda")
-        lengths = torch.tensor([frames], device="cuda"), torch.tensor([labels], device="cuda")
+        logits = torch.randn(frames, 1, 2, device=DEVICE)
+        targets = torch.ones(1, labels, dtype=torch.int64, device=DEVICE)
+        lengths = torch.tensor([frames], device=DEVICE), torch.tensor([labels], device=DEVICE)
 
         def step() -> Tensor:
             with torch.no_grad():
@@ -201,7 +202,7 @@ def nanoseconds_per_frame(labels: int) -> float:
 
         return milliseconds(step, logits, 20)["p50"]
 
-    return (time(20_000) - time(10_000)) * 1e6 / 10_000
+    return (time(2 * more) - time(more)) * 1e6 / more
 
 
 def gradient_error(step: Step, arguments: Arguments) -> float:
@@ -212,6 +213,10 @@ def gradient_error(step: Step, arguments: Arguments) -> float:
     loss = functional.ctc_loss(double.log_softmax(2), targets, input_lengths, target_lengths)
     (right,) = torch.autograd.grad(loss, double)
     return float((actual.double() - right).norm() / right.norm())
+
+
+def _failed(error: Exception) -> dict[str, str]:
+    return {"failed": (str(error) or type(error).__name__).splitlines()[0]}
 
 
 def measure(shape: tuple[int, int, int, int], dtype: str, speed: float, repeats: int) -> dict[str, Any]:
@@ -230,15 +235,15 @@ def measure(shape: tuple[int, int, int, int], dtype: str, speed: float, repeats:
             row[who] = {**milliseconds(step, logits, repeats), "peak_bytes": peak_bytes(step, logits)}
             if T * N * C < 5e7 and who in ("ctckit", "torch"):
                 row[who]["gradient_error"] = gradient_error(step, arguments)
-        except (NotImplementedError, RuntimeError, torch.OutOfMemoryError) as error:
-            row[who] = {"failed": str(error).splitlines()[0]}
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong is a result
+            row[who] = _failed(error)
         logits.grad = None
         torch.cuda.empty_cache()
     if importlib.util.find_spec("optax") is not None and importlib.util.find_spec("jax") is not None:
         try:
             row["optax"] = {"p50": optax_seconds(arguments) * 1e3}
         except Exception as error:  # noqa: BLE001 - whatever goes wrong with a peer is a result
-            row["optax"] = {"failed": str(error).splitlines()[0]}
+            row["optax"] = _failed(error)
     row.update(graph_milliseconds(arguments))
     return row
 
@@ -257,12 +262,12 @@ def show(row: dict[str, Any]) -> str:
     return " | ".join(parts)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Measure all shapes in both dtypes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=30)
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "gpu.json")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if not torch.cuda.is_available():
         sys.exit("this benchmark needs a GPU, and torch finds none")
     speed = bandwidth()
@@ -278,8 +283,9 @@ def main() -> None:
         for dtype in DTYPES:
             report["rows"].append(measure(shape, dtype, speed, options.repeats))
             print(show(report["rows"][-1]), flush=True)
-    options.output.parent.mkdir(exist_ok=True)
-    options.output.write_text(json.dumps(report, indent=1) + "\n")
+            # After every row, so that a failure later on does not lose it.
+            options.output.parent.mkdir(exist_ok=True)
+            options.output.write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":

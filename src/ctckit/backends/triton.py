@@ -219,7 +219,7 @@ class _Run:
                 N,
                 T,
                 C,
-                blank,
+                blank * self.x.stride(2),  # in Python, where it is not limited to 32 bits
                 REAL=self.real,
                 ROWS=rows,
                 COLUMNS=columns,
@@ -341,7 +341,7 @@ class _Run:
         return totals
 
     def _segment(self) -> int:
-        """Frames per round: as many blocks as their memory, and the second dimension of a grid, have room for."""
+        """Frames per round: as many as the memory for them and the second dimension of a grid have room for."""
         return FRAMES * max(1, min(SEGMENT // (8 * self.slots * FRAMES), 65_535))
 
     def _occupy(self, begin: int, end: int, occupancy: Tensor, totals: Tensor, states: Tensor | None) -> None:

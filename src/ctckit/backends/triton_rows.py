@@ -121,7 +121,7 @@ def prepare(
             tl.store(at, within * 0 + n + 1, mask=i + within <= S // CHUNK)
 
 
-@triton.jit(do_not_specialize=["N", "T", "C", "blank"])
+@triton.jit(do_not_specialize=["N", "T", "C", "to_blank"])
 def sum_rows(
     x,
     stride_t,
@@ -134,14 +134,14 @@ def sum_rows(
     N,
     T,
     C,
-    blank,
+    to_blank,
     REAL: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
     """Of each frame of logits: its largest, which class that is, and the sum of the others' exponentials."""
-    n = tl.program_id(0).to(tl.int64) % N
-    begin = tl.program_id(0).to(tl.int64) // N * ROWS
+    n = (tl.program_id(0) % N).to(tl.int64)
+    begin = (tl.program_id(0) // N).to(tl.int64) * ROWS
     t = begin + tl.arange(0, ROWS)
     frames = tl.where(tl.load(kinds + n) == FINE, tl.load(input_lengths + n), 0)
     inside = t < frames
@@ -172,7 +172,7 @@ def sum_rows(
     share = exp_of_difference(top, reference[:, None], REAL)
     total = tl.sum(tl.where(top == -float("inf"), rest, with_own * share), 1)
     total = tl.where(highest == float("inf"), float("nan"), total)
-    m, e = exponential(tl.load(row + blank.to(tl.int64) * stride_c, mask=inside, other=0.0).to(REAL), reference, REAL)
+    m, e = exponential(tl.load(row + to_blank, mask=inside, other=0.0).to(REAL), reference, REAL)
     at = n * T + t
     tl.store(fields + at * FIELDS + TOP, reference, mask=inside)
     tl.store(fields + at * FIELDS + BLANK_M, m, mask=inside)
@@ -201,8 +201,8 @@ def top_of_rows(
     COLUMNS: tl.constexpr,
 ):
     """Of each frame of log-probabilities: the largest among the blank's and the target's. No other class is read."""
-    n = tl.program_id(0).to(tl.int64) % N
-    begin = tl.program_id(0).to(tl.int64) // N * ROWS
+    n = (tl.program_id(0) % N).to(tl.int64)
+    begin = (tl.program_id(0) // N).to(tl.int64) * ROWS
     t = begin + tl.arange(0, ROWS)
     fine = tl.load(kinds + n) == FINE
     inside = t < tl.where(fine, tl.load(input_lengths + n), 0)
@@ -263,11 +263,11 @@ def write_rows(
     COLUMNS: tl.constexpr,
 ):
     """Frames begin..end of the gradient or the class occupancy, frames beyond an item's length included."""
-    tile = tl.program_id(0).to(tl.int64)
+    tile = tl.program_id(0)
     across = (C + COLUMNS - 1) // COLUMNS
-    n = tile // across % N
-    t = begin + tile // across // N * ROWS + tl.arange(0, ROWS)
-    c = tile % across * COLUMNS + tl.arange(0, COLUMNS)
+    n = (tile // across % N).to(tl.int64)
+    t = begin + (tile // across // N).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    c = (tile % across).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
     kind = tl.load(kinds + n)
     S = tl.load(target_lengths + n)
     frames = tl.load(input_lengths + n)
@@ -320,13 +320,13 @@ def scale_rows(
     x, stride_t, stride_n, stride_c, scale, scale_stride, N, T, C, ROWS: tl.constexpr, COLUMNS: tl.constexpr
 ):
     """Multiply by a number that only the device knows; where it is 1, touch nothing."""
-    tile = tl.program_id(0).to(tl.int64)
+    tile = tl.program_id(0)
     across = (C + COLUMNS - 1) // COLUMNS
-    n = tile // across % N
+    n = (tile // across % N).to(tl.int64)
     factor = tl.load(scale + n * scale_stride)
     if factor != 1:
-        t = tile // across // N * ROWS + tl.arange(0, ROWS)
-        c = tile % across * COLUMNS + tl.arange(0, COLUMNS)
+        t = (tile // across // N).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+        c = (tile % across).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
         mask = (t < T)[:, None] & (c < C)[None, :]
         at = x + t[:, None] * stride_t + n * stride_n + c[None, :] * stride_c
         v = tl.load(at, mask=mask, other=0.0)

@@ -53,7 +53,7 @@ def run(arguments: list[str]) -> int:
 @click.group(name="ctckit", epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(ctckit.__version__, prog_name="ctckit")
 def ctckit_() -> None:
-    r"""CTC for whole data sets: where each word is, how well a model fits, and which items are bad.
+    """CTC for whole data sets: where each word is, how well a model fits, and which items are bad.
 
     \b
     A manifest lists the items, one JSON object per line (or one row of Parquet):
@@ -150,7 +150,7 @@ _to_a_file = _options(
     "--html-items", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="How many it shows."
 )
 def align(manifest: Path, **options: Any) -> int:
-    r"""Find where each word and token of the MANIFEST's texts is.
+    """Find where each word and token of the MANIFEST's texts is.
 
     Each result has words and tokens with start and end (in frames, and in seconds if the duration of a frame is known),
     score and confidence. A bad item is listed with the reason, and the others are done.
@@ -158,10 +158,11 @@ def align(manifest: Path, **options: Any) -> int:
     \b
     Fields of an item, all optional but emissions or audio:
       id              name, unlike any other; by default the path of the emissions
-      emissions       a.npy, a.npz[name] or a.safetensors[name], (T, C); paths are relative to the manifest
+      emissions       a.npy, a.npz[name] or a.safetensors[name], (T, C)
       audio           what --model reads where there are no emissions, and what --html plays
       text, tokens    what is said: a string, or a list of tokens or classes
       frame_duration  seconds per frame        offset   where the first frame starts, in seconds
+    Paths are relative to the manifest.
 
     \b
     Examples:
@@ -189,14 +190,14 @@ def align(manifest: Path, **options: Any) -> int:
 @_of_items
 @_to_a_file
 def loss(manifest: Path, **options: Any) -> int:
-    r"""Measure the CTC loss of each item of the MANIFEST, in nats, and its mean.
+    """Measure the CTC loss of each item of the MANIFEST, in nats, and its mean.
 
     A high loss per label is the mark of a text that does not belong to its audio. Items are as for `ctckit align`.
 
     \b
     Examples:
       ctckit loss items.jsonl --vocab vocab.json
-      ctckit loss items.jsonl --vocab vocab.json -q | sort -t$'\t' -k3 -gr | head    the worst fits
+      ctckit loss items.jsonl --vocab vocab.json -q | sort -t$'\\t' -k3 -gr | head    the worst fits
     """
     return report.loss(LossTask(**_of_task(options)), manifest, **_of_run(options))
 
@@ -205,7 +206,7 @@ def loss(manifest: Path, **options: Any) -> int:
 @_of_items
 @click.option("-o", "--output", type=_PATH, metavar="FILE", help="Also write them here, a line of JSON per item.")
 def check(manifest: Path, **options: Any) -> int:
-    r"""Find the items of the MANIFEST that are invalid or cannot be aligned, and say why.
+    """Find the items of the MANIFEST that are invalid or cannot be aligned, and say why.
 
     Looks for lines that are no items, files that are missing or cannot be read, wrong shapes, characters and labels
     that the vocabulary or the model does not have, texts too long for their frames, NaN and infinity. The exit code is

@@ -17,7 +17,8 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0
 
 PYTEST_ARGS ?=
-# Tests run on so many processes side by side; 0 runs them in one, for a debugger.
+# Tests run on so many processes side by side; 0 runs them in one, for a debugger. A file stays in one process: the
+# examples of a page build on those before them.
 WORKERS ?= auto
 BENCH_ARGS ?=
 
@@ -34,7 +35,7 @@ demo: $(VENV)/installed
 	@$(PY) examples/speech.py
 
 test: $(VENV)/installed $(VENV)/dev
-	@$(PY) -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
+	@$(PY) -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 bench: $(VENV)/installed
 	@$(PY) -m benchmarks $(BENCH_ARGS)
@@ -94,7 +95,7 @@ sanitize: $(VENV)/installed $(VENV)/dev
 	@PYTHONPATH=$(SANITIZED) PYTHONMALLOC=malloc LD_PRELOAD="$(RUNTIMES)" \
 	  ASAN_OPTIONS=$(ASAN):malloc_fill_byte=255:max_malloc_fill_size=16777216 \
 	  UBSAN_OPTIONS=abort_on_error=1:print_stacktrace=1 \
-	  $(PY) -m pytest -q -n $(WORKERS) --dist loadgroup --capture=sys -p no:cacheprovider $(SANITIZE_TESTS)
+	  $(PY) -m pytest -q -n $(WORKERS) --dist loadfile --capture=sys -p no:cacheprovider $(SANITIZE_TESTS)
 
 # As a user gets it: built by pip in isolation, away from the repository's files.
 wheel: $(VENV)/torch

@@ -7,13 +7,6 @@ from sybil import Sybil
 from sybil.parsers.myst import PythonCodeBlockParser
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a page's examples in one process, where tests run in several: each builds on those before it."""
-    for item in items:
-        if item.path.suffix == ".md":
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
-
-
 @pytest.fixture
 def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What an example writes must not stay in the repository."""

@@ -31,6 +31,13 @@ T* pointer(std::uintptr_t address) {
 
 Strides strides_of(const Triple& strides) { return {std::get<0>(strides), std::get<1>(strides), std::get<2>(strides)}; }
 
+// The instruction set that CTCKIT_SIMD names, or the best. Asked for here: Python takes longer to look at its
+// environment.
+const Kernels& chosen_kernels() {
+  const char* const simd = std::getenv("CTCKIT_SIMD");
+  return simd == nullptr || *simd == 0 ? *available_kernels().front() : kernels_named(simd);
+}
+
 // Writes the loss, one number or, without reduction, one per item. Returns whether all lengths and labels are within
 // bounds; if not, nothing has been computed.
 bool loss(int dtype, std::uintptr_t emissions, const Triple& shape, const Triple& strides, std::uintptr_t labels,
@@ -39,9 +46,7 @@ bool loss(int dtype, std::uintptr_t emissions, const Triple& shape, const Triple
           bool zero_infinity, bool mean_weights, std::uintptr_t result, bool result_is_double, int output,
           std::uintptr_t out, const Triple& out_strides, std::uintptr_t state_occupancy, std::int64_t state_width,
           std::uintptr_t path_states, std::uintptr_t path_occupancy, int threads) {
-  // Asked for here: Python takes longer to look at its environment.
-  const char* const simd = std::getenv("CTCKIT_SIMD");
-  const Kernels& kernels = simd == nullptr || *simd == 0 ? *available_kernels().front() : kernels_named(simd);
+  const Kernels& kernels = chosen_kernels();
   std::vector<double> nll(static_cast<std::size_t>(std::get<1>(shape)));
   const Batch batch{
       .dtype = static_cast<DType>(dtype),
@@ -95,8 +100,8 @@ bool best_path(int dtype, std::uintptr_t log_probs, const Triple& shape, const T
                std::int64_t labels_size, std::int64_t max_target, bool concatenated, std::uintptr_t offsets,
                std::uintptr_t input_lengths, std::uintptr_t target_lengths, std::int64_t blank, std::uintptr_t classes,
                std::uintptr_t states, std::uintptr_t scores, std::uintptr_t nll, std::int64_t checkpoint_bytes,
-               int threads, const std::string& simd) {
-  const Kernels& kernels = simd.empty() ? *available_kernels().front() : kernels_named(simd);
+               int threads) {
+  const Kernels& kernels = chosen_kernels();
   const Batch batch{
       .dtype = static_cast<DType>(dtype),
       .emissions = pointer<const void>(log_probs),
@@ -186,7 +191,7 @@ NB_MODULE(_core, m) {
   m.def("best_path", &best_path, nb::arg("dtype"), nb::arg("log_probs"), nb::arg("shape"), nb::arg("strides"),
         nb::arg("labels"), nb::arg("labels_size"), nb::arg("max_target"), nb::arg("concatenated"), nb::arg("offsets"),
         nb::arg("input_lengths"), nb::arg("target_lengths"), nb::arg("blank"), nb::arg("classes"), nb::arg("states"),
-        nb::arg("scores"), nb::arg("nll"), nb::arg("checkpoint_bytes"), nb::arg("threads"), nb::arg("simd"));
+        nb::arg("scores"), nb::arg("nll"), nb::arg("checkpoint_bytes"), nb::arg("threads"));
   m.def("best_graph_paths", &best_paths_of_graph, nb::arg("emissions"), nb::arg("frames"), nb::arg("columns"),
         nb::arg("graph"), nb::arg("states"), nb::arg("final_count"), nb::arg("k"), nb::arg("paths"), nb::arg("totals"));
   m.def("sample_graph_paths", &samples_of_graph, nb::arg("emissions"), nb::arg("frames"), nb::arg("columns"),

@@ -54,7 +54,6 @@ def best_path(
     nll: int,
     checkpoint_bytes: int,
     threads: int,
-    simd: str,
 ) -> bool: ...
 def best_graph_paths(
     emissions: int,

@@ -6,7 +6,6 @@ instruction set to use (see ``python -m ctckit``) instead of the best that the p
 
 from __future__ import annotations
 
-import os
 from typing import Final
 
 import torch
@@ -120,7 +119,6 @@ def best_path(log_probs: Tensor, lattice: Lattice) -> BestPath:
         nll.data_ptr(),
         _CHECKPOINT_BYTES,
         torch.get_num_threads(),
-        os.environ.get("CTCKIT_SIMD", ""),
     )
     if not valid:
         validate(lattice, frames, log_probs.shape[2])

@@ -12,7 +12,6 @@ The results go to ``results/alignment.json``, with a plot beside it; `--quick` w
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import subprocess
 import sys
@@ -152,25 +151,6 @@ def _one(frames: int, labels: int, classes: int = 32) -> Row:
     return {"T": frames, "S": labels, "C": classes, "seconds": seconds, "mib_above_input": above}
 
 
-def installed() -> dict[str, str]:
-    """The peers that this Python can import, each with this Python."""
-    return {name: sys.executable for name, (_, module) in PEERS.items() if importlib.util.find_spec(module) is not None}
-
-
-def parse_peers(arguments: Sequence[str]) -> dict[str, str]:
-    """Turn `auto torchaudio=/path/python` into names and interpreters."""
-    chosen: dict[str, str] = {}
-    for argument in arguments:
-        name, _, python = argument.partition("=")
-        if name == "auto":
-            chosen |= installed()
-        elif name in PEERS:
-            chosen[name] = python or sys.executable
-        elif name != "none":
-            raise SystemExit(f"unknown peer {name!r}; known: {', '.join(PEERS)}, auto, none")
-    return chosen
-
-
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
@@ -198,7 +178,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.one:
         print(json.dumps(_one(*options.one)))
         return 0
-    aligners = parse_peers(options.peers)
+    aligners = peers.parse(options.peers, PEERS)
     few = QUICK if options.quick else None
     out = options.out or machine.ROOT / "benchmarks" / "results" / ("partial.json" if few else "alignment.json")
     long = LONG[:1] if few else LONG + (TEN_HOURS,) * options.ten_hours

@@ -73,26 +73,26 @@ class Peer:
         self.process.communicate()
 
 
-def installed() -> dict[str, str]:
+def installed(peers: Mapping[str, tuple[Any, str]] = PEERS) -> dict[str, str]:
     """The peers that this Python can import, each with this Python."""
     return {
         name: sys.executable
-        for name, (_, module) in PEERS.items()
+        for name, (_, module) in peers.items()
         if name not in OPT_IN and importlib.util.find_spec(module) is not None
     }
 
 
-def parse(arguments: Sequence[str]) -> dict[str, str]:
+def parse(arguments: Sequence[str], peers: Mapping[str, tuple[Any, str]] = PEERS) -> dict[str, str]:
     """Turn `optax k2=/path/python` into names and interpreters; `auto` and `none` are words."""
     chosen: dict[str, str] = {}
     for argument in arguments:
         name, _, python = argument.partition("=")
         if name == "auto":
-            chosen |= installed()
-        elif name in PEERS:
+            chosen |= installed(peers)
+        elif name in peers:
             chosen[name] = python or sys.executable
         elif name != "none":
-            raise SystemExit(f"unknown peer {name!r}; known: {', '.join(PEERS)}, auto, none")
+            raise SystemExit(f"unknown peer {name!r}; known: {', '.join(peers)}, auto, none")
     return chosen
 
 

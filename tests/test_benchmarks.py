@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks import alignment, alignment_report, cases, goals, markdown, peers, report
+from benchmarks import alignment, alignment_report, alignment_worker, cases, goals, markdown, peers, report
 from benchmarks.timing import Effort
 
 ROOT = Path(__file__).parent.parent
@@ -116,7 +116,7 @@ def test_alignment_is_measured_beside_a_peer_in_another_process(tmp_path: Path) 
 def test_an_aligner_that_fails_is_reported() -> None:
     if importlib.util.find_spec("ctc_segmentation") is not None:
         pytest.skip("ctc-segmentation is installed, so it does not fail")
-    peers_of = alignment.parse_peers(["ctc-segmentation"])
+    peers_of = peers.parse(["ctc-segmentation"], alignment_worker.PEERS)
     [row] = alignment.compare(alignment.CASES[:1], peers_of, [1], Effort(0.0, 1), 60.0)
     assert "ModuleNotFoundError" in row["problem"]
 

@@ -24,6 +24,10 @@ namespace {
 
 using Triple = std::tuple<std::int64_t, std::int64_t, std::int64_t>;
 
+// labels, how many, the longest target, whether concatenated, input lengths, target lengths, blank
+using Targets =
+    std::tuple<std::uintptr_t, std::int64_t, std::int64_t, bool, std::uintptr_t, std::uintptr_t, std::int64_t>;
+
 template <class T>
 T* pointer(std::uintptr_t address) {
   return reinterpret_cast<T*>(address);
@@ -40,14 +44,16 @@ const Kernels& chosen_kernels() {
 
 // Writes the loss, one number or, without reduction, one per item. Returns whether all lengths and labels are within
 // bounds; if not, nothing has been computed.
-bool loss(int dtype, std::uintptr_t emissions, const Triple& shape, const Triple& strides, std::uintptr_t labels,
-          std::int64_t labels_size, std::int64_t max_target, bool concatenated, std::uintptr_t offsets,
-          std::uintptr_t input_lengths, std::uintptr_t target_lengths, std::int64_t blank, bool logits, int reduction,
-          bool zero_infinity, bool mean_weights, std::uintptr_t result, bool result_is_double, int output,
-          std::uintptr_t out, const Triple& out_strides, std::uintptr_t state_occupancy, std::int64_t state_width,
-          std::uintptr_t path_states, std::uintptr_t path_occupancy, int threads) {
+bool loss(int dtype, std::uintptr_t emissions, const Triple& shape, const Triple& strides, const Targets& targets,
+          bool logits, int reduction, bool zero_infinity, bool mean_weights, std::uintptr_t result,
+          bool result_is_double, int output, std::uintptr_t out, const Triple& out_strides,
+          std::uintptr_t state_occupancy, std::int64_t state_width, std::uintptr_t path_states,
+          std::uintptr_t path_occupancy, int threads) {
   const Kernels& kernels = chosen_kernels();
-  std::vector<double> nll(static_cast<std::size_t>(std::get<1>(shape)));
+  const auto& [labels, labels_size, max_target, concatenated, input_lengths, target_lengths, blank] = targets;
+  const auto items = static_cast<std::size_t>(std::get<1>(shape));
+  std::vector<double> nll(items);
+  std::vector<std::int64_t> offsets(items);
   const Batch batch{
       .dtype = static_cast<DType>(dtype),
       .emissions = pointer<const void>(emissions),
@@ -56,7 +62,7 @@ bool loss(int dtype, std::uintptr_t emissions, const Triple& shape, const Triple
       .items = std::get<1>(shape),
       .classes = std::get<2>(shape),
       .labels = pointer<const std::int64_t>(labels),
-      .offsets = pointer<const std::int64_t>(offsets),
+      .offsets = offsets.data(),
       .input_lengths = pointer<const std::int64_t>(input_lengths),
       .target_lengths = pointer<const std::int64_t>(target_lengths),
       .blank = blank,
@@ -72,7 +78,7 @@ bool loss(int dtype, std::uintptr_t emissions, const Triple& shape, const Triple
       .path_occupancy = pointer<void>(path_occupancy),
   };
   const nb::gil_scoped_release release;
-  if (!is_valid(batch, {labels_size, max_target, concatenated})) return false;
+  if (!locate_targets(batch, {labels_size, max_target, concatenated}, offsets.data())) return false;
   run(kernels, batch, threads);
   if (static_cast<Reduction>(reduction) != Reduction::none || zero_infinity) {
     const double reduced = reduce(batch, static_cast<Reduction>(reduction), zero_infinity);
@@ -96,12 +102,12 @@ nb::ndarray<nb::numpy, std::uint8_t, nb::ndim<1>> buffer(std::size_t bytes) {
 }
 
 // Returns whether all lengths and labels are within bounds; if not, nothing has been computed.
-bool best_path(int dtype, std::uintptr_t log_probs, const Triple& shape, const Triple& strides, std::uintptr_t labels,
-               std::int64_t labels_size, std::int64_t max_target, bool concatenated, std::uintptr_t offsets,
-               std::uintptr_t input_lengths, std::uintptr_t target_lengths, std::int64_t blank, std::uintptr_t classes,
-               std::uintptr_t states, std::uintptr_t scores, std::uintptr_t nll, std::int64_t checkpoint_bytes,
-               int threads) {
+bool best_path(int dtype, std::uintptr_t log_probs, const Triple& shape, const Triple& strides, const Targets& targets,
+               std::uintptr_t classes, std::uintptr_t states, std::uintptr_t scores, std::uintptr_t nll,
+               std::int64_t checkpoint_bytes, int threads) {
   const Kernels& kernels = chosen_kernels();
+  const auto& [labels, labels_size, max_target, concatenated, input_lengths, target_lengths, blank] = targets;
+  std::vector<std::int64_t> offsets(static_cast<std::size_t>(std::get<1>(shape)));
   const Batch batch{
       .dtype = static_cast<DType>(dtype),
       .emissions = pointer<const void>(log_probs),
@@ -110,7 +116,7 @@ bool best_path(int dtype, std::uintptr_t log_probs, const Triple& shape, const T
       .items = std::get<1>(shape),
       .classes = std::get<2>(shape),
       .labels = pointer<const std::int64_t>(labels),
-      .offsets = pointer<const std::int64_t>(offsets),
+      .offsets = offsets.data(),
       .input_lengths = pointer<const std::int64_t>(input_lengths),
       .target_lengths = pointer<const std::int64_t>(target_lengths),
       .blank = blank,
@@ -127,7 +133,7 @@ bool best_path(int dtype, std::uintptr_t log_probs, const Triple& shape, const T
       .path = {pointer<std::int64_t>(classes), pointer<std::int64_t>(states), pointer<void>(scores), checkpoint_bytes},
   };
   const nb::gil_scoped_release release;
-  const bool valid = is_valid(batch, {labels_size, max_target, concatenated});
+  const bool valid = locate_targets(batch, {labels_size, max_target, concatenated}, offsets.data());
   if (valid) run(kernels, batch, threads);
   return valid;
 }
@@ -180,18 +186,16 @@ std::vector<std::string> simd_levels() {
 
 NB_MODULE(_core, m) {
   m.doc() = "The C++ core of ctckit: pointers in, numbers out. Use ctckit.ctc_loss and its kin instead.";
-  m.def("loss", &loss, nb::arg("dtype"), nb::arg("emissions"), nb::arg("shape"), nb::arg("strides"), nb::arg("labels"),
-        nb::arg("labels_size"), nb::arg("max_target"), nb::arg("concatenated"), nb::arg("offsets"),
-        nb::arg("input_lengths"), nb::arg("target_lengths"), nb::arg("blank"), nb::arg("logits"), nb::arg("reduction"),
-        nb::arg("zero_infinity"), nb::arg("mean_weights"), nb::arg("result"), nb::arg("result_is_double"),
-        nb::arg("output"), nb::arg("out"), nb::arg("out_strides"), nb::arg("state_occupancy"), nb::arg("state_width"),
-        nb::arg("path_states"), nb::arg("path_occupancy"), nb::arg("threads"));
+  m.def("loss", &loss, nb::arg("dtype"), nb::arg("emissions"), nb::arg("shape"), nb::arg("strides"), nb::arg("targets"),
+        nb::arg("logits"), nb::arg("reduction"), nb::arg("zero_infinity"), nb::arg("mean_weights"), nb::arg("result"),
+        nb::arg("result_is_double"), nb::arg("output"), nb::arg("out"), nb::arg("out_strides"),
+        nb::arg("state_occupancy"), nb::arg("state_width"), nb::arg("path_states"), nb::arg("path_occupancy"),
+        nb::arg("threads"));
   m.def("buffer", &buffer, nb::arg("bytes"));
   m.def("release_memory", &Buffer::release_kept);
   m.def("best_path", &best_path, nb::arg("dtype"), nb::arg("log_probs"), nb::arg("shape"), nb::arg("strides"),
-        nb::arg("labels"), nb::arg("labels_size"), nb::arg("max_target"), nb::arg("concatenated"), nb::arg("offsets"),
-        nb::arg("input_lengths"), nb::arg("target_lengths"), nb::arg("blank"), nb::arg("classes"), nb::arg("states"),
-        nb::arg("scores"), nb::arg("nll"), nb::arg("checkpoint_bytes"), nb::arg("threads"));
+        nb::arg("targets"), nb::arg("classes"), nb::arg("states"), nb::arg("scores"), nb::arg("nll"),
+        nb::arg("checkpoint_bytes"), nb::arg("threads"));
   m.def("best_graph_paths", &best_paths_of_graph, nb::arg("emissions"), nb::arg("frames"), nb::arg("columns"),
         nb::arg("graph"), nb::arg("states"), nb::arg("final_count"), nb::arg("k"), nb::arg("paths"), nb::arg("totals"));
   m.def("sample_graph_paths", &samples_of_graph, nb::arg("emissions"), nb::arg("frames"), nb::arg("columns"),

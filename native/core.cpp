@@ -54,20 +54,22 @@ const Kernels& kernels_named(std::string_view name) {
   throw std::invalid_argument("no kernels '" + std::string(name) + "' that this processor can run");
 }
 
-bool is_valid(const Batch& batch, const LabelStorage& storage) {
+bool locate_targets(const Batch& batch, const LabelStorage& storage, std::int64_t* offsets) {
   if (batch.blank < 0 || batch.blank >= batch.classes) return false;
-  std::int64_t total = 0;
+  if (!storage.concatenated && batch.items > 0 && storage.max_target != storage.size / batch.items) return false;
+  std::int64_t end = 0;  // of the targets so far
   for (std::int64_t n = 0; n < batch.items; ++n) {
-    const std::int64_t frames = batch.input_lengths[n], labels = batch.target_lengths[n], offset = batch.offsets[n];
+    const std::int64_t frames = batch.input_lengths[n], labels = batch.target_lengths[n];
+    const std::int64_t offset = offsets[n] = storage.concatenated ? end : n * storage.max_target;
     if (frames < 0 || frames > batch.frames || labels < 0 || labels > storage.max_target) return false;
-    if (offset < 0 || offset > storage.size || labels > storage.size - offset) return false;
-    total += labels;
+    if (labels > storage.size - offset) return false;
+    end = offset + labels;
     for (std::int64_t s = 0; s < labels; ++s) {
       const std::int64_t label = batch.labels[offset + s];
       if (label < 0 || label >= batch.classes || label == batch.blank) return false;
     }
   }
-  return !storage.concatenated || total == storage.size;
+  return !storage.concatenated || end == storage.size;
 }
 
 double reduce(const Batch& batch, Reduction reduction, bool zero_infinity) {

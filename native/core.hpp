@@ -16,12 +16,13 @@ const Kernels& kernels_named(std::string_view name);  // throws std::invalid_arg
 // How a batch's labels lie in memory, as far as it takes to see whether every one of them is there.
 struct LabelStorage {
   std::int64_t size;        // labels in all
-  std::int64_t max_target;  // no target is longer
-  bool concatenated;        // targets lie end to end, nothing between them
+  std::int64_t max_target;  // no target is longer; the distance of two targets, unless
+  bool concatenated;        // they lie end to end, nothing between them
 };
 
-// Whether all lengths and labels are within bounds. The core computes nothing otherwise; Python finds the words.
-bool is_valid(const Batch& batch, const LabelStorage& storage);
+// Finds where each item's labels start: fills in what the batch has as its `offsets`. Returns whether all lengths and
+// labels are within bounds. The core computes nothing otherwise; Python finds the words.
+bool locate_targets(const Batch& batch, const LabelStorage& storage, std::int64_t* offsets);
 
 enum class Reduction : int { none, mean, sum };
 

@@ -12,7 +12,6 @@ from torch.autograd import forward_ad, gradcheck, gradgradcheck
 import ctckit
 from cases import EDGE_CASES, FORMS, Case
 from ctckit.lattice import gate
-from ctckit.ops import lattice_fields
 from judge import exact, run
 
 if TYPE_CHECKING:
@@ -127,7 +126,7 @@ def test_opcheck(form: str, dtype: torch.dtype, logits: bool) -> None:
         for reduction in ("none", "mean"):
             x, lattice, _ = gate(emissions, *arguments[1:])
             options = logits, reduction, True, False
-            torch.library.opcheck(torch.ops.ctckit.loss.default, (x, *lattice_fields(lattice), *options))
+            torch.library.opcheck(torch.ops.ctckit.loss.default, (x, *lattice, *options))
 
 
 # ------------------------------------------------------------------------------------------------- traced and exported

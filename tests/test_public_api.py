@@ -115,14 +115,18 @@ def test_a_forced_backend() -> None:
 
 
 def test_the_environment_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
-    cpu = torch.device("cpu")
+    program = """
+import ctckit, torch
+print(ctckit.backends.name_for(torch.device("cpu")))
+with ctckit.backends.use("cpu"):  # the nearer one counts
+    print(ctckit.backends.name_for(torch.device("cpu")))
+"""
     monkeypatch.setenv("CTCKIT_BACKEND", "reference")
-    assert ctckit.backends.name_for(cpu) == "reference"
-    with ctckit.backends.use("cpu"):  # the nearer one counts
-        assert ctckit.backends.name_for(cpu) == "cpu"
+    assert run_alone(program) == (0, "reference\ncpu\n", "")
     monkeypatch.setenv("CTCKIT_BACKEND", "nonsense")
-    with pytest.raises(ValueError, match="there is no backend 'nonsense'"):
-        ctckit.ctc_loss(torch.zeros(3, 2), torch.tensor([1]), 3, 1)
+    code, _, error = run_alone("import ctckit, torch; ctckit.ctc_loss(torch.zeros(3, 2), torch.tensor([1]), 3, 1)")
+    assert code == 1
+    assert "ValueError: there is no backend 'nonsense'" in error
 
 
 def test_the_core_is_for_the_cpu() -> None:

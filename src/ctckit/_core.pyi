@@ -4,20 +4,15 @@ import numpy as np
 import numpy.typing as npt
 
 _Triple: TypeAlias = tuple[int, ...]  # three
+# labels, how many, the longest target, whether concatenated, input lengths, target lengths, blank
+_Targets: TypeAlias = tuple[int, int, int, bool, int, int, int]
 
 def loss(
     dtype: int,
     emissions: int,
     shape: _Triple,
     strides: _Triple,
-    labels: int,
-    labels_size: int,
-    max_target: int,
-    concatenated: bool,
-    offsets: int,
-    input_lengths: int,
-    target_lengths: int,
-    blank: int,
+    targets: _Targets,
     logits: bool,
     reduction: int,
     zero_infinity: bool,
@@ -40,14 +35,7 @@ def best_path(
     log_probs: int,
     shape: _Triple,
     strides: _Triple,
-    labels: int,
-    labels_size: int,
-    max_target: int,
-    concatenated: bool,
-    offsets: int,
-    input_lengths: int,
-    target_lengths: int,
-    blank: int,
+    targets: _Targets,
     classes: int,
     states: int,
     scores: int,

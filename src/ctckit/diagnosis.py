@@ -110,7 +110,6 @@ def check(
 def _on_cpu(lattice: Lattice) -> Lattice:
     return lattice._replace(
         labels=lattice.labels.cpu(),
-        offsets=lattice.offsets.cpu(),
         input_lengths=lattice.input_lengths.cpu(),
         target_lengths=lattice.target_lengths.cpu(),
     )

@@ -160,4 +160,4 @@ def describe_fault(
 
 def _arrays(lattice: Lattice) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     lengths = lattice.input_lengths.cpu().numpy(), lattice.target_lengths.cpu().numpy()
-    return *lengths, lattice.labels.cpu().numpy()
+    return *lengths, lattice.labels.cpu().numpy().reshape(-1)

@@ -49,7 +49,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -94,14 +93,13 @@ _INTEGER_DTYPES = (
 class Lattice(NamedTuple):
     """A batch of N targets, in the one form that all backends read.
 
-    Label s (from 0) of item n is ``labels[offsets[n] + s]`` for s < ``target_lengths[n]``. What lies between the items
-    (padding) may hold anything and is never read.
+    Label s (from 0) of item n is ``labels[n, s]`` if the targets are padded, ``labels[offsets[n] + s]`` if they are
+    concatenated, for s < ``target_lengths[n]``. What lies between the items (padding) may hold anything and is never
+    read.
     """
 
     labels: Tensor
-    """(M,) int64: all labels of the batch in one row."""
-    offsets: Tensor
-    """(N,) int64: where each item's labels start: n * width if padded, the sum of lengths before if concatenated."""
+    """int64, any strides: (N, max_target), padded, or (M,), concatenated."""
     input_lengths: Tensor
     """(N,) int64, on the device of the emissions."""
     target_lengths: Tensor
@@ -110,8 +108,18 @@ class Lattice(NamedTuple):
     """No target is longer; known without reading a tensor (the width if padded; at most the total if concatenated)."""
     blank: int
     """The class of the blank."""
-    concatenated: bool = False
-    """Whether `labels` must hold the items' labels and nothing else, that is, M must be the sum of `target_lengths`."""
+
+    @property
+    def concatenated(self) -> bool:
+        """Whether `labels` must hold the items' labels and nothing else: M must be the sum of `target_lengths`."""
+        return self.labels.ndim == 1
+
+    @property
+    def offsets(self) -> Tensor:
+        """(N,) int64: where each item's labels start in the flattened `labels`."""
+        if self.concatenated:
+            return self.target_lengths.cumsum(0) - self.target_lengths
+        return torch.arange(self.labels.shape[0], device=self.labels.device) * self.max_target
 
 
 # ---------------------------------------------------------------------------------------------------------- topology
@@ -137,13 +145,14 @@ def may_skip(labels: Tensor, blank: int) -> Tensor:
 
 def padded_labels(lattice: Lattice) -> Tensor:
     """Give the labels as a table (N, max_target) int64, with the blank beyond each item's length."""
-    items, width, total = lattice.offsets.shape[0], lattice.max_target, lattice.labels.shape[0]
-    column = torch.arange(width, device=lattice.labels.device)
-    if lattice.concatenated and width > 0:
+    column = torch.arange(lattice.max_target, device=lattice.labels.device)
+    if lattice.concatenated and lattice.max_target > 0:
         # Clamped, because lengths that nobody has validated may point anywhere.
-        table = lattice.labels[(lattice.offsets[:, None] + column).clamp(0, total - 1)]
+        table = lattice.labels[(lattice.offsets[:, None] + column).clamp(0, lattice.labels.shape[0] - 1)]
+    elif lattice.concatenated:
+        table = lattice.labels.new_empty(lattice.target_lengths.shape[0], 0)
     else:
-        table = lattice.labels[: items * width].reshape(items, width)
+        table = lattice.labels
     return torch.where(column < lattice.target_lengths[:, None], table, lattice.blank)
 
 
@@ -164,7 +173,7 @@ def tighten(lattice: Lattice) -> Lattice:
 
 def is_invalid(lattice: Lattice, frames: int, classes: int) -> Tensor:
     """(N,) bool: which items `validate` would reject. Reads no value: for devices and traces where nobody may."""
-    total = lattice.labels.shape[0]
+    total = lattice.labels.shape[0]  # if concatenated
     inside = torch.arange(lattice.max_target, device=lattice.labels.device) < lattice.target_lengths[:, None]
     bad: Tensor = (bad_label(padded_labels(lattice), classes, lattice.blank) & inside).any(1)
     bad = bad | bad_length(lattice.input_lengths, frames)
@@ -234,7 +243,6 @@ def gate(
     _check_targets(targets, target_lengths, items, batched, device, name)
     if targets.dtype != torch.int64:
         targets = targets.to(torch.int64)
-    concatenated = targets.ndim == 1 and target_lengths is not None
     if targets.ndim == 1 and target_lengths is None:
         targets = targets.unsqueeze(0)
 
@@ -250,27 +258,9 @@ def gate(
         lengths, longest = _lengths(target_lengths, "target_lengths", items, device)
 
     max_target = targets.shape[-1]
-    offsets = lengths.cumsum(0) - lengths if concatenated else _row_starts(items, max_target, lengths)
-    if concatenated and longest is not None:
+    if longest is not None and targets.ndim == 1:
         max_target = max(0, min(longest, max_target))
-    lattice = Lattice(targets.reshape(-1), offsets, inputs, lengths, max_target, blank, concatenated)
-    return emissions, lattice, batched
-
-
-def _row_starts(rows: int, width: int, like: Tensor) -> Tensor:
-    """Give where each row of a table starts, on the device of `like`."""
-    # On the CPU the few shapes of a program are remembered: two operations are a tenth of a short call. (Not where
-    # tensors only stand for data.)
-    stand_ins = torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack()  # noqa: SLF001  # no public way
-    if like.is_cpu and not stand_ins:
-        return _row_starts_on_cpu(rows, width)
-    return torch.arange(rows, device=like.device) * width
-
-
-@lru_cache(maxsize=8)
-def _row_starts_on_cpu(rows: int, width: int) -> Tensor:
-    with torch.inference_mode(False):
-        return torch.arange(rows, device="cpu") * width
+    return emissions, Lattice(targets, inputs, lengths, max_target, blank), batched
 
 
 def _check_targets(

@@ -27,17 +27,15 @@ from ctckit.lattice import Lattice
 
 _library = torch.library.Library("ctckit", "DEF")
 _library.define(
-    "loss(Tensor emissions, Tensor labels, Tensor offsets, Tensor input_lengths, Tensor target_lengths, "
-    "SymInt max_target, int blank, bool concatenated, bool logits, str reduction, bool zero_infinity, bool gradient) "
-    "-> (Tensor, Tensor)"
+    "loss(Tensor emissions, Tensor labels, Tensor input_lengths, Tensor target_lengths, SymInt max_target, int blank, "
+    "bool logits, str reduction, bool zero_infinity, bool gradient) -> (Tensor, Tensor)"
 )
 
 
 def loss(emissions: Tensor, lattice: Lattice, *, logits: bool, reduction: str, zero_infinity: bool) -> Tensor:
     """Return the loss of a lattice; differentiable by the emissions."""
     if not _is_eager(emissions):
-        fields = lattice_fields(lattice)
-        result, _ = torch.ops.ctckit.loss(emissions, *fields, logits, reduction, zero_infinity, False)
+        result, _ = torch.ops.ctckit.loss(emissions, *lattice, logits, reduction, zero_infinity, False)
         return cast("Tensor", result)
     if torch.is_grad_enabled() and emissions.requires_grad:
         return _apply(emissions, lattice, logits, reduction, zero_infinity)
@@ -53,12 +51,6 @@ def loss_overwriting(
         return loss(emissions, lattice, logits=logits, reduction=reduction, zero_infinity=zero_infinity)
     arguments = emissions, lattice, logits, reduction, zero_infinity
     return cast("Tensor", _OverwritingLoss.apply(*arguments))  # type: ignore[no-untyped-call]
-
-
-def lattice_fields(lattice: Lattice) -> tuple[Any, ...]:
-    """Give a lattice's fields in the order of the operator's arguments."""
-    tensors = lattice.labels, lattice.offsets, lattice.input_lengths, lattice.target_lengths
-    return (*tensors, lattice.max_target, lattice.blank, lattice.concatenated)
 
 
 def _compute(
@@ -168,9 +160,9 @@ class _TracedLoss(torch.autograd.Function):
         *fields, logits, reduction, zero_infinity, _ = rest
         with torch._C._AutoDispatchBelowAutograd():
             result, derivative = torch.ops.ctckit.loss(emissions, *fields, logits, reduction, zero_infinity, True)
-        labels, offsets, input_lengths, target_lengths, *ctx.numbers = fields
+        labels, input_lengths, target_lengths, *ctx.numbers = fields
         ctx.reduction = reduction
-        ctx.save_for_backward(derivative, labels, offsets, input_lengths, target_lengths)
+        ctx.save_for_backward(derivative, labels, input_lengths, target_lengths)
         ctx.set_materialize_grads(False)
         ctx.mark_non_differentiable(derivative)
         return result, derivative
@@ -178,7 +170,7 @@ class _TracedLoss(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
-        none = (None,) * 11
+        none = (None,) * 9
         if grad is None:
             return None, *none
         derivative, *tensors = ctx.saved_tensors

@@ -3,7 +3,8 @@
 A backend is a module with the functions of `Backend`; `ctckit.backends.reference` is the shortest. To add one: write
 the module, and give it its line in `name_for`.
 
-The choice can be forced, for tests and comparisons, by the environment variable ``CTCKIT_BACKEND`` or with `use`.
+The choice can be forced, for tests and comparisons, by the environment variable ``CTCKIT_BACKEND``, which is read when
+ctckit is imported, or with `use`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from importlib import import_module
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -93,6 +94,7 @@ class Backend(Protocol):
 
 
 _forced: ContextVar[str | None] = ContextVar("ctckit_backend", default=None)
+_forced_from_outside: Final = os.environ.get("CTCKIT_BACKEND")
 
 
 def name_for(device: torch.device) -> str:
@@ -102,29 +104,28 @@ def name_for(device: torch.device) -> str:
     ...     name_for(torch.device("cpu"))
     'reference'
     """
-    forced = _forced.get() or os.environ.get("CTCKIT_BACKEND")
-    return _known(forced) if forced else _unforced(device)
+    forced = _forced.get() or _forced_from_outside
+    return _known(forced) if forced else _unforced(device.type)
 
 
 @cache
-def _unforced(device: torch.device) -> str:
-    if device.type == "cpu" and available("cpu"):
+def _unforced(device_type: str) -> str:
+    if device_type == "cpu" and available("cpu"):
         return "cpu"
-    if device.type == "cuda" and available("triton"):
+    if device_type == "cuda" and available("triton"):
         return "triton"
     return "reference"
 
 
 def backend_for(device: torch.device) -> Backend:
     """Return the module that computes on a device."""
-    return _module(name_for(device), device)
+    return _module(name_for(device), device.type)
 
 
 def host_backend() -> Backend:
     """Return the module for what is always computed on the CPU: the chosen one, or the core where that is triton."""
-    host = torch.device("cpu")
-    name = name_for(host)
-    return _module("cpu" if name == "triton" else name, host)
+    name = name_for(torch.device("cpu"))
+    return _module("cpu" if name == "triton" else name, "cpu")
 
 
 @contextmanager
@@ -164,9 +165,9 @@ def available(name: str) -> bool:
 
 
 @cache
-def _module(name: str, device: torch.device) -> Backend:
-    if name == "cpu" and device.type != "cpu":
-        raise ValueError(f"the backend 'cpu' is forced, but the tensors are on {device}: move them with .cpu()")
+def _module(name: str, device_type: str) -> Backend:
+    if name == "cpu" and device_type != "cpu":
+        raise ValueError(f"the backend 'cpu' is forced, but the tensors are on {device_type}: move them with .cpu()")
     return cast("Backend", import_module(f"ctckit.backends.{name}"))
 
 

@@ -92,27 +92,18 @@ def path_occupancy(emissions: Tensor, lattice: Lattice, states: Tensor, *, logit
 
 def best_path(log_probs: Tensor, lattice: Lattice) -> BestPath:
     """See `ctckit.backends.Backend.best_path`."""
-    log_probs = log_probs.resolve_neg()
+    log_probs, lattice = log_probs.resolve_neg(), _readable(lattice)
     frames, items, _ = log_probs.shape
     classes = torch.empty(items, frames, dtype=torch.int64)
     states = torch.empty_like(classes)
     scores = torch.empty(items, frames, dtype=log_probs.dtype)
     nll = torch.empty(items, dtype=torch.float64)
-    labels, offsets = lattice.labels.contiguous(), lattice.offsets.contiguous()
-    input_lengths, target_lengths = lattice.input_lengths.contiguous(), lattice.target_lengths.contiguous()
     valid = _core.best_path(
         _DTYPES[log_probs.dtype],
         log_probs.data_ptr(),
         log_probs.shape,
         log_probs.stride(),
-        labels.data_ptr(),
-        labels.shape[0],
-        lattice.max_target,
-        lattice.concatenated,
-        offsets.data_ptr(),
-        input_lengths.data_ptr(),
-        target_lengths.data_ptr(),
-        lattice.blank,
+        _targets(lattice),
         classes.data_ptr(),
         states.data_ptr(),
         scores.data_ptr(),
@@ -154,21 +145,13 @@ def _run(
 ) -> None:
     if emissions.is_neg():  # memory holds minus what the tensor says (a view of a conjugate's imaginary part)
         emissions = emissions.resolve_neg()
-    labels, offsets = lattice.labels.contiguous(), lattice.offsets.contiguous()
-    input_lengths, target_lengths = lattice.input_lengths.contiguous(), lattice.target_lengths.contiguous()
+    lattice = _readable(lattice)
     valid = _core.loss(
         _DTYPES[emissions.dtype],
         emissions.data_ptr(),
         emissions.shape,
         emissions.stride(),
-        labels.data_ptr(),
-        labels.shape[0],
-        lattice.max_target,
-        lattice.concatenated,
-        offsets.data_ptr(),
-        input_lengths.data_ptr(),
-        target_lengths.data_ptr(),
-        lattice.blank,
+        _targets(lattice),
         logits,
         _REDUCTIONS[reduction],
         zero_infinity,
@@ -187,3 +170,23 @@ def _run(
     if not valid:
         validate(lattice, emissions.shape[0], emissions.shape[2])
         raise AssertionError("the core rejected a lattice in which Python finds no fault")
+
+
+def _readable(lattice: Lattice) -> Lattice:
+    """Bring the lattice's numbers side by side in memory. The caller keeps what comes back while the core reads it."""
+    labels, input_lengths, target_lengths, max_target, blank = lattice
+    return Lattice(labels.contiguous(), input_lengths.contiguous(), target_lengths.contiguous(), max_target, blank)
+
+
+def _targets(lattice: Lattice) -> tuple[int, int, int, bool, int, int, int]:
+    """Give a lattice to the core."""
+    labels, input_lengths, target_lengths, max_target, blank = lattice
+    return (
+        labels.data_ptr(),
+        labels.numel(),
+        max_target,
+        labels.ndim == 1,
+        input_lengths.data_ptr(),
+        target_lengths.data_ptr(),
+        blank,
+    )

@@ -139,16 +139,16 @@ class _Run:
     def __init__(self, emissions: Tensor, lattice: Lattice, logits: bool, *, both: bool) -> None:
         self.x = emissions
         self.T, self.N, self.C = emissions.shape
-        self.M = lattice.labels.shape[0]
+        self.M = lattice.labels.numel()
         self.lattice = lattice._replace(
             labels=lattice.labels.contiguous(),
-            offsets=lattice.offsets.contiguous(),
             input_lengths=lattice.input_lengths.contiguous(),
             target_lengths=lattice.target_lengths.contiguous(),
         )
         self.real = tl.float64 if emissions.dtype == torch.float64 else tl.float32
         self.chunk = _chunk()
         self.chained = lattice.max_target >= self.chunk
+        self.offsets = lattice.offsets
         # Occupancy is added up per class, or, where that takes more room, per position of a class's first label.
         self.by_class = self.N * self.C <= self.M + self.N
         self.slots = self.N * self.C if self.by_class else self.M + self.N
@@ -186,7 +186,8 @@ class _Run:
 
     def _recurse(self, logits: bool, directions: int) -> None:
         T, N, C, M, to = self.T, self.N, self.C, self.M, self.scratch
-        labels, offsets, input_lengths, target_lengths, max_target, blank, concatenated = self.lattice
+        labels, input_lengths, target_lengths, max_target, blank = self.lattice
+        offsets, concatenated = self.offsets, self.lattice.concatenated
         triton_rows.prepare[(N,)](
             labels,
             offsets,
@@ -302,7 +303,7 @@ class _Run:
                 *self.x.stride(),
                 out,
                 *out.stride(),
-                self.lattice.offsets,
+                self.offsets,
                 self.lattice.input_lengths,
                 self.lattice.target_lengths,
                 scratch.kinds,
@@ -350,7 +351,7 @@ class _Run:
             self.x,
             *self.x.stride(),
             lattice.labels,
-            lattice.offsets,
+            self.offsets,
             lattice.input_lengths,
             lattice.target_lengths,
             scratch.kinds,

@@ -166,10 +166,11 @@ double small_rest(const Real* exponentials, std::int64_t classes) {
 }
 
 // The frames' exp(x - max), rows padded to whole vectors with zeros, and their sums. Many frames at once, so that the
-// sums over lanes share their work. Meant for few classes: a lane adds up in Real.
-template <class Real, int kFrames>
+// sums over lanes share their work. Meant for few classes: a lane adds up in Real. Meanwhile `prefetch(k, c)` may ask
+// for class c of what will be wanted next: the processor computes here, and would otherwise wait for memory there.
+template <class Real, int kFrames, class Prefetch>
 void softmax_rows(const Real* const (&rows)[kFrames], int frames, std::int64_t classes, Real* out, std::int64_t pitch,
-                  FrameSum* sums) {
+                  FrameSum* sums, Prefetch prefetch) {
   using Vector = typename VectorOf<Real>::Values;
   constexpr int width = sizeof(Vector) / sizeof(Real);
   constexpr Real infinity = std::numeric_limits<Real>::infinity();
@@ -193,11 +194,13 @@ void softmax_rows(const Real* const (&rows)[kFrames], int frames, std::int64_t c
       const Real* const row = rows[group + j];
       Real* const to = out + (group + j) * pitch;
       for (std::int64_t c = 0; c < whole; c += width) {
+        prefetch(group + j, c);
         const Vector p = exp_of_nonpositive<Real>(load<Vector>(row + c) - base[j]);
         store(to + c, p);
         sum[j] += p;
       }
       if (whole < classes) {
+        prefetch(group + j, whole);
         const Vector p = exp_of_nonpositive<Real>(load_tail(row + whole, classes - whole) - base[j]);
         store(to + whole, p);
         sum[j] += p;

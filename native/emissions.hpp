@@ -88,13 +88,16 @@ class EmissionSource {
 
   // Fills the table with the emissions of frames [t, t + frames), and `softmax`, if softmax_pitch() and unless it is
   // known already, with exp(x - max) of all classes. The first time also finds the normalisers of few classes.
-  BlockScale read(std::int64_t t, int frames, bool first_time, Real* softmax, bool softmax_known) {
-    for (int k = 0; k < kBlock && t + kBlock + k < frames_; ++k) rows_.prefetch(t + kBlock + k);
+  // `gradient`, if not null, is where the frames' gradient will be written soon, a frame every `gradient_stride`.
+  BlockScale read(std::int64_t t, int frames, bool first_time, Real* softmax, bool softmax_known,
+                  const T* gradient = nullptr, std::int64_t gradient_stride = 0) {
     Real scale[kBlock] = {};
     bool nan = false;
     if (softmax_pitch() != 0) {
-      read_softmax(t, frames, softmax, softmax_known);
+      if (!softmax_known) compute_softmax(t, frames, softmax, gradient, gradient_stride);
+      read_softmax(frames, softmax);
     } else {
+      for (int k = 0; k < kBlock && t + kBlock + k < frames_; ++k) rows_.prefetch(t + kBlock + k);
       nan = read_named(t, frames, scale);
     }
     zero_out(table_ + slots_.empty() * kBlock);
@@ -152,12 +155,21 @@ class EmissionSource {
     for (int k = 0; k < kBlock; ++k) row[k] = 0;
   }
 
-  void read_softmax(std::int64_t t, int frames, Real* softmax, bool known) {
+  void compute_softmax(std::int64_t t, int frames, Real* softmax, const T* gradient, std::int64_t gradient_stride) {
     const Real* rows[kBlock];
-    if (!known) {
-      for (int k = 0; k < kBlock; ++k) rows[k] = k < frames ? rows_.row(t + k, buffer_ + k * pitch_) : nullptr;
-      softmax_rows(rows, frames, classes_, softmax, pitch_, sums_ + t);
+    const T* next[kBlock];
+    for (int k = 0; k < frames; ++k) {
+      rows[k] = rows_.row(t + k, buffer_ + k * pitch_);
+      next[k] = rows_.address(t + kBlock + k < frames_ ? t + kBlock + k : t + k);
     }
+    softmax_rows(rows, frames, classes_, softmax, pitch_, sums_ + t, [&](int k, std::int64_t c) {
+      __builtin_prefetch(next[k] + c);
+      if (gradient != nullptr) __builtin_prefetch(gradient + k * gradient_stride + c, 1);
+    });
+  }
+
+  void read_softmax(int frames, const Real* softmax) {
+    const Real* rows[kBlock];
     for (int k = 0; k < kBlock; ++k) rows[k] = softmax + (k < frames ? k : 0) * pitch_;  // beyond the end: any number
     if (slots_.most_are_named()) {
       transpose_rows(rows, pitch_);

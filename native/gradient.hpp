@@ -32,16 +32,15 @@ class GradientSink {
     if constexpr (kNative) stream_scaled(row_, batch_.classes, inverse_of(source, t, weight), out_row(t));
   }
 
-  // Writes frames [t, t + frames). `occupancy`, [slot][frame], is in units of 1 / total. `softmax` is what the source
-  // keeps of the block, if it does.
-  void write(EmissionSource<T>& source, std::int64_t t, int frames, const double* occupancy, double total,
-             double weight, const Real* softmax) {
+  // Writes frames [t, t + frames). `share`, [slot][frame], is their occupancy in units of 1 / total; it becomes what
+  // the target adds to each frame of its classes. `softmax` is what the source keeps of the block, if it does.
+  void write(EmissionSource<T>& source, std::int64_t t, int frames, Real* share, double total, double weight,
+             const Real* softmax) {
     const Slots& slots = source.slots();
     const bool gradient = batch_.output == Output::gradient;
-    const double scale = gradient ? -weight / total : 1 / total;
-    Real* const share = source.table();  // what the target adds to each frame of its classes, [slot][frame]
-    for (std::int64_t at = 0; at < slots.used() * kBlock; at += kLanes)
-      store_narrowed(share + at, load<F64>(occupancy + at) * scale);
+    const auto scale = static_cast<Real>(gradient ? -weight / total : 1 / total);
+    for (std::int64_t at = 0; at < slots.used() * kBlock; at += kWidth)
+      store(share + at, load<Vector>(share + at) * scale);
     for (int k = 0; k < kBlock; ++k) share[slots.unnamed() * kBlock + k] = 0;
     const std::int64_t pitch = source.softmax_pitch();
     if (early_) {
@@ -58,7 +57,7 @@ class GradientSink {
     } else {
       for (int k = 0; k < frames; ++k) write_row(source, t + k, k, share, weight, softmax + k * pitch);
     }
-    if (softmax_) write_largest(source, t, frames, occupancy, total, weight);
+    if (softmax_) write_largest(source, t, frames, share, weight);
   }
 
   // To be called once all is written.
@@ -68,14 +67,6 @@ class GradientSink {
 
  private:
   T* out_row(std::int64_t t) const { return out_ + t * batch_.out_strides.frame; }
-
-  static void store_narrowed(Real* to, F64 value) {
-    if constexpr (sizeof(Real) == 8) {
-      store(to, value);
-    } else {
-      store(to, narrow_half(value));
-    }
-  }
 
   // By which exp(x - max) becomes weight times softmax.
   Real inverse_of(const EmissionSource<T>& source, std::int64_t t, double weight) const {
@@ -140,22 +131,23 @@ class GradientSink {
 
   // Where a model is confident, the largest class's softmax and occupancy cancel; minus the sum of the other classes'
   // gradients is the same without cancellation.
-  void write_largest(const EmissionSource<T>& source, std::int64_t t, int frames, const double* occupancy, double total,
+  void write_largest(const EmissionSource<T>& source, std::int64_t t, int frames, const Real* share,
                      double weight) const {
     const std::int64_t used = source.slots().used();
     bool any = false;
     for (int k = 0; k < frames; ++k) any |= source.sum(t + k).rest < kConfident;
     if (!any) return;
-    F64 largest[kBlock / kLanes], others[kBlock / kLanes] = {};
-    for (int k = 0; k < kBlock; k += kLanes) largest[k / kLanes] = load_widened(source.largest_slots(t) + k);
+    Vector largest[kBlock / kWidth], others[kBlock / kWidth] = {};
+    for (int k = 0; k < kBlock; k += kWidth) largest[k / kWidth] = load<Vector>(source.largest_slots(t) + k);
     for (std::int64_t u = 0; u < used; ++u) {
-      for (int j = 0; j < kBlock / kLanes; ++j)
-        others[j] += largest[j] == static_cast<double>(u) ? F64{} : load<F64>(occupancy + u * kBlock + j * kLanes);
+      for (int j = 0; j < kBlock / kWidth; ++j)
+        others[j] += largest[j] == static_cast<Real>(u) ? Vector{} : load<Vector>(share + u * kBlock + j * kWidth);
     }
     for (int k = 0; k < frames; ++k) {
-      const double rest = source.sum(t + k).rest, slot = largest[k / kLanes][k % kLanes];
+      const double rest = source.sum(t + k).rest;
+      const Real slot = largest[k / kWidth][k % kWidth];
       if (rest >= kConfident || slot < 0) continue;
-      const double value = weight * (others[k / kLanes][k % kLanes] / total - rest / (1 + rest));
+      const double value = -static_cast<double>(others[k / kWidth][k % kWidth]) - weight * rest / (1 + rest);
       out_row(t + k)[source.slots().class_of(static_cast<std::int64_t>(slot))] = narrow<T>(value);
     }
   }

@@ -101,12 +101,11 @@ class Item {
     kept_alpha_ = take_kept(arena, segment_);
     kept_alpha_.ratios = take_ratios(arena, segment_ / kBlock);
     alpha_exact_ = arena.take<bool>(segment_ / kBlock);
-    kept_beta_ = take_kept(arena, kBlock);
-    per_slot_ = arena.take<double>(source_.slots().table_size());
-    if (wants_states()) {
-      states_blank_ = arena.take<double>(kBlock * pitch_) + kPad;
-      states_label_ = arena.take<double>(kBlock * pitch_) + kPad;
-    }
+    exact_beta_ = take_row(arena);
+    per_slot_ = arena.take<Real>(source_.slots().table_size());
+    occupancy_.label = arena.take<Real>(kBlock * pitch_) + kPad;
+    if (wants_states()) occupancy_.blank = arena.take<Real>(kBlock * pitch_) + kPad;
+    occupancy_.blank_sums = arena.take<double>(kBlock * kLanes);
     if (!one_walk()) checkpoints_ = Checkpoints(frames_ / segment_ + 1, width_, arena);
   }
 
@@ -180,7 +179,11 @@ class Item {
       flags.clear();
       const Fit fit = normalise(topology(), range, alpha_[0], alpha_[1], kept.ratios);
       if (fit != Fit::not_at_all) {
-        walk_block<+1, kKeep>(range, frames, alpha_[1], kept.ratios, emissions, kept.blank, kept.label, pitch_);
+        if constexpr (kKeep) {
+          walk_block<+1>(range, frames, alpha_[1], kept.ratios, emissions, Keep{kept.blank, kept.label, pitch_});
+        } else {
+          walk_block<+1>(range, frames, alpha_[1], kept.ratios, emissions, Forget{});
+        }
         if (!flags.out_of_range() && (fit == Fit::well || states_last(topology(), range, alpha_[1]))) {
           kept.exact = false;
           swap(alpha_);
@@ -189,6 +192,7 @@ class Item {
             store(kept.label_exponent + i, load<I64>(alpha_[0].label_exponent + i));
           }
           if (kKeep) kept.label_exponent[range.begin - 1] = kNever;  // where the mirror looks for a label never reached
+          for (int k = 0; kKeep && k < frames; ++k) kept.label[k * pitch_ + range.begin - 1] = 0;
           return;
         }
       }
@@ -196,27 +200,29 @@ class Item {
     walk_exactly<+1>(t, frames, range, emissions, extreme, alpha_, kKeep ? &kept : nullptr);
   }
 
-  // Walks the mirror over the frames of one block, whose forward rows are in `alpha`.
+  // Walks the mirror over the frames of one block, whose forward rows are in `alpha`, and leaves the block's occupancy.
   void advance_beta(RangeFlags& flags, std::int64_t t, int frames, const Emissions<Real>& emissions, bool extreme,
                     const KeptBlock& alpha) {
     const Range range = range_of(t, frames);
     if (!alpha.exact) {
       flags.clear();
-      rescale(range, total_exponent_, alpha.blank_exponent, alpha.label_exponent, beta_[0], beta_[1]);
+      std::memset(occupancy_.blank_sums, 0, sizeof(double) * kBlock * kLanes);
+      rescale(range, total_exponent_, kProduct<Real>, alpha.blank_exponent, alpha.label_exponent, beta_[0], beta_[1]);
       // Going the other way, what entered a blank from a label enters the label from the blank.
       const Ratios ratios{alpha.ratios.label_from_blank, alpha.ratios.blank_from_label, alpha.ratios.label_from_label};
-      walk_block<-1, true>(range, frames, beta_[1], ratios, emissions, kept_beta_.blank, kept_beta_.label, pitch_);
-      if (!flags.too_large()) {
-        kept_beta_.exact = false;
-        return swap(beta_);
-      }
+      walk_block<-1>(range, frames, beta_[1], ratios, emissions,
+                     Multiply<Real>{alpha.blank, alpha.label, pitch_, occupancy_});
+      if (!flags.too_large()) return swap(beta_);
     }
-    walk_exactly<-1>(t, frames, range, emissions, extreme, beta_, &kept_beta_);
+    std::memset(occupancy_.blank_sums, 0, sizeof(double) * kBlock * kLanes);
+    walk_exactly<-1>(t, frames, range, emissions, extreme, beta_, &alpha);
   }
 
-  template <int Direction>
+  // Walks one block frame by frame: forward, keeping the rows in `kept` unless that is null, or backward, multiplying
+  // with those that are kept there.
+  template <int Direction, class Kept>
   void walk_exactly(std::int64_t t, int frames, Range range, const Emissions<Real>& block, bool extreme, Rows& rows,
-                    KeptBlock* kept) {
+                    Kept* kept) {
     Emissions<double> emissions{exact_label_, pitch_, block.blank, exact_label_exponent_, no_exponents_};
     if (extreme) {
       const ExactTable exact = source_.read_exactly(t, frames);
@@ -230,11 +236,14 @@ class Item {
         exact_label_exponent_[at] = 0;
       }
     }
-    if (kept != nullptr) kept->exact = true;
+    if constexpr (Direction > 0) {
+      if (kept != nullptr) kept->exact = true;
+    }
     for (int step = 0; step < frames; ++step) {
       const int k = Direction > 0 ? step : frames - 1 - step;
-      const Row row = kept != nullptr ? kept->at(k) : Row{};
+      const Row row = Direction < 0 ? exact_beta_ : kept != nullptr ? kept->at(k) : Row{};
       exact_step<Direction>(topology(), range, k, rows[0], rows[1], emissions, kept != nullptr ? &row : nullptr);
+      if constexpr (Direction < 0) multiply_exactly(range, k, *kept, row, total_exponent_ - kProduct<Real>, occupancy_);
       swap(rows);
     }
     mark_void<Direction>(topology(), rows[0]);
@@ -250,7 +259,9 @@ class Item {
       if (batch_.logits && !source_.few_classes())
         source_.sum_frames(t, frames, sink_.early_row(),
                            [&](std::int64_t at) { sink_.write_early(source_, at, weight_); });
-      const BlockScale block = source_.read(t, frames, true, softmax_of(keep_softmax_ ? t : 0), false);
+      const T* const soon = batch_.output != Output::none && one_walk() ? out_row(t) : nullptr;
+      const BlockScale block =
+          source_.read(t, frames, true, softmax_of(keep_softmax_ ? t : 0), false, soon, batch_.out_strides.frame);
       if (block.nan) return std::numeric_limits<double>::quiet_NaN();
       log_scale += block.log_scale;
       const bool extreme = source_.extreme();
@@ -301,7 +312,7 @@ class Item {
         KeptBlock kept = kept_block(row);
         kept.exact = alpha_exact_[row / kBlock];
         advance_beta(flags, t, frames, emissions_of(row), extreme_[row / kBlock], kept);
-        write_block(t, frames, softmax_of(keep_softmax_ ? t : row), kept);
+        write_block(t, frames, softmax_of(keep_softmax_ ? t : row));
       }
     }
   }
@@ -353,22 +364,10 @@ class Item {
     }
   }
 
-  void write_block(std::int64_t t, int frames, const Real* softmax, const KeptBlock& alpha) {
+  void write_block(std::int64_t t, int frames, const Real* softmax) {
     const Range range = range_of(t, frames);
-    for (int k = 0; k < kBlock; ++k) {  // beyond what can be reached
-      kept_beta_.label[k * pitch_ + range.end] = 0;
-      kept_beta_.label_exponent[k * pitch_ + range.end] = kNever;
-    }
-    for (int k = frames; k < kBlock; ++k) {  // a last, short block: nothing passes through the frames that it lacks
-      const std::size_t bytes = sizeof(double) * static_cast<std::size_t>(range.end - range.begin);
-      double* const rows[] = {alpha.blank, alpha.label, kept_beta_.blank, kept_beta_.label};
-      for (double* row : rows) std::memset(row + k * pitch_ + range.begin, 0, bytes);
-    }
-    double blank_sums[kBlock] = {};
-    std::memset(per_slot_, 0, sizeof(double) * static_cast<std::size_t>((source_.slots().empty() + 1) * kBlock));
-    const Occupancy to{per_slot_, blank_sums, states_blank_, states_label_};
-    accumulate_occupancy(range, frames, alpha, kept_beta_, total_exponent_ - kProduct, slots_, to);
-    std::memcpy(per_slot_, blank_sums, sizeof blank_sums);  // the blank's slot is the first
+    std::memset(per_slot_, 0, sizeof(Real) * static_cast<std::size_t>((source_.slots().empty() + 1) * kBlock));
+    sum_slots(range, frames, occupancy_, pitch_, slots_, per_slot_);
     if (batch_.state_occupancy != nullptr)
       for (int k = 0; k < frames; ++k) write_states(t + k, k, range);
     if (batch_.path_occupancy != nullptr)
@@ -378,7 +377,7 @@ class Item {
   }
 
   // What the products of forward and mirror sum to in every frame.
-  double occupancy_scale() const { return std::ldexp(total_, static_cast<int>(kProduct)); }
+  double occupancy_scale() const { return std::ldexp(total_, static_cast<int>(kProduct<Real>)); }
 
   void write_states(std::int64_t t, int k, Range range) const {
     T* to = state_row(t);
@@ -388,9 +387,9 @@ class Item {
   // The occupancy of a state in the k-th frame of the block; 0 for what is none of the item's states.
   double state_share(std::int64_t s, int k, Range range) const {
     const std::int64_t i = s / 2;
-    const double* row = (s % 2 == 0 ? states_blank_ : states_label_) + k * pitch_;
+    const Real* row = (s % 2 == 0 ? occupancy_.blank : occupancy_.label) + k * pitch_;
     const bool inside = s >= 0 && s <= 2 * labels_ && i >= range.begin && i < range.end;
-    return inside ? row[i] / occupancy_scale() : 0.0;
+    return inside ? static_cast<double>(row[i]) / occupancy_scale() : 0.0;
   }
 
   const Batch& batch_;
@@ -417,8 +416,10 @@ class Item {
   bool keep_softmax_ = false;
   bool* extreme_ = nullptr;
   bool* alpha_exact_ = nullptr;
-  KeptBlock kept_alpha_ = {}, kept_beta_ = {};
-  double *per_slot_ = nullptr, *states_blank_ = nullptr, *states_label_ = nullptr;
+  KeptBlock kept_alpha_ = {};
+  Row exact_beta_ = {};  // of a frame walked in an exact step
+  Occupancy<Real> occupancy_ = {};
+  Real* per_slot_ = nullptr;
   Checkpoints checkpoints_;
 };
 

@@ -1,13 +1,19 @@
 // Forward times backward: how much of the probability of all paths passes through each state at each frame.
+//
+//     gamma(t, state) = alpha(t, state) beta(t, state) / Z        (Graves et al. 2006, eq. 14 and 15)
+//
+// with beta before the emission of its own frame, so that nothing is divided by an emission. What is kept of it is
+// gamma times Z, in units of 2^(exponent of Z - kProduct).
 #pragma once
 
+#include "elements.hpp"
 #include "recursion.hpp"
 
 namespace ctckit::CTCKIT_ISA {
 namespace {
 
-// The rows that a walk over one block kept, frame by frame. `exponents` holds one row for the whole block, or one per
-// frame where the block was walked in exact steps.
+// The rows that the forward walk over one block kept, frame by frame. The exponents are one row for the whole block, or
+// one per frame where the block was walked in exact steps.
 struct KeptBlock {
   double *blank, *label;
   std::int64_t *blank_exponent, *label_exponent;
@@ -21,12 +27,37 @@ struct KeptBlock {
   }
 };
 
-// Where the occupancy of a block goes, in units of 2^exponent (the caller divides by the rest of the total).
+inline void store_narrowed(double* to, F64 value) { store(to, value); }
+inline void store_narrowed(float* to, F64 value) { store(to, narrow_half(value)); }
+
+// The occupancy of one block's states.
+template <class Real>
 struct Occupancy {
-  double* per_slot;      // [slot][frame], added to
-  double* blank;         // [frame], added to
-  double* states_blank;  // null, or [frame][position], at the pitch of the kept rows
-  double* states_label;
+  Real* label;         // [frame][position], at the pitch of the kept rows
+  Real* blank;         // the same, or null if only their sums are wanted:
+  double* blank_sums;  // [frame][lane], over the blanks, still to be added up over the lanes
+};
+
+// What the mirror's walk does on its way where the exponents of alpha and beta cancel.
+template <class Real>
+struct Multiply {
+  const double *alpha_blank, *alpha_label;
+  std::int64_t pitch;
+  Occupancy<Real> to;
+  F64 sum{};
+
+  void states(int k, std::int64_t i, F64 beta_blank, F64 beta_label) {
+    const std::int64_t at = k * pitch + i;
+    const F64 blank = load<F64>(alpha_blank + at) * beta_blank;
+    sum += blank;
+    if (to.blank != nullptr) store_narrowed(to.blank + at, blank);
+    store_narrowed(to.label + at - 1, load<F64>(alpha_label + at - 1) * beta_label);  // position i of the mirror
+  }
+  void end_of_frame(int k) {
+    double* const lanes = to.blank_sums + k * kLanes;
+    store(lanes, load<F64>(lanes) + sum);
+    sum = F64{};
+  }
 };
 
 // The power of two by which alpha * beta of a state becomes its share of the total, in two factors: alpha and beta can
@@ -43,64 +74,54 @@ inline F64 scaled_product(F64 alpha, F64 first, F64 beta, F64 second) {
   return (alpha == 0.0) | (beta == 0.0) ? F64{} : (alpha * first) * (beta * second);
 }
 
-// gamma(t, state) = alpha(t, state) beta(t, state) / Z, beta without the emission of its own frame, so that nothing is
-// divided by an emission (Graves et al. 2006, eq. 14 and 15).
-//
-// Takes the kLanes frames from `group` on, whose exponents cancel, or, with kExact, only frame `one` of them, by its
-// exponents.
-template <bool kExact>
-inline void accumulate_group(Range range, int group, int one, const KeptBlock& alpha, const KeptBlock& beta,
-                             std::int64_t total_exponent, const std::int32_t* slots, const Occupancy& to) {
-  const Row alpha_e = alpha.at(alpha.exact ? one : 0), beta_e = beta.at(beta.exact ? one : 0);
-  const std::int64_t pitch = alpha.pitch;
-  const double *const alpha_blank = alpha.blank + group * pitch, *const alpha_label = alpha.label + group * pitch;
-  const double *const beta_blank = beta.blank + group * pitch, *const beta_label = beta.label + group * pitch + 1;
-  double* const per_slot = to.per_slot + group;
-  double* const states_blank = to.states_blank == nullptr ? nullptr : to.states_blank + group * pitch;
-  double* const states_label = to.states_label == nullptr ? nullptr : to.states_label + group * pitch;
-  F64 blank_sum[kLanes] = {};
+// The same for frame k alone, whose beta has exponents of its own, in units of 2^unit.
+template <class Real>
+inline void multiply_exactly(Range range, int k, const KeptBlock& alpha, const Row& beta, std::int64_t unit,
+                             const Occupancy<Real>& to) {
+  const Row values = alpha.at(k), exponents = alpha.at(alpha.exact ? k : 0);
+  beta.label[range.end] = 0;  // beyond what can be reached
+  beta.label_exponent[range.end] = kNever;
+  F64 sum{}, first, second;
   for (std::int64_t i = range.begin; i < range.end; i += kLanes) {
-    F64 blank_1{}, blank_2{}, label_1{}, label_2{}, tile[kLanes];
-    if constexpr (kExact) {
-      share_of_total(alpha_e.blank_exponent + i, beta_e.blank_exponent + i, total_exponent, blank_1, blank_2);
-      share_of_total(alpha_e.label_exponent + i, beta_e.label_exponent + i + 1, total_exponent, label_1, label_2);
-    }
-    for (int j = 0; j < kLanes; ++j) {
-      const std::int64_t at = j * pitch + i;
-      F64 blank{};
-      if constexpr (!kExact) {
-        blank = load<F64>(alpha_blank + at) * load<F64>(beta_blank + at);
-        tile[j] = load<F64>(alpha_label + at) * load<F64>(beta_label + at);
-      } else if (group + j == one) {
-        blank = scaled_product(load<F64>(alpha_blank + at), blank_1, load<F64>(beta_blank + at), blank_2);
-        tile[j] = scaled_product(load<F64>(alpha_label + at), label_1, load<F64>(beta_label + at), label_2);
-      } else {
-        tile[j] = F64{};
-        continue;
-      }
-      blank_sum[j] += blank;
-      if (states_blank != nullptr) {
-        store(states_blank + at, blank);
-        store(states_label + at, tile[j]);
-      }
-    }
-    transpose(tile);
-    for (int j = 0; j < kLanes; ++j) {
-      double* const sum = per_slot + std::int64_t{slots[i + j]} * kBlock;
-      store(sum, load<F64>(sum) + tile[j]);
-    }
+    share_of_total(exponents.blank_exponent + i, beta.blank_exponent + i, unit, first, second);
+    const F64 blank = scaled_product(load<F64>(values.blank + i), first, load<F64>(beta.blank + i), second);
+    sum += blank;
+    if (to.blank != nullptr) store_narrowed(to.blank + k * alpha.pitch + i, blank);
+    share_of_total(exponents.label_exponent + i, beta.label_exponent + i + 1, unit, first, second);
+    store_narrowed(to.label + k * alpha.pitch + i,
+                   scaled_product(load<F64>(values.label + i), first, load<F64>(beta.label + i + 1), second));
   }
-  for (int j = 0; j < kLanes; ++j) to.blank[group + j] += sum_of_lanes(blank_sum[j]);
+  store(to.blank_sums + k * kLanes, sum);
 }
 
-inline void accumulate_occupancy(Range range, int frames, const KeptBlock& alpha, const KeptBlock& beta,
-                                 std::int64_t total_exponent, const std::int32_t* slots, const Occupancy& to) {
-  if (alpha.exact || beta.exact) {
-    for (int k = 0; k < frames; ++k)
-      accumulate_group<true>(range, k / kLanes * kLanes, k, alpha, beta, total_exponent, slots, to);
-  } else {
-    for (int group = 0; group < frames; group += kLanes)
-      accumulate_group<false>(range, group, 0, alpha, beta, total_exponent, slots, to);
+// Adds up the occupancy of a block per class that the target names: [slot][frame], the blank's slot being the first.
+template <class Real>
+inline void sum_slots(Range range, int frames, const Occupancy<Real>& from, std::int64_t pitch,
+                      const std::int32_t* slots, Real* per_slot) {
+  using Vector = typename VectorOf<Real>::Values;
+  constexpr int width = sizeof(Vector) / sizeof(Real);
+  // Where the mirror does not come, and where whole vectors read on: nothing.
+  for (int k = 0; k < kBlock; ++k) {
+    Real* const row = from.label + k * pitch;
+    for (std::int64_t i = k < frames ? range.end : range.begin; i <= range.end; i += kLanes)
+      store_narrowed(row + i - 1, F64{});
+    row[range.end + kPad - 1] = 0;
+  }
+  for (std::int64_t i = range.begin; i < range.end; i += width) {
+    for (int group = 0; group < kBlock; group += width) {
+      Vector tile[width];
+      for (int j = 0; j < width; ++j) tile[j] = load<Vector>(from.label + (group + j) * pitch + i);
+      transpose(tile);
+      for (int j = 0; j < width; ++j) {
+        Real* const sum = per_slot + std::int64_t{slots[i + j]} * kBlock + group;
+        store(sum, load<Vector>(sum) + tile[j]);
+      }
+    }
+  }
+  for (int group = 0; group < kBlock; group += kLanes) {
+    F64 lanes[kLanes];
+    for (int j = 0; j < kLanes; ++j) lanes[j] = load<F64>(from.blank_sums + (group + j) * kLanes);
+    store_narrowed(per_slot + group, fold_rows(lanes, [](F64 a, F64 b) { return a + b; }));
   }
 }
 

@@ -20,7 +20,7 @@
 //
 // The processor's flags tell whether a product of a block left the range of a double; only then the block is done
 // again, frame by frame (`exact_step`), which cannot fail: each sum is scaled by its own largest term. Going backward
-// only what is too large counts: what is too small is an occupancy of less than 2^-600.
+// only what is too large counts: what is too small is an occupancy of less than 2^-80 (2^-600 in double).
 #pragma once
 
 #include "simd.hpp"
@@ -34,8 +34,11 @@ constexpr int kPad = kLanes;  // readable, neutral positions on either side of a
 constexpr std::int64_t kNever = -(std::int64_t{1} << 61);  // exponent of a state that nothing has reached
 constexpr std::int64_t kVoid = std::int64_t{1} << 61;      // exponent of a position that holds no state
 constexpr std::int64_t kMiddle = 400;    // mantissas start a block at 2^400: growth by 2^600 is rarer than decay
-constexpr std::int64_t kProduct = 600;   // forward times mirror is the occupancy times 2^600
 constexpr std::int64_t kSteepest = 256;  // how many powers of two a state may lie below the one that feeds it
+
+// Forward times mirror is the occupancy times 2^kProduct, which must be a number of the type that it is kept in.
+template <class Real>
+constexpr std::int64_t kProduct = sizeof(Real) == 4 ? 60 : 600;
 
 // A row of positions: mantissas and exponents of blanks and labels.
 struct Row {
@@ -181,12 +184,12 @@ inline bool states_last(const Topology& topology, Range range, const Row& row) {
 }
 
 // Copies the mirror's row `from` to `to` with the powers of two that make its product with the forward row the
-// occupancy times 2^kProduct, `total` being the exponent of the sum over all paths.
-inline void rescale(Range range, std::int64_t total, const std::int64_t* alpha_blank_exponent,
+// occupancy times 2^product, `total` being the exponent of the sum over all paths.
+inline void rescale(Range range, std::int64_t total, std::int64_t product, const std::int64_t* alpha_blank_exponent,
                     const std::int64_t* alpha_label_exponent, const Row& from, const Row& to) {
-  const auto convert = [total](const std::int64_t* alpha, const double* m, const std::int64_t* e, double* m_to,
-                               std::int64_t* e_to) {
-    const I64 unit = total - kProduct - load<I64>(alpha);
+  const auto convert = [total, product](const std::int64_t* alpha, const double* m, const std::int64_t* e, double* m_to,
+                                        std::int64_t* e_to) {
+    const I64 unit = total - product - load<I64>(alpha);
     const I64 up = load<I64>(e) - unit;
     store(m_to, load<F64>(m) * power_of_two(up >> 1) * power_of_two(up - (up >> 1)));
     store(e_to, unit);
@@ -197,13 +200,30 @@ inline void rescale(Range range, std::int64_t total, const std::int64_t* alpha_b
   }
 }
 
+// What is done with the mantissas of a walk over one block on its way: nothing.
+struct Forget {
+  void states(int, std::int64_t, F64, F64) {}
+  void end_of_frame(int) {}
+};
+
+// Or they are stored, [frame][position].
+struct Keep {
+  double *blank, *label;
+  std::int64_t pitch;
+
+  void states(int k, std::int64_t i, F64 blank_mantissa, F64 label_mantissa) {
+    store(blank + k * pitch + i, blank_mantissa);
+    store(label + k * pitch + i, label_mantissa);
+  }
+  void end_of_frame(int) {}
+};
+
 // Walks `frames` frames over Vectors vectors of positions, held in registers. `edge[k]` is the label mantissa that
-// flows in from the neighbouring vectors at step k, and is replaced by the one that flows on from these.
-// With Keep, every frame's rows are stored: after its emission going forward, before it going backward.
-template <int Direction, bool Keep, int Vectors, class Value>
+// flows in from the neighbouring vectors at step k, and is replaced by the one that flows on from these. `visit` gets
+// every frame's mantissas: after its emission going forward, before it going backward.
+template <int Direction, int Vectors, class Value, class Visit>
 inline void walk_vectors(std::int64_t begin, int frames, const Row& row, const Ratios& ratios,
-                         const Emissions<Value>& emissions, double* edge, double* kept_blank, double* kept_label,
-                         std::int64_t pitch) {
+                         const Emissions<Value>& emissions, double* edge, Visit visit) {
   F64 blank[Vectors], label[Vectors], to_blank[Vectors], from_blank[Vectors], from_label[Vectors];
   for (int v = 0; v < Vectors; ++v) {
     const std::int64_t i = begin + v * kLanes;
@@ -228,16 +248,13 @@ inline void walk_vectors(std::int64_t begin, int frames, const Row& row, const R
       }
     }
     for (int v = 0; v < Vectors; ++v) {
-      const std::int64_t at = k * pitch + begin + v * kLanes;
       const F64 into_label = label[v] + from_blank[v] * blank[v] + from_label[v] * before[v];
       const F64 into_blank = blank[v] + to_blank[v] * before[v];
       label[v] = into_label * load_widened(emission + v * kLanes);
       blank[v] = into_blank * blank_emission;
-      if constexpr (Keep) {
-        store(kept_blank + at, Direction > 0 ? blank[v] : into_blank);
-        store(kept_label + at, Direction > 0 ? label[v] : into_label);
-      }
+      visit.states(k, begin + v * kLanes, Direction > 0 ? blank[v] : into_blank, Direction > 0 ? label[v] : into_label);
     }
+    visit.end_of_frame(k);
   }
   for (int v = 0; v < Vectors; ++v) {
     store(row.blank + begin + v * kLanes, blank[v]);
@@ -245,35 +262,20 @@ inline void walk_vectors(std::int64_t begin, int frames, const Row& row, const R
   }
 }
 
-template <int Direction, bool Keep, class Value>
+template <int Direction, class Value, class Visit>
 __attribute__((noinline)) void walk_block(Range range, int frames, const Row& row, const Ratios& ratios,
-                                          const Emissions<Value>& emissions, double* kept_blank, double* kept_label,
-                                          std::int64_t pitch) {
+                                          const Emissions<Value>& emissions, Visit visit) {
   double edge[kBlock] = {};
   constexpr std::int64_t stride = kUnroll * kLanes;
-  if constexpr (Direction > 0) {
-    std::int64_t i = range.begin;
-    for (; i + stride <= range.end; i += stride)
-      walk_vectors<Direction, Keep, kUnroll>(i, frames, row, ratios, emissions, edge, kept_blank, kept_label, pitch);
-    if (i + 2 * kLanes <= range.end) {
-      walk_vectors<Direction, Keep, 2>(i, frames, row, ratios, emissions, edge, kept_blank, kept_label, pitch);
-      i += 2 * kLanes;
-    }
-    if (i < range.end)
-      walk_vectors<Direction, Keep, 1>(i, frames, row, ratios, emissions, edge, kept_blank, kept_label, pitch);
-  } else {
-    std::int64_t i = range.end;
-    for (; i - stride >= range.begin; i -= stride)
-      walk_vectors<Direction, Keep, kUnroll>(i - stride, frames, row, ratios, emissions, edge, kept_blank, kept_label,
-                                             pitch);
-    if (i - 2 * kLanes >= range.begin) {
-      walk_vectors<Direction, Keep, 2>(i - 2 * kLanes, frames, row, ratios, emissions, edge, kept_blank, kept_label,
-                                       pitch);
-      i -= 2 * kLanes;
-    }
-    if (i > range.begin)
-      walk_vectors<Direction, Keep, 1>(i - kLanes, frames, row, ratios, emissions, edge, kept_blank, kept_label, pitch);
-  }
+  // The vectors are taken in the order in which probability flows through them.
+  std::int64_t left = range.end - range.begin;
+  const auto next = [&](std::int64_t positions) {
+    left -= positions;
+    return Direction > 0 ? range.end - left - positions : range.begin + left;
+  };
+  while (left >= stride) walk_vectors<Direction, kUnroll>(next(stride), frames, row, ratios, emissions, edge, visit);
+  if (left >= 2 * kLanes) walk_vectors<Direction, 2>(next(2 * kLanes), frames, row, ratios, emissions, edge, visit);
+  if (left > 0) walk_vectors<Direction, 1>(next(kLanes), frames, row, ratios, emissions, edge, visit);
 }
 
 // One frame, each sum scaled by its own largest term, emissions as mantissa and exponent: exact for any input.

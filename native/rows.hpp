@@ -34,6 +34,8 @@ class FrameRows {
     return buffer;
   }
 
+  const T* address(std::int64_t t) const { return base_ + t * frame_stride_; }
+
   Real at(std::int64_t t, std::int64_t c) const { return widen(base_[t * frame_stride_ + c * class_stride_]); }
 
   // Asks for a frame that will be read soon. (The processor cannot foresee it: frames of an item lie far apart.)

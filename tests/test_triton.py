@@ -1,80 +1,21 @@
-"""The GPU kernels: on a GPU if there is one, else through Triton's interpreter."""
+"""What the GPU kernels compute: on a GPU if there is one, else through Triton's interpreter."""
 
 from __future__ import annotations
 
-import contextlib
-import os
+import dataclasses
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-if DEVICE == "cpu":
-    os.environ["TRITON_INTERPRET"] = "1"  # before the kernels are imported
-triton = pytest.importorskip("triton", reason="Triton is not installed")
+import cases
+import ctckit
+import oracle
+from ctckit.backends import reference, use
+from ctckit.lattice import gate
+from kernels import DEVICE, FEW, LONG, MARKS, TOLERANCE, check, expected, gpu, needs_interpreter, on_cpu, problem, run
 
-import cases  # noqa: E402
-import ctckit  # noqa: E402
-import oracle  # noqa: E402
-from ctckit import ops  # noqa: E402
-from ctckit.backends import reference, triton_occupancy, triton_recursion, triton_rows, use  # noqa: E402
-from ctckit.backends import triton as gpu  # noqa: E402
-from ctckit.lattice import Lattice, gate  # noqa: E402
-
-pytestmark = [
-    # The interpreter computes with NumPy, which warns where an infinity is subtracted from an infinity.
-    pytest.mark.filterwarnings("ignore::RuntimeWarning"),
-    pytest.mark.skipif(DEVICE == "cpu" and not gpu._interpreted(), reason="Triton was imported before this file"),
-]
-
-TOLERANCE = {torch.float64: 1e-13, torch.float32: 1e-6, torch.float16: 2e-3, torch.bfloat16: 1e-2}
-FEW = cases.random_case(11, 3, 5, 4, seed=1)
-# Two chunks of positions, labels that occur often.
-LONG = cases.Case("two chunks", 43, 4, ((1, 2, 3, 1, 3, 2, 2, 1) + (1, 3) * 13, (2, 2)), (43, 10))
-
-
-def problem(arguments: cases.Arguments) -> tuple[Tensor, Lattice]:
-    input_lengths, target_lengths = (x.to(DEVICE) if isinstance(x, Tensor) else x for x in arguments[2:4])
-    emissions, targets = arguments.emissions.to(DEVICE), arguments.targets.to(DEVICE)
-    emissions, lattice, _ = gate(emissions, targets, input_lengths, target_lengths, arguments.blank)
-    return emissions, lattice
-
-
-def on_cpu(lattice: Lattice) -> Lattice:
-    return lattice._replace(
-        labels=lattice.labels.cpu(),
-        input_lengths=lattice.input_lengths.cpu(),
-        target_lengths=lattice.target_lengths.cpu(),
-    )
-
-
-def run(x: Tensor, lattice: Lattice, *, logits: bool = True, reduction: str = "none") -> tuple[Tensor, Tensor]:
-    gradient = torch.full_like(x, 77.0)
-    loss = gpu.loss(x, lattice, logits=logits, reduction=reduction, zero_infinity=False, gradient=gradient)
-    return loss.cpu(), gradient.cpu()
-
-
-def expected(x: Tensor, lattice: Lattice, *, logits: bool, reduction: str = "none") -> tuple[Tensor, Tensor]:
-    x = x.detach().cpu().double()
-    lattice = on_cpu(lattice)
-    gradient = torch.empty_like(x)
-    loss = reference.loss(x, lattice, logits=logits, reduction=reduction, zero_infinity=False, gradient=gradient)
-    return loss, gradient
-
-
-def check(case: cases.Case, x: Tensor, *, logits: bool) -> None:
-    x, lattice = problem(case.padded(x))
-    actual, right = run(x, lattice, logits=logits), expected(x, lattice, logits=logits)
-    tolerance = TOLERANCE[x.dtype]
-    torch.testing.assert_close(actual[0].double(), right[0], rtol=min(tolerance, 1e-6), atol=min(tolerance, 1e-6))
-    error = torch.linalg.vector_norm(actual[1].double() - right[1])
-    assert error <= tolerance * torch.linalg.vector_norm(right[1])
-    beyond = torch.arange(case.frames)[:, None] >= torch.tensor(case.input_lengths)
-    assert (actual[1][beyond] == 0).all()
+pytestmark = MARKS
 
 
 @pytest.mark.parametrize("case", cases.EDGE_CASES, ids=str)
@@ -122,16 +63,17 @@ def test_agrees_with_the_enumeration_of_all_paths() -> None:
         oracle.assert_table(gradient[:frames, item].numpy(), softmax - answer.class_occupancy, tolerance=1e-14)
 
 
-@pytest.mark.parametrize("scale", [1.0, 10.0])
-def test_float32_keeps_its_digits(scale: float) -> None:
-    case = cases.random_case(60, 1, 12, 12, seed=3)
-    check(case, case.logits(torch.float32, scale=scale), logits=True)
+@needs_interpreter
+@pytest.mark.parametrize("logits", [True, False], ids=["logits", "log_probs"])
+def test_no_integer_overflows(monkeypatch: pytest.MonkeyPatch, logits: bool) -> None:
+    """Exponents may be as large as they can be. (Where a NaN or +inf is read, all that follows may be anything.)"""
+    from triton.runtime.interpreter import interpreter_builder as builder
 
-
-@pytest.mark.parametrize("margin", [8.0, 14.0])
-def test_float32_keeps_its_digits_where_the_model_is_sure(margin: float) -> None:
-    case = cases.Case("sure", 60, 12, ((1, 2, 3, 3, 5, 1, 4, 11),), (60,))
-    check(case, cases.trained(case, margin, torch.float32), logits=True)
+    watchful = dataclasses.replace(builder.options, sanitize_overflow=True, debug=True)
+    monkeypatch.setattr(builder, "options", watchful)
+    for x in (1e30 * FEW.logits(), cases.masked(FEW.logits())):
+        values = (x if logits else x.log_softmax(2).nan_to_num(nan=-torch.inf, neginf=-torch.inf)).float()
+        run(*problem(FEW.padded(values)), logits=logits)
 
 
 def test_every_form_that_reaches_the_kernels_gives_the_same_bits() -> None:
@@ -260,6 +202,46 @@ def test_posteriors() -> None:
             torch.testing.assert_close(actual.cpu(), right, rtol=0, atol=1e-12 if dtype == torch.float64 else 2e-6)
 
 
+def test_the_occupancy_along_a_path_is_that_of_the_table() -> None:
+    x, targets, *lengths, blank = FEW.padded(FEW.logits(torch.float32))
+    arguments = targets.to(DEVICE), *lengths, blank
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randint(-2, 2 * FEW.width + 3, (FEW.items, FEW.frames), generator=generator)
+    with use("triton"):
+        picked = ctckit.posteriors(x.to(DEVICE), *arguments, logits=True, states=states.to(DEVICE)).cpu()
+        table = ctckit.posteriors(x.to(DEVICE), *arguments, logits=True, per_state=True).cpu().transpose(0, 1)
+    inside = (states >= 0) & (states < table.shape[2])
+    right = table.gather(2, states.clamp(0, table.shape[2] - 1)[:, :, None])[:, :, 0]
+    assert torch.equal(picked, torch.where(inside, right, 0.0))
+    assert picked.count_nonzero()
+
+
+@pytest.mark.parametrize("logits", [True, False], ids=["logits", "log_probs"])
+def test_nan_is_where_it_is_on_the_cpu(logits: bool) -> None:
+    """In all classes and states of the item's frames, also in classes that its target does not name."""
+    case = cases.Case("three", 5, 6, ((1, 2), (1, 2), (1, 1, 1, 2)), (5, 4, 5))
+    x = case.logits(torch.float32)
+    x[1, 1, 2] = torch.nan
+    targets, *lengths = case.padded(x)[1:4]
+    found = []
+    for name, device in (("triton", DEVICE), ("cpu", "cpu")):
+        y, labels = x.to(device, copy=True).requires_grad_(), targets.to(device)
+        with use(name):
+            if logits:
+                losses = ctckit.ctc_loss_with_logits(y, labels, lengths[0], lengths[1], reduction="none")
+            else:
+                losses = ctckit.ctc_loss(y, labels, lengths[0], lengths[1], reduction="none")
+            tables = [
+                ctckit.posteriors(y, labels, lengths[0], lengths[1], logits=logits, per_state=per_state)
+                for per_state in (False, True)
+            ]
+            slope = torch.autograd.grad(losses.sum(), y)[0]
+        found.append([part.detach().cpu() for part in (losses, slope, *tables)])
+    for actual, right in zip(*found, strict=True):
+        torch.testing.assert_close(actual, right, rtol=1e-5, atol=1e-6, equal_nan=True)
+    assert found[0][1][:4, 1].isnan().all()
+
+
 def test_scale_in_place() -> None:
     x = torch.randn(5, 3, 7, device=DEVICE)
     for scale in (torch.tensor(1.0), torch.tensor(2.5), torch.tensor(3.0).expand(3)[:, None], torch.rand(3, 1)):
@@ -286,207 +268,9 @@ def test_through_the_public_functions() -> None:
     torch.testing.assert_close(x.grad, right, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.skipif(DEVICE != "cpu", reason="the interpreter runs small chunks, a warp is one size")
-def test_many_chunks_whatever_the_order_in_which_programs_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Programs start last first here; one that waits for another that has not started would wait for ever."""
-    from triton.runtime.interpreter import interpreter_builder
-
-    monkeypatch.setattr(gpu, "_chunk", lambda: 8)
-    monkeypatch.setattr(gpu, "FRAMES", 2)
-    set_grid_idx = interpreter_builder.set_grid_idx
-
-    def reversed_(x: int, y: int, z: int) -> None:
-        set_grid_idx(interpreter_builder.grid_dim[0] - 1 - x, y, z)
-
-    monkeypatch.setattr(interpreter_builder, "set_grid_idx", reversed_)
-    case = cases.Case("three chunks", 23, 4, ((1, 2, 3, 1) * 4 + (2, 2), (3,) * 9), (23, 20))
-    check(case, case.logits(torch.float64), logits=True)
-
-
-@pytest.mark.skipif(DEVICE != "cpu", reason="reserves addresses without memory")
-@pytest.mark.parametrize("dim", [0, 1, 2], ids=["frames", "items", "classes"])
-def test_offsets_beyond_2_to_the_31_elements(dim: int) -> None:
-    case = cases.Case("far", 3, 4, ((1, 2), (2,), (1,)), (3, 3, 2), blank=3)
-    strides = [16, 4, 1]
-    strides[dim] = 2**30 + 8  # so that the stride itself is a 32-bit number
-
-    def far(values: Tensor) -> Tensor:
-        import mmap
-
-        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE: pages that nobody touches take nothing
-        memory = mmap.mmap(-1, 2 * 2**32, flags=flags)
-        view = torch.frombuffer(memory, dtype=torch.float16).as_strided(values.shape, strides)
-        return view.copy_(values)
-
-    values = case.logits(torch.float16)
-    for logits in (True, False):
-        x, lattice = problem(case.padded(far(values if logits else values.log_softmax(2))))
-        gradient = far(torch.zeros_like(values))
-        loss = gpu.loss(x, lattice, logits=logits, reduction="none", zero_infinity=False, gradient=gradient)
-        right = run(x.contiguous(), lattice, logits=logits)
-        assert torch.equal(loss, right[0])
-        assert torch.equal(gradient.contiguous(), right[1])
-        gpu.scale_(gradient, torch.tensor(2.0))
-        assert torch.equal(gradient.contiguous(), 2 * right[1])
-
-
 def test_targets_and_batches_longer_than_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
     x, lattice = problem(cases.FORMS["concatenated"](FEW.padded(FEW.logits(torch.float32)), FEW))
     right = run(x, lattice)
     monkeypatch.setattr(gpu, "BLOCK", 2)
     actual = run(x, lattice)
     torch.testing.assert_close(actual, right)
-
-
-KERNELS = ("prepare", "sum_rows", "top_of_rows", "walk_chunks", "finish", "occupy", "write_rows", "scale_rows")
-
-
-class Launches:
-    """Stands for the kernels: notes how they are launched, and launches nothing."""
-
-    def __init__(self, kept: dict[str, tuple[int, ...]], name: str) -> None:
-        self.kept, self.name = kept, name
-
-    def __getitem__(self, grid: tuple[int, ...]) -> Any:
-        self.kept[self.name] = grid
-        return lambda *_, **__: None
-
-
-@pytest.fixture
-def launches(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[int, ...]]:
-    kept: dict[str, tuple[int, ...]] = {}
-    for module in (triton_rows, triton_recursion, triton_occupancy):
-        for name in KERNELS:
-            if hasattr(module, name):
-                monkeypatch.setattr(module, name, Launches(kept, name))
-    monkeypatch.setattr(gpu, "_chunk", lambda: 32)
-    monkeypatch.setattr(gpu, "_on", lambda _: contextlib.nullcontext())
-    return kept
-
-
-class NoWaiting(TorchDispatchMode):
-    """Fails where the host would wait for the device: at what reads a value, and at copies that are waited for."""
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name, kwargs = func.name(), kwargs or {}
-        reads = ("_local_scalar_dense", "nonzero", "equal", "is_nonzero", "masked_select", "unique", "_assert_async")
-        assert not any(word in name for word in reads), name
-        result = func(*args, **kwargs)
-        if "_to_copy" in name or "copy_" in name:
-            here, there = args[0].device, result.device
-            waits = here != there and not (kwargs.get("non_blocking") or (len(args) > 2 and args[2]))
-            assert not waits, f"{name} waits: {args} {kwargs}"
-        return result
-
-
-@pytest.mark.parametrize("lengths", ["device", "host", "tuple", "none"])
-@pytest.mark.parametrize("dtype", [torch.float16, torch.float32], ids=str)
-@pytest.mark.parametrize("concatenated", [False, True], ids=["padded", "concatenated"])
-def test_nothing_around_the_launches_waits(
-    launches: dict[str, tuple[int, ...]], lengths: str, dtype: torch.dtype, concatenated: bool
-) -> None:
-    """On tensors that claim to be on a GPU and hold nothing: reading one is an error."""
-    if concatenated and lengths == "none":
-        pytest.skip("concatenated targets need lengths")
-    with FakeTensorMode(allow_non_fake_inputs=True), NoWaiting():  # type: ignore[no-untyped-call]
-        x = torch.empty(50, 3, 7, dtype=dtype, device="cuda")
-        targets = torch.empty((120,) if concatenated else (3, 40), dtype=torch.int64, device="cuda")
-        of_inputs: Any = {"tuple": (50, 40, 30), "none": None}.get(lengths)
-        of_targets: Any = {"tuple": (40, 40, 40), "none": None}.get(lengths)
-        if lengths in ("device", "host"):
-            device = "cuda" if lengths == "device" else "cpu"
-            of_inputs, of_targets = torch.empty(2, 3, dtype=torch.int32, device=device).unbind()
-        emissions, lattice, _ = gate(x, targets, of_inputs, of_targets, 0)
-        for reduction in ("mean", "sum", "none"):
-            for logits in (True, False):
-                gradient = torch.empty_like(x)
-                options: dict[str, Any] = {"logits": logits, "reduction": reduction, "zero_infinity": True}
-                loss = gpu.loss(emissions, lattice, gradient=gradient, **options)
-                scale = ops._scale(torch.ones_like(loss), lattice, reduction, dtype)
-                with use("triton"):
-                    ops._scaled_in_place(gradient, scale)
-        gpu.posteriors(emissions, lattice, logits=True, per_state=True)
-        gpu.posteriors(emissions, lattice, logits=False, per_state=False)
-    assert set(launches) == set(KERNELS)
-
-
-@pytest.mark.parametrize(
-    ("T", "N", "C", "S"),
-    [(20, 100_000, 30, 5), (2_000_000, 1, 32, 300), (1500, 16, 128_000, 100), (50, 99, 2**20, 9)],
-)
-def test_grids_fit_the_hardware(launches: dict[str, tuple[int, ...]], T: int, N: int, C: int, S: int) -> None:
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        x = torch.empty(T, N, C, device="cuda", dtype=torch.bfloat16)
-        targets = torch.empty(N, S, dtype=torch.int64, device="cuda")
-        emissions, lattice, _ = gate(x, targets, None, None, 0)
-        for logits in (True, False):
-            options: dict[str, Any] = {"reduction": "none", "zero_infinity": True, "gradient": torch.empty_like(x)}
-            gpu.loss(emissions, lattice, logits=logits, **options)
-        gpu.scale_(x, torch.empty((), device="cuda"))
-    assert set(launches) == set(KERNELS)
-    for name, grid in launches.items():
-        assert grid[0] < 2**31, name
-        assert all(size <= 65_535 for size in grid[1:]), name
-
-
-@pytest.mark.parametrize("reduction", ["mean", "none"])
-def test_a_traced_loss_needs_no_values_on_a_gpu(reduction: str) -> None:
-    """What torch.compile sees: the operator on tensors that hold nothing. (Autograd needs a device's streams.)"""
-    with FakeTensorMode(), NoWaiting():  # type: ignore[no-untyped-call]
-        x = torch.empty(9, 2, 5, dtype=torch.bfloat16, device="cuda")
-        targets = torch.empty(2, 3, dtype=torch.int64, device="cuda")
-        lengths = torch.empty(2, dtype=torch.int64, device="cuda")
-        loss = ctckit.ctc_loss_with_logits(x, targets, lengths, lengths, reduction=reduction)
-        emissions, lattice, _ = gate(x, targets, lengths, lengths, 0)
-        fields = lattice
-        again, gradient = torch.ops.ctckit.loss(emissions, *fields, True, reduction, False, True)
-    for result in (loss, again):
-        assert (result.dtype, result.device.type) == (torch.float32, "cuda")
-        assert result.shape == (() if reduction == "mean" else (2,))
-    assert (gradient.dtype, gradient.device.type, gradient.shape) == (x.dtype, "cuda", x.shape)
-
-
-def test_float32_keeps_its_digits_over_many_frames() -> None:
-    case = cases.Case("long", 250, 5, ((1, 2, 3),), (250,))
-    check(case, cases.trained(case, 14.0, torch.float32), logits=True)
-
-
-@pytest.mark.skipif(DEVICE == "cpu", reason="needs a GPU")
-def test_no_call_waits_and_a_graph_can_be_replayed_with_other_lengths() -> None:
-    x = LONG.logits(torch.float32).to(DEVICE)
-    _, lattice = problem(LONG.padded(x))
-    run(x, lattice)  # compiles
-    torch.cuda.set_sync_debug_mode("error")
-    gradient = torch.empty_like(x)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        loss = gpu.loss(x, lattice, logits=True, reduction="none", zero_infinity=False, gradient=gradient)
-    torch.cuda.set_sync_debug_mode("default")
-    other = cases.Case("other", LONG.frames, LONG.classes, ((3, 2), (1, 2) * 8), (43, 30))
-    arguments = problem(other.padded(other.logits(torch.float32), fill=0))
-    right = run(*arguments)
-    x.copy_(arguments[0])
-    lattice.labels.zero_()
-    lattice.labels.view(2, -1)[:, : other.width] = arguments[1].labels.view(2, -1)
-    lattice.input_lengths.copy_(arguments[1].input_lengths)
-    lattice.target_lengths.copy_(arguments[1].target_lengths)
-    graph.replay()
-    torch.cuda.synchronize()
-    assert torch.equal(loss.cpu(), right[0])
-    assert torch.equal(gradient.cpu(), right[1])
-
-
-@pytest.mark.skipif(DEVICE == "cpu", reason="needs a GPU")
-@pytest.mark.parametrize(("N", "S"), [(1, 10_000), (1000, 100), (3, 1500)])
-def test_many_chunks_at_once(N: int, S: int) -> None:
-    """More programs than fit on the device at a time: none may wait for one that cannot start."""
-    T = 2 * S + 50
-    x = torch.randn(T, N, 8, device=DEVICE)
-    targets = torch.randint(1, 8, (N, S), device=DEVICE)
-    emissions, lattice, _ = gate(x, targets, None, torch.full((N,), S, device=DEVICE), 0)
-    first = run(emissions, lattice)
-    assert first[0].isfinite().all()
-    for _ in range(3):
-        again = run(emissions, lattice)
-        assert torch.equal(again[0], first[0])
-        assert torch.equal(again[1], first[1])

@@ -311,10 +311,13 @@ def _lengths(
                 f"({items},)"
             )
         if lengths.device != device:
-            # A copy from pageable memory to a GPU need not wait. (From pinned memory it must, or the caller could
-            # change it before it is read; to the CPU it must, too.)
-            nonblocking = lengths.device.type == "cpu" and not lengths.is_pinned()
-            lengths = lengths.to(device, torch.int64, non_blocking=nonblocking)
+            # A copy from pageable memory to a GPU has read it when the call returns, and need not be waited for. One
+            # from pinned memory may read it later, after the caller has changed it, so that is copied first. (A copy
+            # to the CPU must be waited for.)
+            on_host = lengths.device.type == "cpu"
+            if on_host and lengths.is_pinned():
+                lengths = lengths.clone()
+            lengths = lengths.to(device, torch.int64, non_blocking=on_host)
         elif lengths.dtype != torch.int64:
             lengths = lengths.to(torch.int64)
         return (lengths if lengths.ndim == 1 else lengths.reshape(1)), None

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import contextlib
 from functools import cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import torch
 import triton
@@ -32,6 +32,7 @@ from triton.runtime.interpreter import InterpretedFunction
 from ctckit import reference
 from ctckit.backends import triton_occupancy, triton_recursion, triton_rows
 from ctckit.backends.reference import reduce
+from ctckit.backends.triton_scratch import Sizes, allocate
 from ctckit.lattice import Lattice
 
 if tuple(map(int, triton.__version__.split(".")[:2])) < (3, 4):
@@ -43,23 +44,6 @@ FRAMES: Final = 8  # per block: states are kept once per block
 BLOCK: Final = 256  # labels or frames at a time where one program walks them
 TILE: Final = 4096  # elements of a tile of rows
 SEGMENT: Final = 256 << 20  # bytes of class occupancy at a time: longer inputs take several rounds
-
-
-class Scratch(NamedTuple):
-    """What the kernels hand on to each other. P = labels + N is the number of positions of all items."""
-
-    kinds: Tensor  # (N,) what became of each item
-    losses: Tensor  # (N,) float64
-    fields: Tensor  # (N, T, 4) of each frame: see `triton_rows.FIELDS`
-    peaks: Tensor  # (N, T) int32: the largest class
-    kept_m: Tensor  # (T / FRAMES, 2, 2, P): states
-    kept_e: Tensor  # the same in int32
-    end_m: Tensor  # (N, 2): the final blank and the final label
-    end_e: Tensor
-    item_of_chunk: Tensor  # (labels // chunk + N,) int32
-    ticket: Tensor  # (1,)
-    words: Tensor  # (2, labels // chunk, T) int64: what chunks send to each other, if any target has more than one
-    slot_of_class: Tensor  # (N, C) int32, if classes are many
 
 
 def loss(
@@ -93,10 +77,10 @@ def posteriors(emissions: Tensor, lattice: Lattice, *, logits: bool, per_state: 
             if items:
                 _Run(emissions, lattice, logits, both=True).write(out, triton_rows.OCCUPANCY, mean=False)
             return out
+        run = _Run(emissions, lattice, logits, both=True) if items else None
         real = _real(emissions.dtype)
         states = torch.zeros(frames, items, 2 * lattice.max_target + 1, dtype=real, device=emissions.device)
-        if items:
-            run = _Run(emissions, lattice, logits, both=True)
+        if run is not None:
             totals = run.occupy(states).t().unsqueeze(2)
             states = torch.where(totals > 0, states / totals.clamp(min=1).to(real), 0.0)
             kinds = run.scratch.kinds.unsqueeze(1)
@@ -149,40 +133,12 @@ class _Run:
         self.chunk = _chunk()
         self.chained = lattice.max_target >= self.chunk
         self.offsets = lattice.offsets
-        # Occupancy is added up per class, or, where that takes more room, per position of a class's first label.
-        self.by_class = self.N * self.C <= self.M + self.N
-        self.slots = self.N * self.C if self.by_class else self.M + self.N
-        self.scratch = self._allocate(both)
-        self._recurse(logits, 2 if both else 1)
-
-    def _allocate(self, both: bool) -> Scratch:
-        T, N, M, device = self.T, self.N, self.M, self.x.device
-        real = _real(self.x.dtype)
-        kept = (triton.cdiv(T, FRAMES), 2, 2, M + N) if both else (0,)
-        chunks = M // self.chunk
-        # One tensor of zeros for all that must begin with zeros.
-        sizes = {
-            "ticket": 1,
-            "item_of_chunk": (chunks + N + 1) // 2,
-            "words": self.chained * 2 * chunks * T * (2 if real == torch.float64 else 1),
-            "slot_of_class": 0 if self.by_class else (N * self.C + 1) // 2,
-        }
-        zeros = torch.zeros(sum(sizes.values()), dtype=torch.int64, device=device)
-        ticket, item_of_chunk, words, slot_of_class = zeros.split_with_sizes(list(sizes.values()))
-        return Scratch(
-            kinds=torch.empty(N, dtype=torch.int32, device=device),
-            losses=torch.empty(N, dtype=torch.float64, device=device),
-            fields=torch.empty(N, T, triton_rows.FIELDS.value, dtype=real, device=device),
-            peaks=torch.empty(N, T, dtype=torch.int32, device=device),
-            kept_m=torch.empty(kept, dtype=real, device=device),
-            kept_e=torch.empty(kept, dtype=torch.int32, device=device),
-            end_m=torch.empty(N, 2, dtype=real, device=device),
-            end_e=torch.empty(N, 2, dtype=torch.int32, device=device),
-            item_of_chunk=item_of_chunk.view(torch.int32),
-            ticket=ticket,
-            words=words,
-            slot_of_class=slot_of_class.view(torch.int32),
+        sizes = Sizes(
+            self.T, self.N, self.C, self.M, self.chunk, FRAMES, self.chained, both, real=_real(emissions.dtype)
         )
+        self.by_class, self.slots = sizes.by_class, sizes.slots
+        self.scratch = allocate(sizes, emissions.device)
+        self._recurse(logits, 2 if both else 1)
 
     def _recurse(self, logits: bool, directions: int) -> None:
         T, N, C, M, to = self.T, self.N, self.C, self.M, self.scratch

@@ -121,8 +121,9 @@ def _ways(results: Results) -> Table:
     note = (
         "Times faster than torch, called in the same way; in bfloat16 torch must convert to "
         "float32 first. log_probs: log_softmax and ctckit.ctc_loss. forward: the loss alone. "
-        "in place: the gradient written over the logits. floor: ctckit against only reading "
-        "the logits twice and writing a gradient."
+        "in place: the gradient written over the logits. ceiling: torch against an autograd function "
+        "that only copies the logits to their gradient: no loss called from Python can be faster. "
+        "floor: ctckit against only reading the logits twice and writing a gradient."
     )
     return Table(
         "Other dtypes, threads and ways to call",

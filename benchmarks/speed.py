@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
+SHORT = {"tutorial", "ocr", "phone", "tiny"}  # where what a call costs counts
 LARGE = {"bpe", "vocab"}  # where memory, not the recursion, takes the time
 
 
@@ -34,6 +35,8 @@ def measure(chosen: Sequence[Case], dtypes: Sequence[str], threads: Sequence[int
                 yield _row(case, "logits", dtype, more, job, less)
             for mode in ("log_probs", "forward"):
                 yield _row(case, mode, dtype, threads[0], job, less)
+            if case.name in SHORT:
+                yield _row(case, "ceiling", dtype, threads[0], job, less)
             if case.name in LARGE:
                 for mode in ("in place", "floor"):
                     yield _row(case, mode, dtype, threads[0], job, less)

@@ -56,7 +56,8 @@ struct Batch {
   PathOutput path = {};  // unless null, the best path is asked for, and nll is minus its score
 };
 
-// One instruction set's kernels. `scratch_bytes` is what `run_item` needs for item n, beyond the buffers of the batch.
+// One instruction set's kernels. `scratch_bytes` is what `run_item` needs for item n, beyond the buffers of the batch;
+// it depends on the item's lengths alone.
 struct Kernels {
   const char* name;
   std::size_t (*scratch_bytes)(const Batch&, std::int64_t n);

@@ -131,9 +131,16 @@ void run(const Kernels& kernels, const Batch& batch, int threads) {
   const auto worker = [&] {
     try {
       Scratch scratch;
+      std::byte* memory = nullptr;
+      std::int64_t frames = -1, labels = -1;  // for which it is enough
       for (std::size_t k = next++; k < order.size(); k = next++) {
         const std::int64_t n = order[k];
-        kernels.run_item(batch, n, scratch.at_least(kernels.scratch_bytes(batch, n)));
+        if (batch.input_lengths[n] != frames || batch.target_lengths[n] != labels) {
+          memory = scratch.at_least(kernels.scratch_bytes(batch, n));
+          frames = batch.input_lengths[n];
+          labels = batch.target_lengths[n];
+        }
+        kernels.run_item(batch, n, memory);
       }
     } catch (...) {
       const std::lock_guard lock(failure_mutex);

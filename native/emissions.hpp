@@ -17,7 +17,8 @@ namespace ctckit::CTCKIT_ISA {
 namespace {
 
 struct BlockScale {
-  double log_scale;  // the frames' log-likelihood is this much above what the table says
+  double log_scale;   // the frames' log-likelihood is this much above what the table says,
+  double normaliser;  // and its likelihood smaller by this factor
   bool nan;
 };
 
@@ -105,7 +106,7 @@ class EmissionSource {
     if (!logits_) {
       double log_scale = 0;
       for (int k = 0; k < frames; ++k) log_scale += static_cast<double>(scale[k]);
-      return {log_scale, nan};
+      return {log_scale, 1, nan};
     }
     double product = 1;  // of at most 16 sums over classes: far from the end of the range
     bool confident = false;
@@ -114,7 +115,7 @@ class EmissionSource {
       confident |= sums_[t + k].rest < kConfident;
     }
     if (confident && first_time) find_largest(t);
-    return {-std::log(product), nan || product != product};
+    return {0, product, nan || product != product};
   }
 
   // Whether some emission of the block last read is too small for its table, yet not 0: take exact steps.

@@ -252,7 +252,7 @@ class Item {
   // Returns the loss in nats, infinite where no path has any probability, NaN where a NaN was met.
   double forward(RangeFlags& flags) {
     for (const Row& row : alpha_) start<+1>(topology(), row);
-    double log_scale = 0;  // what the emissions were divided by, less the log-normalisers
+    double log_scale = 0, normaliser = 1;
     for (std::int64_t t = 0; t < frames_; t += kBlock) {
       const int frames = block_frames(t);
       if (checkpoints_.kept() && t % segment_ == 0) checkpoints_.save(t / segment_, alpha_[0]);
@@ -264,6 +264,11 @@ class Item {
           source_.read(t, frames, true, softmax_of(keep_softmax_ ? t : 0), false, soon, batch_.out_strides.frame);
       if (block.nan) return std::numeric_limits<double>::quiet_NaN();
       log_scale += block.log_scale;
+      normaliser *= block.normaliser;
+      if (normaliser > 0x1p500) {  // a block's is less
+        log_scale -= std::log(normaliser);
+        normaliser = 1;
+      }
       const bool extreme = source_.extreme();
       const std::int64_t row = one_walk() ? t : 0;
       const Emissions<Real> emissions = expand_block(t, frames, row);
@@ -285,7 +290,7 @@ class Item {
                           ? blank_e + std::ilogb(blank)
                           : label_e + std::ilogb(label);
     total_ = scaled(blank, blank_e - total_exponent_) + scaled(label, label_e - total_exponent_);
-    return -(log_scale + static_cast<double>(total_exponent_) * 0x1.62e42fefa39efp-1 + std::log(total_));
+    return -(log_scale + static_cast<double>(total_exponent_) * 0x1.62e42fefa39efp-1 + std::log(total_ / normaliser));
   }
 
   void backward(RangeFlags& flags) {

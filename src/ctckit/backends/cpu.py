@@ -175,6 +175,8 @@ def _run(
 def _readable(lattice: Lattice) -> Lattice:
     """Bring the lattice's numbers side by side in memory. The caller keeps what comes back while the core reads it."""
     labels, input_lengths, target_lengths, max_target, blank = lattice
+    if labels.is_contiguous() and input_lengths.is_contiguous() and target_lengths.is_contiguous():
+        return lattice
     return Lattice(labels.contiguous(), input_lengths.contiguous(), target_lengths.contiguous(), max_target, blank)
 
 

@@ -93,6 +93,10 @@ bool loss(int dtype, std::uintptr_t emissions, const Triple& shape, const Triple
   return true;
 }
 
+bool is_one(std::uintptr_t number, bool is_double) {
+  return is_double ? *pointer<const double>(number) == 1 : *pointer<const float>(number) == 1;
+}
+
 // Memory for a large result, as an array of bytes; kept for the next one when the last tensor over it is gone.
 nb::ndarray<nb::numpy, std::uint8_t, nb::ndim<1>> buffer(std::size_t bytes) {
   Buffer* const buffer = Buffer::take(bytes).release();
@@ -191,6 +195,7 @@ NB_MODULE(_core, m) {
         nb::arg("result_is_double"), nb::arg("output"), nb::arg("out"), nb::arg("out_strides"),
         nb::arg("state_occupancy"), nb::arg("state_width"), nb::arg("path_states"), nb::arg("path_occupancy"),
         nb::arg("threads"));
+  m.def("is_one", &is_one, nb::arg("number"), nb::arg("is_double"));
   m.def("buffer", &buffer, nb::arg("bytes"));
   m.def("release_memory", &Buffer::release_kept);
   m.def("best_path", &best_path, nb::arg("dtype"), nb::arg("log_probs"), nb::arg("shape"), nb::arg("strides"),

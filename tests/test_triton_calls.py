@@ -109,9 +109,7 @@ def test_nothing_around_the_launches_waits(
                 gradient = torch.empty_like(x)
                 options: dict[str, Any] = {"logits": logits, "reduction": reduction, "zero_infinity": True}
                 loss = gpu.loss(emissions, lattice, gradient=gradient, **options)
-                scale = ops._scale(torch.ones_like(loss), lattice, reduction, dtype)
-                with use("triton"):
-                    ops._scaled_in_place(gradient, scale)
+                gpu.scale_(gradient, ops._scale(torch.ones_like(loss), lattice, reduction, dtype))
         gpu.posteriors(emissions, lattice, logits=True, per_state=True)
         gpu.posteriors(emissions, lattice, logits=False, per_state=False)
     assert set(launches) == set(KERNELS)

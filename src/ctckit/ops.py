@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ctckit import reference
-from ctckit.backends import backend_for, name_for
+from ctckit.backends import backend_for
 from ctckit.backends.reference import reduce
 from ctckit.lattice import Lattice
 
@@ -113,7 +113,7 @@ class _Loss(torch.autograd.Function):
             return *torch.autograd.grad(result, emissions, grad, create_graph=True), *none
         if derivative is None:
             _, derivative = _compute(ctx.saved_tensors[0], ctx.lattice, *ctx.options, gradient=True)
-        return _scaled_in_place(derivative, _scale(grad, ctx.lattice, reduction, derivative.dtype)), *none
+        return _scaled(derivative, grad, ctx.lattice, reduction), *none
 
 
 # `torch.autograd.Function.apply` without its preparations for torch.func, which does not come here (see
@@ -148,8 +148,7 @@ class _OverwritingLoss(torch.autograd.Function):
                 "the gradient was written over the logits (inplace_grad=True) and has been handed over already: for a "
                 "second backward through the same loss, leave inplace_grad out"
             )
-        scale = _scale(grad, ctx.lattice, ctx.reduction, derivative.dtype)
-        return _scaled_in_place(derivative, scale), *(None,) * 4
+        return _scaled(derivative, grad, ctx.lattice, ctx.reduction), *(None,) * 4
 
 
 class _TracedLoss(torch.autograd.Function):
@@ -185,15 +184,10 @@ def _scale(grad: Tensor, lattice: Lattice, reduction: str, dtype: torch.dtype) -
     return grad.unsqueeze(1) if grad.ndim else grad
 
 
-def _scaled_in_place(derivative: Tensor, scale: Tensor) -> Tensor:
-    if scale.is_cpu and (bool((scale == 1).all()) if scale.ndim else scale.item() == 1):
-        return derivative
-    if derivative.is_cuda and name_for(derivative.device) == "triton":
-        # Where the scale is known to the device alone, it is the device that skips a multiplication by 1.
-        from ctckit.backends.triton import scale_  # noqa: PLC0415 - Triton is not everywhere
-
-        return scale_(derivative, scale)
-    return derivative.mul_(scale)
+def _scaled(derivative: Tensor, grad: Tensor, lattice: Lattice, reduction: str) -> Tensor:
+    """Multiply the kept derivative in place by what came from behind the loss."""
+    scale = _scale(grad, lattice, reduction, derivative.dtype)
+    return backend_for(derivative.device).scale_(derivative, scale) if _is_eager(scale) else derivative.mul_(scale)
 
 
 def _has_room(emissions: Tensor) -> bool:

@@ -61,6 +61,12 @@ class Backend(Protocol):
         whatever the reduction: divided by the size of a batch it would underflow.
         """
 
+    def scale_(self, gradient: Tensor, scale: Tensor) -> Tensor:
+        """Multiply a gradient in place by one number, or by one per item, (N, 1), and return it.
+
+        It need not be touched where these are 1, as they mostly are. Waits for no device.
+        """
+
     def posteriors(self, emissions: Tensor, lattice: Lattice, *, logits: bool, per_state: bool) -> Tensor:
         """Return the occupancy, (T, N, C), or (T, N, 2 * max_target + 1) if `per_state`."""
 

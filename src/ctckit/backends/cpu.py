@@ -25,6 +25,7 @@ __all__ = [
     "posteriors",
     "release_memory",
     "sample_graph_paths",
+    "scale_",
     "simd_levels",
 ]
 
@@ -63,6 +64,15 @@ def loss(
         out=gradient,
     )
     return result
+
+
+def scale_(gradient: Tensor, scale: Tensor) -> Tensor:
+    """See `ctckit.backends.Backend.scale_`."""
+    if scale.ndim == 0 and not scale.is_neg():  # Tensor.item takes longer than all else that a backward does here
+        one = _core.is_one(scale.data_ptr(), scale.dtype == torch.float64)
+    else:
+        one = bool((scale == 1).all())
+    return gradient if one else gradient.mul_(scale)
 
 
 def posteriors(emissions: Tensor, lattice: Lattice, *, logits: bool, per_state: bool) -> Tensor:

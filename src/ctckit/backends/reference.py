@@ -39,6 +39,11 @@ def loss(
     return result.detach()
 
 
+def scale_(gradient: Tensor, scale: Tensor) -> Tensor:
+    """See `ctckit.backends.Backend.scale_`."""
+    return gradient.mul_(scale)
+
+
 def posteriors(emissions: Tensor, lattice: Lattice, *, logits: bool, per_state: bool) -> Tensor:
     """See `ctckit.backends.Backend.posteriors`."""
     with torch.no_grad():

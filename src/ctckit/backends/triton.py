@@ -95,16 +95,16 @@ def path_occupancy(emissions: Tensor, lattice: Lattice, states: Tensor, *, logit
     return reference.at_states(posteriors(emissions, lattice, logits=logits, per_state=True), states)
 
 
-def scale_(tensor: Tensor, scale: Tensor) -> Tensor:
-    """Multiply (T, N, C) in place by a scalar or (N, 1) numbers, without touching it where they are 1."""
-    frames, items, classes = tensor.shape
-    if tensor.numel():
+def scale_(gradient: Tensor, scale: Tensor) -> Tensor:
+    """See `ctckit.backends.Backend.scale_`. It is the device that finds out whether the scale is 1."""
+    frames, items, classes = gradient.shape
+    if gradient.numel():
         columns = min(triton.next_power_of_2(classes), 1024)
         grid = (triton.cdiv(frames, TILE // columns) * items * triton.cdiv(classes, columns),)
-        with _on(tensor):
+        with _on(gradient):
             triton_rows.scale_rows[grid](
-                tensor,
-                *tensor.stride(),
+                gradient,
+                *gradient.stride(),
                 scale,
                 scale.stride(0) if scale.ndim else 0,
                 items,
@@ -114,7 +114,7 @@ def scale_(tensor: Tensor, scale: Tensor) -> Tensor:
                 COLUMNS=columns,
                 **_launch(8),
             )
-    return tensor
+    return gradient
 
 
 class _Run:

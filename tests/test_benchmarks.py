@@ -56,6 +56,7 @@ def test_schema(results: report.Results) -> None:
         ("logits", "bfloat16", 1),
         ("log_probs", "float32", 1),
         ("forward", "float32", 1),
+        ("ceiling", "float32", 1),
     }
     assert [row["case"] for row in results["scaling"]] == ["tutorial"]  # tiny has one item
     assert {row["axis"] for row in results["growth"]} == {"T", "S", "C", "N"}

@@ -117,8 +117,8 @@ void run(const Kernels& kernels, const Batch& batch, int threads) {
   double total_work = 0;
   for (std::int64_t n : order) total_work += work_of(batch, n);
 
-  // A thread costs 20 microseconds to start, and on a virtual machine with cold caches up to 150: worth it for a million
-  // operations, which take 50 to 300.
+  // A thread costs 20 microseconds to start, and on a virtual machine with cold caches up to 150: worth it for a
+  // million operations, which take 50 to 300.
   constexpr double kWorkPerThread = 1e6;
   const double useful = std::min(total_work / kWorkPerThread, static_cast<double>(batch.items));
   const int used = std::max(1, std::min(threads, static_cast<int>(std::min(useful, 1024.0))));

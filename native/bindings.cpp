@@ -35,6 +35,27 @@ T* pointer(std::uintptr_t address) {
 
 Strides strides_of(const Triple& strides) { return {std::get<0>(strides), std::get<1>(strides), std::get<2>(strides)}; }
 
+LabelStorage storage_of(const Targets& targets) {
+  return {std::get<1>(targets), std::get<2>(targets), std::get<3>(targets)};
+}
+
+// A batch of which nothing is asked yet. `offsets` is room for a number per item.
+Batch batch_of(int dtype, std::uintptr_t emissions, const Triple& shape, const Triple& strides, const Targets& targets,
+               const std::vector<std::int64_t>& offsets) {
+  Batch batch{};
+  batch.dtype = static_cast<DType>(dtype);
+  batch.emissions = pointer<const void>(emissions);
+  batch.strides = strides_of(strides);
+  std::tie(batch.frames, batch.items, batch.classes) = shape;
+  batch.labels = pointer<const std::int64_t>(std::get<0>(targets));
+  batch.offsets = offsets.data();
+  batch.input_lengths = pointer<const std::int64_t>(std::get<4>(targets));
+  batch.target_lengths = pointer<const std::int64_t>(std::get<5>(targets));
+  batch.blank = std::get<6>(targets);
+  batch.output = Output::none;
+  return batch;
+}
+
 // The instruction set that CTCKIT_SIMD names, or the best. Asked for here: Python takes longer to look at its
 // environment.
 const Kernels& chosen_kernels() {
@@ -50,35 +71,22 @@ bool loss(int dtype, std::uintptr_t emissions, const Triple& shape, const Triple
           std::uintptr_t state_occupancy, std::int64_t state_width, std::uintptr_t path_states,
           std::uintptr_t path_occupancy, int threads) {
   const Kernels& kernels = chosen_kernels();
-  const auto& [labels, labels_size, max_target, concatenated, input_lengths, target_lengths, blank] = targets;
   const auto items = static_cast<std::size_t>(std::get<1>(shape));
   std::vector<double> nll(items);
   std::vector<std::int64_t> offsets(items);
-  const Batch batch{
-      .dtype = static_cast<DType>(dtype),
-      .emissions = pointer<const void>(emissions),
-      .strides = strides_of(strides),
-      .frames = std::get<0>(shape),
-      .items = std::get<1>(shape),
-      .classes = std::get<2>(shape),
-      .labels = pointer<const std::int64_t>(labels),
-      .offsets = offsets.data(),
-      .input_lengths = pointer<const std::int64_t>(input_lengths),
-      .target_lengths = pointer<const std::int64_t>(target_lengths),
-      .blank = blank,
-      .logits = logits,
-      .mean_weights = mean_weights,
-      .nll = nll.data(),
-      .output = static_cast<Output>(output),
-      .out = pointer<void>(out),
-      .out_strides = strides_of(out_strides),
-      .state_occupancy = pointer<void>(state_occupancy),
-      .state_width = state_width,
-      .path_states = pointer<const std::int64_t>(path_states),
-      .path_occupancy = pointer<void>(path_occupancy),
-  };
+  Batch batch = batch_of(dtype, emissions, shape, strides, targets, offsets);
+  batch.logits = logits;
+  batch.mean_weights = mean_weights;
+  batch.nll = nll.data();
+  batch.output = static_cast<Output>(output);
+  batch.out = pointer<void>(out);
+  batch.out_strides = strides_of(out_strides);
+  batch.state_occupancy = pointer<void>(state_occupancy);
+  batch.state_width = state_width;
+  batch.path_states = pointer<const std::int64_t>(path_states);
+  batch.path_occupancy = pointer<void>(path_occupancy);
   const nb::gil_scoped_release release;
-  if (!locate_targets(batch, {labels_size, max_target, concatenated}, offsets.data())) return false;
+  if (!locate_targets(batch, storage_of(targets), offsets.data())) return false;
   run(kernels, batch, threads);
   if (static_cast<Reduction>(reduction) != Reduction::none || zero_infinity) {
     const double reduced = reduce(batch, static_cast<Reduction>(reduction), zero_infinity);
@@ -110,34 +118,12 @@ bool best_path(int dtype, std::uintptr_t log_probs, const Triple& shape, const T
                std::uintptr_t classes, std::uintptr_t states, std::uintptr_t scores, std::uintptr_t nll,
                std::int64_t checkpoint_bytes, int threads) {
   const Kernels& kernels = chosen_kernels();
-  const auto& [labels, labels_size, max_target, concatenated, input_lengths, target_lengths, blank] = targets;
   std::vector<std::int64_t> offsets(static_cast<std::size_t>(std::get<1>(shape)));
-  const Batch batch{
-      .dtype = static_cast<DType>(dtype),
-      .emissions = pointer<const void>(log_probs),
-      .strides = strides_of(strides),
-      .frames = std::get<0>(shape),
-      .items = std::get<1>(shape),
-      .classes = std::get<2>(shape),
-      .labels = pointer<const std::int64_t>(labels),
-      .offsets = offsets.data(),
-      .input_lengths = pointer<const std::int64_t>(input_lengths),
-      .target_lengths = pointer<const std::int64_t>(target_lengths),
-      .blank = blank,
-      .logits = false,
-      .mean_weights = false,
-      .nll = pointer<double>(nll),
-      .output = Output::none,
-      .out = nullptr,
-      .out_strides = {},
-      .state_occupancy = nullptr,
-      .state_width = 0,
-      .path_states = nullptr,
-      .path_occupancy = nullptr,
-      .path = {pointer<std::int64_t>(classes), pointer<std::int64_t>(states), pointer<void>(scores), checkpoint_bytes},
-  };
+  Batch batch = batch_of(dtype, log_probs, shape, strides, targets, offsets);
+  batch.nll = pointer<double>(nll);
+  batch.path = {pointer<std::int64_t>(classes), pointer<std::int64_t>(states), pointer<void>(scores), checkpoint_bytes};
   const nb::gil_scoped_release release;
-  const bool valid = locate_targets(batch, {labels_size, max_target, concatenated}, offsets.data());
+  const bool valid = locate_targets(batch, storage_of(targets), offsets.data());
   if (valid) run(kernels, batch, threads);
   return valid;
 }

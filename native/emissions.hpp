@@ -147,9 +147,6 @@ class EmissionSource {
     return {mantissas_, exponents_};
   }
 
-  static constexpr double kConfident =
-      0.25;  // the largest class has more than three quarters or so of a frame's probability
-
  private:
   template <class Number>
   static void zero_out(Number* row) {

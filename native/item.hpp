@@ -204,9 +204,9 @@ class Item {
   void advance_beta(RangeFlags& flags, std::int64_t t, int frames, const Emissions<Real>& emissions, bool extreme,
                     const KeptBlock& alpha) {
     const Range range = range_of(t, frames);
+    std::memset(occupancy_.blank_sums, 0, sizeof(double) * kBlock * kLanes);
     if (!alpha.exact) {
       flags.clear();
-      std::memset(occupancy_.blank_sums, 0, sizeof(double) * kBlock * kLanes);
       rescale(range, total_exponent_, kProduct<Real>, alpha.blank_exponent, alpha.label_exponent, beta_[0], beta_[1]);
       // Going the other way, what entered a blank from a label enters the label from the blank.
       const Ratios ratios{alpha.ratios.label_from_blank, alpha.ratios.blank_from_label, alpha.ratios.label_from_label};
@@ -214,7 +214,6 @@ class Item {
                      Multiply<Real>{alpha.blank, alpha.label, pitch_, occupancy_});
       if (!flags.too_large()) return swap(beta_);
     }
-    std::memset(occupancy_.blank_sums, 0, sizeof(double) * kBlock * kLanes);
     walk_exactly<-1>(t, frames, range, emissions, extreme, beta_, &alpha);
   }
 

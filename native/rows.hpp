@@ -24,7 +24,7 @@ class FrameRows {
 
   // Frame t where it stands, or copied to `buffer`.
   const Real* row(std::int64_t t, Real* buffer) const {
-    const T* from = base_ + t * frame_stride_;
+    const T* from = address(t);
     if (class_stride_ == 1) {
       if constexpr (kNative) return from;
       for (std::int64_t c = 0; c < classes_; ++c) buffer[c] = widen(from[c]);
@@ -36,13 +36,13 @@ class FrameRows {
 
   const T* address(std::int64_t t) const { return base_ + t * frame_stride_; }
 
-  Real at(std::int64_t t, std::int64_t c) const { return widen(base_[t * frame_stride_ + c * class_stride_]); }
+  Real at(std::int64_t t, std::int64_t c) const { return widen(address(t)[c * class_stride_]); }
 
   // Asks for a frame that will be read soon. (The processor cannot foresee it: frames of an item lie far apart.)
   void prefetch(std::int64_t t) const {
     constexpr std::int64_t line = 64 / static_cast<std::int64_t>(sizeof(T)), most = 8 * line;
     if (class_stride_ != 1) return;
-    const T* from = base_ + t * frame_stride_;
+    const T* from = address(t);
     for (std::int64_t c = 0; c < classes_ && c < most; c += line) __builtin_prefetch(from + c);
   }
 

@@ -315,7 +315,7 @@ class RangeFlags {
   RangeFlags() : saved_(_mm_getcsr()) { _mm_setcsr((saved_ & ~kSticky) | kFlushToZero | kMaskAll); }
   ~RangeFlags() { _mm_setcsr(saved_); }
   void clear() {  // only what is read: setting it takes longer than looking
-    if (any_of(kTooLarge | kTooSmall)) _mm_setcsr(_mm_getcsr() & ~kSticky);
+    if (out_of_range()) _mm_setcsr(_mm_getcsr() & ~kSticky);
     __asm__ volatile("" ::: "memory");  // the block's arithmetic comes after
   }
   bool out_of_range() const { return any_of(kTooLarge | kTooSmall); }

@@ -36,7 +36,6 @@ __all__ = [
     "needs_gpu",
     "needs_interpreter",
     "needs_patience",
-    "on_cpu",
     "problem",
     "run",
 ]
@@ -89,14 +88,6 @@ def problem(arguments: cases.Arguments) -> tuple[Tensor, Lattice]:
     return emissions, lattice
 
 
-def on_cpu(lattice: Lattice) -> Lattice:
-    return lattice._replace(
-        labels=lattice.labels.cpu(),
-        input_lengths=lattice.input_lengths.cpu(),
-        target_lengths=lattice.target_lengths.cpu(),
-    )
-
-
 def run(x: Tensor, lattice: Lattice, *, logits: bool = True, reduction: str = "none") -> tuple[Tensor, Tensor]:
     gradient = torch.full_like(x, 77.0)
     loss = gpu.loss(x, lattice, logits=logits, reduction=reduction, zero_infinity=False, gradient=gradient)
@@ -105,7 +96,7 @@ def run(x: Tensor, lattice: Lattice, *, logits: bool = True, reduction: str = "n
 
 def expected(x: Tensor, lattice: Lattice, *, logits: bool, reduction: str = "none") -> tuple[Tensor, Tensor]:
     x = x.detach().cpu().double()
-    lattice = on_cpu(lattice)
+    lattice = lattice.cpu()
     gradient = torch.empty_like(x)
     loss = reference.loss(x, lattice, logits=logits, reduction=reduction, zero_infinity=False, gradient=gradient)
     return loss, gradient

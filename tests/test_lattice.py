@@ -65,6 +65,8 @@ def test_all_forms_are_one(case: Case, form: str) -> None:
     assert lattice.blank == case.blank
     for tensor in lattice[:3]:
         assert tensor.dtype == torch.int64
+    assert lattice.input_lengths.ndim == lattice.target_lengths.ndim == lattice.offsets.ndim == 1
+    assert lattice.labels.ndim == (1 if lattice.concatenated else 2)
     # As the fields are defined: label s of item n is labels[offsets[n] + s], and none is beyond max_target.
     for target, offset in zip(case.targets, lattice.offsets.tolist(), strict=True):
         assert lattice.labels.reshape(-1)[offset : offset + len(target)].tolist() == list(target)

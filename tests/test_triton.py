@@ -13,7 +13,7 @@ import ctckit
 import oracle
 from ctckit.backends import reference, use
 from ctckit.lattice import gate
-from kernels import DEVICE, FEW, LONG, MARKS, TOLERANCE, check, expected, gpu, needs_interpreter, on_cpu, problem, run
+from kernels import DEVICE, FEW, LONG, MARKS, TOLERANCE, check, expected, gpu, needs_interpreter, problem, run
 
 pytestmark = MARKS
 
@@ -197,7 +197,7 @@ def test_posteriors() -> None:
         x = case.logits(dtype)
         x, lattice = problem(case.padded(x if logits else x.log_softmax(2)))
         for per_state in (False, True):
-            right = reference.posteriors(x.cpu(), on_cpu(lattice), logits=logits, per_state=per_state)
+            right = reference.posteriors(x.cpu(), lattice.cpu(), logits=logits, per_state=per_state)
             actual = gpu.posteriors(x, lattice, logits=logits, per_state=per_state)
             torch.testing.assert_close(actual.cpu(), right, rtol=0, atol=1e-12 if dtype == torch.float64 else 2e-6)
 

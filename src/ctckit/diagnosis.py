@@ -96,7 +96,7 @@ def check(
             emissions, targets, input_lengths, target_lengths, blank, batch_first=batch_first, name="emissions"
         )
         frames, classes = x.shape[0], x.shape[2]
-    lattice = tighten(_on_cpu(lattice))
+    lattice = tighten(lattice.cpu())
     problems = [Problem(fault.item, fault.kind, fault.message) for fault in faults(lattice, frames, classes)]
     invalid = {problem.item for problem in problems}
     if -1 in invalid:
@@ -105,14 +105,6 @@ def check(
     if x is not None:
         problems += _non_finite(x, lattice, invalid)
     return sorted(problems, key=lambda problem: problem.item)
-
-
-def _on_cpu(lattice: Lattice) -> Lattice:
-    return lattice._replace(
-        labels=lattice.labels.cpu(),
-        input_lengths=lattice.input_lengths.cpu(),
-        target_lengths=lattice.target_lengths.cpu(),
-    )
 
 
 def _gate_without_emissions(targets: Any, input_lengths: Lengths, target_lengths: Lengths, blank: int) -> Lattice:

@@ -121,6 +121,18 @@ class Lattice(NamedTuple):
             return self.target_lengths.cumsum(0) - self.target_lengths
         return torch.arange(self.labels.shape[0], device=self.labels.device) * self.max_target
 
+    def contiguous(self) -> Lattice:
+        """Bring the numbers of each tensor side by side in memory; itself where they are."""
+        labels, input_lengths, target_lengths, max_target, blank = self
+        if labels.is_contiguous() and input_lengths.is_contiguous() and target_lengths.is_contiguous():
+            return self
+        return Lattice(labels.contiguous(), input_lengths.contiguous(), target_lengths.contiguous(), max_target, blank)
+
+    def cpu(self) -> Lattice:
+        """Bring the tensors to the CPU. Waits for a GPU."""
+        labels, input_lengths, target_lengths, max_target, blank = self
+        return Lattice(labels.cpu(), input_lengths.cpu(), target_lengths.cpu(), max_target, blank)
+
 
 # ---------------------------------------------------------------------------------------------------------- topology
 
@@ -146,13 +158,10 @@ def may_skip(labels: Tensor, blank: int) -> Tensor:
 def padded_labels(lattice: Lattice) -> Tensor:
     """Give the labels as a table (N, max_target) int64, with the blank beyond each item's length."""
     column = torch.arange(lattice.max_target, device=lattice.labels.device)
-    if lattice.concatenated and lattice.max_target > 0:
+    table = lattice.labels
+    if lattice.concatenated:
         # Clamped, because lengths that nobody has validated may point anywhere.
-        table = lattice.labels[(lattice.offsets[:, None] + column).clamp(0, lattice.labels.shape[0] - 1)]
-    elif lattice.concatenated:
-        table = lattice.labels.new_empty(lattice.target_lengths.shape[0], 0)
-    else:
-        table = lattice.labels
+        table = table[(lattice.offsets[:, None] + column).clamp(0, table.shape[0] - 1)]
     return torch.where(column < lattice.target_lengths[:, None], table, lattice.blank)
 
 

@@ -102,7 +102,7 @@ def path_occupancy(emissions: Tensor, lattice: Lattice, states: Tensor, *, logit
 
 def best_path(log_probs: Tensor, lattice: Lattice) -> BestPath:
     """See `ctckit.backends.Backend.best_path`."""
-    log_probs, lattice = log_probs.resolve_neg(), _readable(lattice)
+    log_probs, lattice = log_probs.resolve_neg(), lattice.contiguous()
     frames, items, _ = log_probs.shape
     classes = torch.empty(items, frames, dtype=torch.int64)
     states = torch.empty_like(classes)
@@ -155,7 +155,7 @@ def _run(
 ) -> None:
     if emissions.is_neg():  # memory holds minus what the tensor says (a view of a conjugate's imaginary part)
         emissions = emissions.resolve_neg()
-    lattice = _readable(lattice)
+    lattice = lattice.contiguous()
     valid = _core.loss(
         _DTYPES[emissions.dtype],
         emissions.data_ptr(),
@@ -182,16 +182,8 @@ def _run(
         raise AssertionError("the core rejected a lattice in which Python finds no fault")
 
 
-def _readable(lattice: Lattice) -> Lattice:
-    """Bring the lattice's numbers side by side in memory. The caller keeps what comes back while the core reads it."""
-    labels, input_lengths, target_lengths, max_target, blank = lattice
-    if labels.is_contiguous() and input_lengths.is_contiguous() and target_lengths.is_contiguous():
-        return lattice
-    return Lattice(labels.contiguous(), input_lengths.contiguous(), target_lengths.contiguous(), max_target, blank)
-
-
 def _targets(lattice: Lattice) -> tuple[int, int, int, bool, int, int, int]:
-    """Give a lattice to the core."""
+    """Give a contiguous lattice to the core. The caller keeps it while the core reads it."""
     labels, input_lengths, target_lengths, max_target, blank = lattice
     return (
         labels.data_ptr(),

@@ -124,11 +124,7 @@ class _Run:
         self.x = emissions
         self.T, self.N, self.C = emissions.shape
         self.M = lattice.labels.numel()
-        self.lattice = lattice._replace(
-            labels=lattice.labels.contiguous(),
-            input_lengths=lattice.input_lengths.contiguous(),
-            target_lengths=lattice.target_lengths.contiguous(),
-        )
+        self.lattice = lattice.contiguous()
         self.real = tl.float64 if emissions.dtype == torch.float64 else tl.float32
         self.chunk = _chunk()
         self.chained = lattice.max_target >= self.chunk

@@ -129,17 +129,17 @@ def test_the_gil_is_released() -> None:
     arguments = case.padded(case.logits(torch.float32))
 
     def ticks_during_a_call() -> int:
-        in_call, ticks = threading.Event(), 0
+        started, done, ticks = threading.Event(), threading.Event(), 0
 
         def call() -> None:
-            in_call.set()
+            started.set()
             ctckit.ctc_loss_with_logits(*arguments)
-            in_call.clear()
+            done.set()
 
         thread = threading.Thread(target=call)
         thread.start()
-        in_call.wait()
-        while in_call.is_set():
+        started.wait()
+        while not done.is_set():
             ticks += 1
             time.sleep(1e-4)
         thread.join()

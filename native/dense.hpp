@@ -165,19 +165,23 @@ double small_rest(const Real* exponentials, std::int64_t classes) {
   return static_cast<double>(fold_lanes<width / 2>(sum, [](Vector a, Vector b) { return a + b; }));
 }
 
-// The frames' exp(x - max), rows padded to whole vectors with zeros, and their sums. Many frames at once, so that the
-// sums over lanes share their work. Meant for few classes: a lane adds up in Real. Meanwhile `prefetch(k, c)` may ask
-// for class c of what will be wanted next: the processor computes here, and would otherwise wait for memory there.
+// The frames' exp(x - max), rows padded to whole vectors with zeros, and the members of their `FrameSum`, for kFrames
+// frames, of which those that there are not have the rest 0. Many frames at once, so that the sums over lanes share
+// their work. Meant for few classes: a lane adds up in Real. Meanwhile `prefetch(k, c)` may ask for class c of what
+// will be wanted next: the processor computes here, and would otherwise wait for memory there.
 template <class Real, int kFrames, class Prefetch>
 void softmax_rows(const Real* const (&rows)[kFrames], int frames, std::int64_t classes, Real* out, std::int64_t pitch,
-                  FrameSum* sums, Prefetch prefetch) {
+                  double* maxima, double* rests, Prefetch prefetch) {
   using Vector = typename VectorOf<Real>::Values;
   constexpr int width = sizeof(Vector) / sizeof(Real);
   constexpr Real infinity = std::numeric_limits<Real>::infinity();
   const std::int64_t whole = classes / width * width;
-  for (int group = 0; group < frames; group += width) {
-    const int count = frames - group < width ? frames - group : width;
-    Vector fold[width] = {};
+  Vector nothing{};  // a row whose sum is that of a largest class alone
+  nothing[0] = 1;
+  for (int group = 0; group < kFrames; group += width) {
+    const int left = frames - group, count = left < 0 ? 0 : left < width ? left : width;
+    Vector fold[width];
+    for (int j = count; j < width; ++j) fold[j] = nothing;
     for (int j = 0; j < count; ++j) {
       const Real* const row = rows[group + j];
       Vector best = broadcast<Vector>(-infinity);
@@ -189,29 +193,31 @@ void softmax_rows(const Real* const (&rows)[kFrames], int frames, std::int64_t c
     // A frame in which nothing is possible: zeros, relative to anything.
     Real base[width];
     store(base, max == -infinity ? Vector{} : max);
-    Vector sum[width] = {};
     for (int j = 0; j < count; ++j) {
       const Real* const row = rows[group + j];
       Real* const to = out + (group + j) * pitch;
+      Vector sum{};
       for (std::int64_t c = 0; c < whole; c += width) {
         prefetch(group + j, c);
         const Vector p = exp_of_nonpositive<Real>(load<Vector>(row + c) - base[j]);
         store(to + c, p);
-        sum[j] += p;
+        sum += p;
       }
       if (whole < classes) {
         prefetch(group + j, whole);
         const Vector p = exp_of_nonpositive<Real>(load_tail(row + whole, classes - whole) - base[j]);
         store(to + whole, p);
-        sum[j] += p;
+        sum += p;
       }
+      fold[j] = sum;
     }
-    const Vector rest = fold_rows(sum, [](Vector a, Vector b) { return a + b; }) - Real{1};
-    for (int j = 0; j < count; ++j) {
-      const double beside =
-          rest[j] < Real(kConfident) ? small_rest(out + (group + j) * pitch, classes) : double{rest[j]};
-      sums[group + j] = {static_cast<double>(max[j]), beside};
-    }
+    for (int j = count; j < width; ++j) fold[j] = nothing;
+    const Vector rest = fold_rows(fold, [](Vector a, Vector b) { return a + b; }) - Real{1};
+    store_widened(maxima + group, max);
+    store_widened(rests + group, rest);
+    if (!any_lane(rest < Real(kConfident))) continue;
+    for (int j = 0; j < count; ++j)
+      if (rest[j] < Real(kConfident)) rests[group + j] = small_rest(out + (group + j) * pitch, classes);
   }
 }
 

@@ -51,8 +51,11 @@ class EmissionSource {
     table_ = arena.take<Real>(slots_.table_size());
     mantissas_ = arena.take<double>(slots_.table_size());
     exponents_ = arena.take<std::int64_t>(slots_.table_size());
-    if (logits_) sums_ = arena.take<FrameSum>(frames_);
-    if (logits_) largest_slot_ = arena.take<Real>(frames_ + kBlock);
+    if (logits_) {
+      maxima_ = arena.take<double>(frames_ + kBlock);
+      rests_ = arena.take<double>(frames_ + kBlock);
+      largest_slot_ = arena.take<Real>(frames_ + kBlock);
+    }
     if (!rows_.in_place()) buffer_ = arena.take<Real>((few_classes() || slots_.most_are_named() ? kBlock : 1) * pitch_);
   }
 
@@ -63,7 +66,8 @@ class EmissionSource {
   bool few_classes() const { return classes_ <= kFewClasses; }
   const Slots& slots() const { return slots_; }
   const FrameRows<T>& rows() const { return rows_; }
-  const FrameSum& sum(std::int64_t t) const { return sums_[t]; }
+  double maximum(std::int64_t t) const { return maxima_[t]; }
+  const double* rests(std::int64_t t) const { return rests_ + t; }  // of this and later frames; 0 after the last
   const Real* largest_slots(std::int64_t t) const { return largest_slot_ + t; }
   Real* row_buffer() const { return buffer_; }
   Real* table() const { return table_; }  // [slot][frame]
@@ -75,15 +79,17 @@ class EmissionSource {
   // each frame's exp(x - max), if `exponentials` is room for them.
   template <class Use>
   void sum_frames(std::int64_t t, int frames, Real* exponentials, Use use) {
-    for (std::int64_t at = t; at < t + frames; ++at) {
-      const Real* const row = rows_.row(at, buffer_);
-      if (exponentials == nullptr) {
-        sums_[at] = sum_frame(row, classes_);
-      } else {
+    for (std::int64_t at = t; at < t + kBlock; ++at) {
+      FrameSum sum{};
+      if (at < t + frames) {
+        const Real* const row = rows_.row(at, buffer_);
         const Real* const next = rows_.in_place() && at + 1 < frames_ ? rows_.row(at + 1, buffer_) : row;
-        sums_[at] = exponentials_of_frame(row, classes_, next, exponentials);
-        use(at);
+        sum = exponentials == nullptr ? sum_frame(row, classes_)
+                                      : exponentials_of_frame(row, classes_, next, exponentials);
       }
+      maxima_[at] = sum.max;
+      rests_[at] = sum.rest;
+      if (at < t + frames && exponentials != nullptr) use(at);
     }
   }
 
@@ -108,13 +114,19 @@ class EmissionSource {
       for (int k = 0; k < frames; ++k) log_scale += static_cast<double>(scale[k]);
       return {log_scale, 1, nan};
     }
-    double product = 1;  // of at most 16 sums over classes: far from the end of the range
-    bool confident = false;
-    for (int k = 0; k < frames; ++k) {
-      product *= 1 + sums_[t + k].rest;
-      confident |= sums_[t + k].rest < kConfident;
+    constexpr int vectors = kBlock / kLanes;
+    F64 products[vectors];
+    I64 confident{};
+    for (int i = 0; i < vectors; ++i) {
+      const F64 rest = load<F64>(rests_ + t + i * kLanes);
+      products[i] = 1.0 + rest;
+      confident |= rest < kConfident;
     }
-    if (confident && first_time) find_largest(t);
+    if (first_time && any_lane(confident)) find_largest(t);
+    // Of at most 16 sums over classes: far from the end of the range. In one order, whatever the width of a vector.
+    for (int half = vectors / 2; half > 0; half /= 2)
+      for (int i = 0; i < half; ++i) products[i] *= products[i + half];
+    const double product = fold_lanes<kLanes / 2>(products[0], [](F64 a, F64 b) { return a * b; });
     return {0, product, nan || product != product};
   }
 
@@ -130,7 +142,7 @@ class EmissionSource {
         const double x = static_cast<double>(rows_.at(at, slots_.class_of(u)));
         scale = x > scale ? x : scale;
       }
-      if (logits_) scale = sums_[at].max;
+      if (logits_) scale = maxima_[at];
       if (scale == -kInfinity) scale = 0;
       for (std::int64_t u = 0; u < slots_.used(); ++u) {
         const double x = static_cast<double>(rows_.at(at, slots_.class_of(u))) - scale;
@@ -160,7 +172,7 @@ class EmissionSource {
       rows[k] = rows_.row(t + k, buffer_ + k * pitch_);
       next[k] = rows_.address(t + kBlock + k < frames_ ? t + kBlock + k : t + k);
     }
-    softmax_rows(rows, frames, classes_, softmax, pitch_, sums_ + t, [&](int k, std::int64_t c) {
+    softmax_rows(rows, frames, classes_, softmax, pitch_, maxima_ + t, rests_ + t, [&](int k, std::int64_t c) {
       __builtin_prefetch(next[k] + c);
       if (gradient != nullptr) __builtin_prefetch(gradient + k * gradient_stride + c, 1);
     });
@@ -192,8 +204,7 @@ class EmissionSource {
       Vector high = broadcast<Vector>(-infinity);
       for (std::int64_t u = 0; u < slots_.used() && !logits_; ++u)
         high = larger(load<Vector>(table_ + u * kBlock + k), high);
-      for (int j = 0; j < kWidth && logits_; ++j)
-        high[j] = static_cast<Real>(sums_[k + j < frames ? t + k + j : t].max);
+      for (int j = 0; j < kWidth && logits_; ++j) high[j] = static_cast<Real>(maxima_[k + j < frames ? t + k + j : t]);
       // A frame in which nothing is possible: emissions of 0, relative to anything.
       high = high == -infinity ? Vector{} : high;
       store(scale + k, high);
@@ -262,7 +273,7 @@ class EmissionSource {
   Real *table_, *buffer_ = nullptr, *largest_slot_ = nullptr;
   double* mantissas_;
   std::int64_t* exponents_;
-  FrameSum* sums_ = nullptr;
+  double *maxima_ = nullptr, *rests_ = nullptr;  // of all frames: what makes their `FrameSum`
 };
 
 }  // namespace

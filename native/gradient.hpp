@@ -29,7 +29,8 @@ class GradientSink {
 
   // Writes the softmax half of a frame's gradient, of which `early_row` holds the exponentials.
   void write_early(const EmissionSource<T>& source, std::int64_t t, double weight) const {
-    if constexpr (kNative) stream_scaled(row_, batch_.classes, inverse_of(source, t, weight), out_row(t));
+    if constexpr (kNative)
+      stream_scaled(row_, batch_.classes, static_cast<Real>(weight / (1 + *source.rests(t))), out_row(t));
   }
 
   // Writes frames [t, t + frames). `share`, [slot][frame], is their occupancy in units of 1 / total; it becomes what
@@ -43,6 +44,9 @@ class GradientSink {
       store(share + at, load<Vector>(share + at) * scale);
     for (int k = 0; k < kBlock; ++k) share[slots.unnamed() * kBlock + k] = 0;
     const std::int64_t pitch = source.softmax_pitch();
+    Real inverse[kBlock];  // by which exp(x - max) becomes weight times softmax
+    for (int k = 0; k < kBlock && softmax_ && !early_; k += kLanes)
+      store_narrowed(inverse + k, weight / (1.0 + load<F64>(source.rests(t) + k)));
     if (early_) {
       for (int k = 0; k < kBlock && t >= kBlock; ++k)  // what the next block adds to lies scattered over memory
         for (std::int64_t u = 0; u < slots.used(); ++u)
@@ -53,9 +57,9 @@ class GradientSink {
           row[slots.class_of(u)] = narrow<T>(widen(row[slots.class_of(u)]) + share[u * kBlock + k]);
       }
     } else if (slots.most_are_named() && (!softmax_ || pitch != 0)) {
-      write_transposed(source, t, frames, share, weight, softmax);
+      write_transposed(source, t, frames, share, inverse, softmax);
     } else {
-      for (int k = 0; k < frames; ++k) write_row(source, t + k, k, share, weight, softmax + k * pitch);
+      for (int k = 0; k < frames; ++k) write_row(source, t + k, k, share, inverse[k], softmax + k * pitch);
     }
     if (softmax_) write_largest(source, t, frames, share, weight);
   }
@@ -68,17 +72,10 @@ class GradientSink {
  private:
   T* out_row(std::int64_t t) const { return out_ + t * batch_.out_strides.frame; }
 
-  // By which exp(x - max) becomes weight times softmax.
-  Real inverse_of(const EmissionSource<T>& source, std::int64_t t, double weight) const {
-    return softmax_ ? static_cast<Real>(weight / (1 + source.sum(t).rest)) : Real{0};
-  }
-
-  void write_transposed(const EmissionSource<T>& source, std::int64_t t, int frames, const Real* share, double weight,
-                        const Real* softmax) const {
+  void write_transposed(const EmissionSource<T>& source, std::int64_t t, int frames, const Real* share,
+                        const Real (&inverse)[kBlock], const Real* softmax) const {
     const Slots& slots = source.slots();
     const std::int64_t pitch = source.softmax_pitch();
-    Real inverse[kBlock];
-    for (int k = 0; k < frames; ++k) inverse[k] = inverse_of(source, t + k, weight);
     for (int group = 0; group < frames; group += kWidth) {
       for (std::int64_t c = 0; c < batch_.classes; c += kWidth) {
         Vector tile[kWidth];
@@ -101,9 +98,8 @@ class GradientSink {
     }
   }
 
-  void write_row(EmissionSource<T>& source, std::int64_t t, int k, const Real* share, double weight,
+  void write_row(EmissionSource<T>& source, std::int64_t t, int k, const Real* share, Real inverse,
                  const Real* softmax) {
-    const Real inverse = inverse_of(source, t, weight);
     const Slots& slots = source.slots();
     const std::int64_t classes = batch_.classes;
     T* const out = out_row(t);
@@ -115,7 +111,7 @@ class GradientSink {
       scale_row(softmax, classes, inverse, to);
     } else {
       const Real* const row = source.rows().row(t, source.row_buffer());
-      scaled_softmax(row, classes, static_cast<Real>(source.sum(t).max), inverse, to);
+      scaled_softmax(row, classes, static_cast<Real>(source.maximum(t)), inverse, to);
     }
     if (source.softmax_pitch() != 0 && softmax_) {  // not added to what was just stored, which would be waited for
       for (std::int64_t u = 0; u < slots.used(); ++u) {
@@ -134,9 +130,10 @@ class GradientSink {
   void write_largest(const EmissionSource<T>& source, std::int64_t t, int frames, const Real* share,
                      double weight) const {
     const std::int64_t used = source.slots().used();
-    bool any = false;
-    for (int k = 0; k < frames; ++k) any |= source.sum(t + k).rest < kConfident;
-    if (!any) return;
+    const double* const rests = source.rests(t);
+    I64 any{};
+    for (int k = 0; k < kBlock; k += kLanes) any |= load<F64>(rests + k) < kConfident;
+    if (!any_lane(any)) return;
     Vector largest[kBlock / kWidth], others[kBlock / kWidth] = {};
     for (int k = 0; k < kBlock; k += kWidth) largest[k / kWidth] = load<Vector>(source.largest_slots(t) + k);
     for (std::int64_t u = 0; u < used; ++u) {
@@ -144,7 +141,7 @@ class GradientSink {
         others[j] += largest[j] == static_cast<Real>(u) ? Vector{} : load<Vector>(share + u * kBlock + j * kWidth);
     }
     for (int k = 0; k < frames; ++k) {
-      const double rest = source.sum(t + k).rest;
+      const double rest = rests[k];
       const Real slot = largest[k / kWidth][k % kWidth];
       if (rest >= kConfident || slot < 0) continue;
       const double value = -static_cast<double>(others[k / kWidth][k % kWidth]) - weight * rest / (1 + rest);

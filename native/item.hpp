@@ -204,7 +204,7 @@ class Item {
   void advance_beta(RangeFlags& flags, std::int64_t t, int frames, const Emissions<Real>& emissions, bool extreme,
                     const KeptBlock& alpha) {
     const Range range = range_of(t, frames);
-    std::memset(occupancy_.blank_sums, 0, sizeof(double) * kBlock * kLanes);
+    for (int k = 0; k < kBlock; ++k) store(occupancy_.blank_sums + k * kLanes, F64{});
     if (!alpha.exact) {
       flags.clear();
       rescale(range, total_exponent_, kProduct<Real>, alpha.blank_exponent, alpha.label_exponent, beta_[0], beta_[1]);

@@ -27,9 +27,6 @@ struct KeptBlock {
   }
 };
 
-inline void store_narrowed(double* to, F64 value) { store(to, value); }
-inline void store_narrowed(float* to, F64 value) { store(to, narrow_half(value)); }
-
 // The occupancy of one block's states.
 template <class Real>
 struct Occupancy {

@@ -266,6 +266,13 @@ inline Half half_of(Vector v, int which) {
   std::memcpy(halves, &v, sizeof v);
   return halves[which];
 }
+inline void store_narrowed(double* to, F64 value) { store(to, value); }
+inline void store_narrowed(float* to, F64 value) { store(to, narrow_half(value)); }
+inline void store_widened(double* to, F64 value) { store(to, value); }
+inline void store_widened(double* to, F32 value) {
+  store(to, widen_half(half_of<F32Half>(value, 0)));
+  store(to + kLanes, widen_half(half_of<F32Half>(value, 1)));
+}
 
 // Of two rows, the blocks of Distance lanes that belong to the upper (or lower) row of the transposed pair.
 template <int Distance, bool kLower, class Vector, std::size_t... Lane>

@@ -19,12 +19,14 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from ctckit import reference
 from ctckit.backends import backend_for
 from ctckit.backends.reference import reduce
 from ctckit.lattice import Lattice
 
+_watchers: Callable[[], int] = torch._C._len_torch_dispatch_stack  # noqa: SLF001  # no public way
 _library = torch.library.Library("ctckit", "DEF")
 _library.define(
     "loss(Tensor emissions, Tensor labels, Tensor input_lengths, Tensor target_lengths, SymInt max_target, int blank, "
@@ -205,7 +207,7 @@ def _has_room(emissions: Tensor) -> bool:
 
 def _is_eager(tensor: Tensor) -> bool:
     """Tell a tensor with data from one that stands for it while a graph is traced, or while calls are watched."""
-    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():  # noqa: SLF001  # no public way
+    if is_compiling() or _watchers():
         return False
     return type(tensor) is Tensor or type(tensor) is torch.nn.Parameter
 

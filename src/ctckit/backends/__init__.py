@@ -110,12 +110,12 @@ def name_for(device: torch.device) -> str:
     ...     name_for(torch.device("cpu"))
     'reference'
     """
-    forced = _forced.get() or _forced_from_outside
-    return _known(forced) if forced else _unforced(device.type)
+    return _name_for(_forced.get() or _forced_from_outside, device.type)
 
 
-@cache
-def _unforced(device_type: str) -> str:
+def _name_for(forced: str | None, device_type: str) -> str:
+    if forced:
+        return _known(forced)
     if device_type == "cpu" and available("cpu"):
         return "cpu"
     if device_type == "cuda" and available("triton"):
@@ -125,7 +125,7 @@ def _unforced(device_type: str) -> str:
 
 def backend_for(device: torch.device) -> Backend:
     """Return the module that computes on a device."""
-    return _module(name_for(device), device.type)
+    return _chosen(_forced.get() or _forced_from_outside, device.type)
 
 
 def host_backend() -> Backend:
@@ -171,6 +171,10 @@ def available(name: str) -> bool:
 
 
 @cache
+def _chosen(forced: str | None, device_type: str) -> Backend:  # one look into one table: it is asked at every call
+    return _module(_name_for(forced, device_type), device_type)
+
+
 def _module(name: str, device_type: str) -> Backend:
     if name == "cpu" and device_type != "cpu":
         raise ValueError(f"the backend 'cpu' is forced, but the tensors are on {device_type}: move them with .cpu()")

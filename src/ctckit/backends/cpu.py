@@ -129,7 +129,7 @@ def best_path(log_probs: Tensor, lattice: Lattice) -> BestPath:
 
 def empty_like(emissions: Tensor) -> Tensor:
     """See `ctckit.backends.Backend.empty_like`. Large ones come from memory that the last large one has left."""
-    size = emissions.numel() * emissions.element_size()
+    size = emissions.nbytes
     if size < _LARGE:
         return torch.empty_like(emissions)
     memory = torch.from_numpy(_core.buffer(size)).view(emissions.dtype)

@@ -134,7 +134,7 @@ class EmissionSource {
   bool extreme() const { return extreme_; }
 
   // The same with exponents apart, for any range.
-  ExactTable read_exactly(std::int64_t t, int frames) {
+  CTCKIT_RARELY ExactTable read_exactly(std::int64_t t, int frames) {
     for (int k = 0; k < kBlock; ++k) {
       const std::int64_t at = k < frames ? t + k : t;
       double scale = -kInfinity;

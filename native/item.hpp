@@ -220,8 +220,8 @@ class Item {
   // Walks one block frame by frame: forward, keeping the rows in `kept` unless that is null, or backward, multiplying
   // with those that are kept there.
   template <int Direction, class Kept>
-  void walk_exactly(std::int64_t t, int frames, Range range, const Emissions<Real>& block, bool extreme, Rows& rows,
-                    Kept* kept) {
+  CTCKIT_RARELY void walk_exactly(std::int64_t t, int frames, Range range, const Emissions<Real>& block, bool extreme,
+                                  Rows& rows, Kept* kept) {
     Emissions<double> emissions{exact_label_, pitch_, block.blank, exact_label_exponent_, no_exponents_};
     if (extreme) {
       const ExactTable exact = source_.read_exactly(t, frames);
@@ -357,7 +357,7 @@ class Item {
 
   T& path_cell(std::int64_t t) const { return static_cast<T*>(batch_.path_occupancy)[n_ * batch_.frames + t]; }
 
-  void fill_frames(std::int64_t from, std::int64_t to, double value) const {
+  CTCKIT_RARELY void fill_frames(std::int64_t from, std::int64_t to, double value) const {
     const T filler = narrow<T>(value);
     for (std::int64_t t = from; t < to; ++t) {
       if (batch_.output != Output::none)
@@ -383,13 +383,13 @@ class Item {
   // What the products of forward and mirror sum to in every frame.
   double occupancy_scale() const { return std::ldexp(total_, static_cast<int>(kProduct<Real>)); }
 
-  void write_states(std::int64_t t, int k, Range range) const {
+  CTCKIT_RARELY void write_states(std::int64_t t, int k, Range range) const {
     T* to = state_row(t);
     for (std::int64_t s = 0; s < batch_.state_width; ++s) to[s] = narrow<T>(state_share(s, k, range));
   }
 
   // The occupancy of a state in the k-th frame of the block; 0 for what is none of the item's states.
-  double state_share(std::int64_t s, int k, Range range) const {
+  CTCKIT_RARELY double state_share(std::int64_t s, int k, Range range) const {
     const std::int64_t i = s / 2;
     const Real* row = (s % 2 == 0 ? occupancy_.blank : occupancy_.label) + k * pitch_;
     const bool inside = s >= 0 && s <= 2 * labels_ && i >= range.begin && i < range.end;

@@ -31,7 +31,7 @@ class Item {
         target_(batch.labels + batch.offsets[n]),
         weight_(batch.mean_weights ? 1.0 / static_cast<double>(batch.items * (labels_ > 0 ? labels_ : 1)) : 1.0),
         width_((labels_ + kLanes) / kLanes * kLanes),
-        pitch_(width_ + 2 * kPad),
+        pitch_(width_ + kPad),  // what lies beyond the end of a row lies before the start of the next
         source_(batch, n, arena),
         sink_(batch, n, source_.few_classes(), arena) {
     if (pitch_ / 8 % 2 == 0) pitch_ += 8;  // an odd number of cache lines: rows do not fall on the same cache sets
@@ -61,32 +61,42 @@ class Item {
 
   // ---- memory -------------------------------------------------------------------------------------------------------
 
-  Row take_row(Arena& arena) {
-    const auto values = [&] { return arena.take<double>(pitch_) + kPad; };
-    const auto exponents = [&] { return arena.take<std::int64_t>(pitch_) + kPad; };
+  template <class Number>
+  Number* take_rows(Arena& arena, std::int64_t rows = 1) {
+    return arena.take<Number>(kPad + rows * pitch_) + kPad;
+  }
+
+  Row take_states(Arena& arena, std::int64_t rows = 1) {
+    const auto values = [&] { return take_rows<double>(arena, rows); };
+    const auto exponents = [&] { return take_rows<std::int64_t>(arena, rows); };
     return {values(), values(), exponents(), exponents()};
   }
 
   Ratios take_ratios(Arena& arena, std::int64_t blocks) {
-    const auto values = [&] { return arena.take<double>(blocks * pitch_) + kPad; };
+    const auto values = [&] { return take_rows<double>(arena, blocks); };
     return {values(), values(), values()};
   }
 
   KeptBlock take_kept(Arena& arena, std::int64_t rows) {
-    const auto values = [&] { return arena.take<double>(rows * pitch_) + kPad; };
-    const auto exponents = [&] { return arena.take<std::int64_t>(rows * pitch_) + kPad; };
-    return {values(), values(), exponents(), exponents(), pitch_, false, {}};
+    const Row states = take_states(arena, rows);
+    return {states.blank,
+            states.label,
+            states.blank_exponent,
+            states.label_exponent,
+            pitch_,
+            false,
+            take_ratios(arena, rows / kBlock)};
   }
 
   void lay_out(Arena& arena) {
-    skip_ = arena.take<std::int64_t>(pitch_) + kPad;
-    slots_ = arena.take<std::int32_t>(pitch_) + kPad;
-    for (Row& row : alpha_) row = take_row(arena);
-    exact_label_ = arena.take<double>(kBlock * pitch_) + kPad;
-    exact_label_exponent_ = arena.take<std::int64_t>(kBlock * pitch_) + kPad;
+    skip_ = take_rows<std::int64_t>(arena);
+    slots_ = take_rows<std::int32_t>(arena);
+    for (Row& row : alpha_) row = take_states(arena);
+    exact_label_ = take_rows<double>(arena, kBlock);
+    exact_label_exponent_ = take_rows<std::int64_t>(arena, kBlock);
     const bool both_ways = batch_.output != Output::none || wants_states();
     const std::int64_t rows = both_ways ? segment_ : kBlock;
-    expanded_ = arena.take<Real>(rows * pitch_) + kPad;
+    expanded_ = take_rows<Real>(arena, rows);
     blanks_ = arena.take<double>(rows);
     const std::int64_t all_softmax = (frames_ + kBlock - 1) / kBlock * kBlock * source_.softmax_pitch();
     const bool little = all_softmax * static_cast<std::int64_t>(sizeof(Real)) <= kCacheBytes / 4;
@@ -97,14 +107,13 @@ class Item {
       return;
     }
     extreme_ = arena.take<bool>(segment_ / kBlock);
-    for (Row& row : beta_) row = take_row(arena);
+    for (Row& row : beta_) row = take_states(arena);
     kept_alpha_ = take_kept(arena, segment_);
-    kept_alpha_.ratios = take_ratios(arena, segment_ / kBlock);
     alpha_exact_ = arena.take<bool>(segment_ / kBlock);
-    exact_beta_ = take_row(arena);
+    exact_beta_ = take_states(arena);
     per_slot_ = arena.take<Real>(source_.slots().table_size());
-    occupancy_.label = arena.take<Real>(kBlock * pitch_) + kPad;
-    if (wants_states()) occupancy_.blank = arena.take<Real>(kBlock * pitch_) + kPad;
+    occupancy_.label = take_rows<Real>(arena, kBlock);
+    if (wants_states()) occupancy_.blank = take_rows<Real>(arena, kBlock);
     occupancy_.blank_sums = arena.take<double>(kBlock * kLanes);
     if (!one_walk()) checkpoints_ = Checkpoints(frames_ / segment_ + 1, width_, arena);
   }
@@ -116,7 +125,7 @@ class Item {
     const auto empty = static_cast<std::int32_t>(source_.slots().empty());
     for (std::int64_t i = labels_; i < width_ + kPad; ++i) slots_[i] = empty;
     repeats_ = 0;
-    for (std::int64_t i = -kPad; i < pitch_ - kPad; ++i) {
+    for (std::int64_t i = -kPad; i < width_ + kPad; ++i) {
       const bool follows = i > 0 && i < labels_;
       skip_[i] = follows && target_[i] != target_[i - 1] ? -1 : 0;
       repeats_ += follows && target_[i] == target_[i - 1];
@@ -230,7 +239,7 @@ class Item {
       emissions.blank = exact.mantissa;
       emissions.blank_exponent = exact.exponent;
     } else {  // the very same emissions, or alpha and beta would not belong together
-      for (std::int64_t at = -kPad; at < kBlock * pitch_ - kPad; ++at) {
+      for (std::int64_t at = -kPad; at < kBlock * pitch_; ++at) {
         exact_label_[at] = static_cast<double>(block.label[at]);
         exact_label_exponent_[at] = 0;
       }

@@ -234,25 +234,27 @@ def gate(
         )
     if emissions.layout is not torch.strided:
         raise TypeError(f"{name} has layout {emissions.layout}, but must be dense: convert it with {name}.to_dense()")
-    shape = tuple(emissions.shape)
+    shape = emissions.shape
     batched = len(shape) == 3
-    if batched:
-        emissions = emissions.transpose(0, 1) if batch_first else emissions
-    elif len(shape) == 2:
-        emissions = emissions.unsqueeze(1)
-    else:
+    if not batched and len(shape) != 2:
         batch = "(N, T, C)" if batch_first else "(T, N, C)"
-        raise ValueError(f"{name} has shape {shape}, but must be {batch}, or (T, C) for one item without a batch")
+        raise ValueError(
+            f"{name} has shape {tuple(shape)}, but must be {batch}, or (T, C) for one item without a batch"
+        )
+    if not batched or batch_first:
+        emissions = emissions.transpose(0, 1) if batched else emissions.unsqueeze(1)
     frames, items, classes = emissions.shape
     if classes == 0:
-        raise ValueError(f"{name} has shape {shape}, that is 0 classes, but there must be at least one, the blank")
+        raise ValueError(
+            f"{name} has shape {tuple(shape)}, that is 0 classes, but there must be at least one, the blank"
+        )
     blank = _blank(blank, classes, name)
 
     device = emissions.device
     _check_targets(targets, target_lengths, items, batched, device, name)
     if targets.dtype != torch.int64:
         targets = targets.to(torch.int64)
-    if targets.ndim == 1 and target_lengths is None:
+    if target_lengths is None and targets.ndim == 1:
         targets = targets.unsqueeze(0)
 
     if input_lengths is None:
@@ -287,23 +289,23 @@ def _check_targets(
         raise ValueError(
             f"targets is on {targets.device}, but {name} is on {device}: move it with targets.to({name}.device)"
         )
-    shape = tuple(targets.shape)
+    shape = targets.shape
     if len(shape) == 2:
         if shape[0] != items:
             have = f"a batch of {items}" if batched else "one item without a batch"
             raise ValueError(
-                f"targets has shape {shape}, that is {shape[0]} rows, but {name} is {have}: pass one row of labels per "
-                f"item, or all labels concatenated in one dimension"
+                f"targets has shape {tuple(shape)}, that is {shape[0]} rows, but {name} is {have}: pass one row of "
+                f"labels per item, or all labels concatenated in one dimension"
             )
     elif len(shape) != 1:
         raise ValueError(
-            f"targets has shape {shape}, but must be (N, S), padded, or one row of labels: concatenated, with "
+            f"targets has shape {tuple(shape)}, but must be (N, S), padded, or one row of labels: concatenated, with "
             f"target_lengths, or the (S,) labels of one item without a batch"
         )
     elif target_lengths is None and batched:
         raise ValueError(
-            f"target_lengths is None, but targets of shape {shape} are concatenated and cannot be told apart without: "
-            f"pass target_lengths, or targets of shape (N, S) padded with {PADDING}"
+            f"target_lengths is None, but targets of shape {tuple(shape)} are concatenated and cannot be told apart "
+            f"without: pass target_lengths, or targets of shape (N, S) padded with {PADDING}"
         )
 
 
@@ -312,13 +314,15 @@ def _lengths(
 ) -> tuple[Tensor, int | None]:
     """Lengths in any accepted form -> (N,) int64 on the device, and the largest if known without reading a tensor."""
     if isinstance(lengths, Tensor):
-        if lengths.dtype not in _INTEGER_DTYPES:
-            raise TypeError(f"{name} has dtype {lengths.dtype}, but lengths must be integers: use {name}.long()")
-        if lengths.ndim > 1 or lengths.numel() != items:
-            raise ValueError(
-                f"{name} has shape {tuple(lengths.shape)}, but must hold one length per item, that is have shape "
-                f"({items},)"
-            )
+        dtype, shape = lengths.dtype, lengths.shape
+        if dtype not in _INTEGER_DTYPES:
+            raise TypeError(f"{name} has dtype {dtype}, but lengths must be integers: use {name}.long()")
+        if shape != (items,):
+            if len(shape) > 0 or items != 1:
+                raise ValueError(
+                    f"{name} has shape {tuple(shape)}, but must hold one length per item, that is have shape ({items},)"
+                )
+            lengths = lengths.reshape(1)
         if lengths.device != device:
             # A copy from pageable memory to a GPU has read it when the call returns, and need not be waited for. One
             # from pinned memory may read it later, after the caller has changed it, so that is copied first. (A copy
@@ -327,9 +331,9 @@ def _lengths(
             if on_host and lengths.is_pinned():
                 lengths = lengths.clone()
             lengths = lengths.to(device, torch.int64, non_blocking=on_host)
-        elif lengths.dtype != torch.int64:
+        elif dtype != torch.int64:
             lengths = lengths.to(torch.int64)
-        return (lengths if lengths.ndim == 1 else lengths.reshape(1)), None
+        return lengths, None
     if isinstance(lengths, (int, torch.SymInt)):
         lengths = (lengths,)
     elif not isinstance(lengths, (tuple, list)):

@@ -64,7 +64,7 @@ def test_every_kernel_compiles_without_spills(target: str, record_property: Any)
 
 _INT64 = ("labels", "offsets", "input_lengths", "target_lengths", "ticket", "words", "occupancy", "totals")
 _INT32 = ("kinds", "slot_of_class", "item_of_chunk", "peaks", "kept_e", "end_e")
-_REAL = ("fields", "kept_m", "end_m", "states")
+_REAL = ("fields", "kept_m", "states")
 # What Triton finds out about arguments at a launch with contiguous tensors and many classes: that all pointers and
 # these are multiples of 16.
 _ALIGNED = ("stride_t", "stride_n", "out_stride_t", "out_stride_n")
@@ -136,6 +136,7 @@ def compiled(kernel: Any, dtype: str, constants: dict[str, Any], warps: int, tar
         **dict.fromkeys(_REAL, "*" + real),
         **dict.fromkeys(("x", "out"), "*" + dtype),
         "losses": "*fp64",
+        "end_m": "*fp64",
         "scale": "*fp32",
         **dict.fromkeys(constants, "constexpr"),
     }

@@ -231,7 +231,6 @@ class _Run:
             to.losses,
             T,
             LOGITS=logits,
-            REAL=self.real,
             BLOCK=BLOCK,
             **_launch(2),
         )

@@ -96,9 +96,9 @@ def occupy(
     occupancy += (begin - first_block.to(tl.int64) * FRAMES) * slots
 
     total_m, total_e = sum2(
-        tl.load(end_m + n * 2),
+        tl.load(end_m + n * 2).to(REAL),
         tl.load(end_e + n * 2),
-        tl.load(end_m + n * 2 + 1, mask=S > 0, other=0.0),
+        tl.load(end_m + n * 2 + 1, mask=S > 0, other=0.0).to(REAL),
         tl.load(end_e + n * 2 + 1, mask=S > 0, other=NEVER),
         REAL,
     )

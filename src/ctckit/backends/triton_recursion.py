@@ -8,10 +8,14 @@ emissions p of a frame
 The backward direction is the same on the mirrored problem: frames and labels in reverse order. Direction is a number at
 run time, so that there is one kernel.
 
+**Digits.** The mantissas are float64 here, whatever the emissions are. Where a model is sure, the sum over all paths is
+1 + something, relative to the frames' largest classes, and that something is what the loss is made of: a float32 would
+round it away. The emissions keep float32's digits, and so do the states that are kept for the gradient.
+
 **Chunks.** A program is one warp. It holds one chunk of CHUNK positions in registers, one position per lane, and goes
 over all frames. Within a chunk L[k-1] comes by a shuffle from the lane before. Between chunks it comes through memory,
-one 64-bit word per frame: the chunk before writes it, this one waits for it, FRAMES words at a time, asked for a block
-ahead. Targets of any length are more chunks of the same kernel.
+mantissa and exponent in a 64-bit word each: the chunk before writes them, a block of FRAMES frames at a time, and this
+one waits for them, having asked a block ahead. Targets of any length are more chunks of the same kernel.
 
 **Why this cannot deadlock.** Only chunk c of an item waits, and only for chunk c - 1 of the same item and direction,
 which has a smaller ticket: programs take their work by an atomic counter, not by their index. Whoever holds a smaller
@@ -21,13 +25,13 @@ assumption on the order in which, or on how many at a time, the hardware starts 
 
 **Why there is no race.** Nothing is shared but those words. Each is written once, by one atomic addition of the whole
 word to a zero, and read by atomic additions of zero; a word is its own flag (a written one is never 0: its mantissa
-carries a set sign bit). No other memory has to be visible to who has read a word, so relaxed order suffices. In float64
-a state takes two words, each with its own flag.
+carries a set sign bit, its exponent another bit). Who has read both words of a frame needs no other memory to be
+visible, so relaxed order suffices.
 """
 
 # The code below is compiled by Triton: a language of its own, without types.
 # mypy: ignore-errors
-# ruff: noqa: ANN001, ANN201, D103, PLR0124, RUF005, SIM108, SIM300
+# ruff: noqa: ANN001, ANN201, D103, PLR0124, RUF005, SIM108
 
 from __future__ import annotations
 
@@ -61,87 +65,73 @@ def load_frames(row, of_label, fields, first, step, last, REAL: tl.constexpr, FR
 
 
 @triton.jit
-def publish(words, m, e, mask, REAL: tl.constexpr):
+def publish(words, m, e, mask):
     # The sign is set as a bit, not as -m: Triton 3.4 makes that 0 - m, in which 0 has no sign, and a word of 0 would be
     # awaited for ever.
-    if REAL == tl.float32:
-        bits = m.to(tl.int32, bitcast=True).to(tl.int64) & 0x7FFFFFFF
-        tl.atomic_add(words, bits | 0x80000000 | (e.to(tl.int64) << 32), mask=mask, sem="relaxed")
-    else:
-        tl.atomic_add(words, m.to(tl.int64, bitcast=True) | (-1 << 63), mask=mask, sem="relaxed")
-        tl.atomic_add(words + 1, e.to(tl.int64) | (1 << 62), mask=mask, sem="relaxed")
+    tl.atomic_add(words, m.to(tl.int64, bitcast=True) | (-1 << 63), mask=mask, sem="relaxed")
+    tl.atomic_add(words + 1, e.to(tl.int64) | (1 << 62), mask=mask, sem="relaxed")
 
 
 @triton.jit
-def ask(words, mask, REAL: tl.constexpr):
-    """One or two words per frame, as far as they are there."""
-    first = tl.atomic_add(words, tl.zeros(words.shape, tl.int64), mask=mask, sem="relaxed")
-    second = first
-    if REAL == tl.float64:
-        second = tl.atomic_add(words + 1, tl.zeros(words.shape, tl.int64), mask=mask, sem="relaxed")
-    return first, second
+def ask(words, mask):
+    """The two words of a frame, as far as they are there."""
+    nothing = tl.zeros(words.shape, tl.int64)
+    m = tl.atomic_add(words, nothing, mask=mask, sem="relaxed")
+    return m, tl.atomic_add(words + 1, nothing, mask=mask, sem="relaxed")
 
 
 @triton.jit
-def missing(first, second, mask):
-    return tl.max((mask & ((first == 0) | (second == 0))).to(tl.int32), 0) > 0
+def missing(m, e, mask):
+    return tl.max((mask & ((m == 0) | (e == 0))).to(tl.int32), 0) > 0
 
 
 @triton.jit
-def unpacked(first, second, REAL: tl.constexpr):
-    if REAL == tl.float32:
-        m = (first & 0x7FFFFFFF).to(tl.int32).to(tl.float32, bitcast=True)
-        e = (first >> 32).to(tl.int32)
-    else:
-        m = (first & 0x7FFFFFFFFFFFFFFF).to(tl.float64, bitcast=True)
-        e = second.to(tl.int32)
-    return m, e
+def unpacked(m, e):
+    return (m & 0x7FFFFFFFFFFFFFFF).to(tl.float64, bitcast=True), e.to(tl.int32)
 
 
 @triton.jit
 def walk(
     state,
+    belt,
     skip,
     emissions,
-    inflow_m,
-    inflow_e,
-    words,
-    first,
-    step,
     count,
-    sender,
     REAL: tl.constexpr,
     CHUNK: tl.constexpr,
     FRAMES: tl.constexpr,
     CHAINED: tl.constexpr,
     PARTIAL: tl.constexpr,
 ):
-    """Take the states over a block's frames; with PARTIAL over its first `count`."""
+    """Take the states over a block's frames; with PARTIAL over its first `count`.
+
+    The belt, which moves by a lane per frame, holds in lane u what the chunk before sends in the block's frame u; on
+    return, in lane CHUNK - FRAMES + u, what this chunk does.
+    """
     blank_m, blank_e, label_m, label_e = state
+    belt_m, belt_e = belt
     x, values = emissions
     lane = tl.arange(0, CHUNK)
     before = tl.maximum(lane - 1, 0)
+    after = tl.minimum(lane + 1, CHUNK - 1)
     for u in tl.static_range(FRAMES):
+        from_m = tl.gather(label_m, before, 0)
+        from_e = tl.gather(label_e, before, 0)
         if CHAINED:
-            at = words + (first + step * u) * (1 if REAL == tl.float32 else 2) + lane * 0
-            if PARTIAL:
-                publish(at, label_m, label_e, lane == tl.where(u < count, sender, -1), REAL)
-            else:
-                publish(at, label_m, label_e, lane == sender, REAL)
-            edge_m = tl.gather(inflow_m, lane * 0 + u, 0)
-            edge_e = tl.gather(inflow_e, lane * 0 + u, 0)
+            from_m = tl.where(lane == 0, belt_m, from_m)
+            from_e = tl.where(lane == 0, belt_e, from_e)
+            belt_m = tl.where(lane == CHUNK - 1, label_m, tl.gather(belt_m, after, 0))
+            belt_e = tl.where(lane == CHUNK - 1, label_e, tl.gather(belt_e, after, 0))
         else:
-            edge_m = 0.0
-            edge_e = NEVER
-        from_m = tl.where(lane == 0, edge_m, tl.gather(label_m, before, 0))
-        from_e = tl.where(lane == 0, edge_e, tl.gather(label_e, before, 0))
+            from_m = tl.where(lane == 0, 0.0, from_m)
+            from_e = tl.where(lane == 0, NEVER, from_e)
         p_m, p_e = exponential(x[u], field(values, u, TOP), REAL)
-        into_blank_m, into_blank_e = sum2(blank_m, blank_e, from_m, from_e, REAL)
+        into_blank_m, into_blank_e = sum2(blank_m, blank_e, from_m, from_e, tl.float64)
         skip_e = tl.where(skip, from_e, VOID)
-        into_label_m, into_label_e = sum3(label_m, label_e, blank_m, blank_e, from_m, skip_e, REAL)
-        of_blank_m, of_blank_e = field(values, u, BLANK_M), field(values, u, BLANK_E).to(tl.int32)
+        into_label_m, into_label_e = sum3(label_m, label_e, blank_m, blank_e, from_m, skip_e, tl.float64)
+        of_blank_m, of_blank_e = field(values, u, BLANK_M).to(tl.float64), field(values, u, BLANK_E).to(tl.int32)
         into_blank_m, into_blank_e = product(into_blank_m, into_blank_e, of_blank_m, of_blank_e)
-        into_label_m, into_label_e = product(into_label_m, into_label_e, p_m, p_e)
+        into_label_m, into_label_e = product(into_label_m, into_label_e, p_m.to(tl.float64), p_e)
         if PARTIAL:
             blank_m = tl.where(u < count, into_blank_m, blank_m)
             blank_e = tl.where(u < count, into_blank_e, blank_e)
@@ -149,9 +139,9 @@ def walk(
             label_e = tl.where(u < count, into_label_e, label_e)
         else:
             blank_m, blank_e, label_m, label_e = into_blank_m, into_blank_e, into_label_m, into_label_e
-    blank_m, blank_e = normalised(blank_m, blank_e, REAL)
-    label_m, label_e = normalised(label_m, label_e, REAL)
-    return blank_m, blank_e, label_m, label_e
+    blank_m, blank_e = normalised(blank_m, blank_e, tl.float64)
+    label_m, label_e = normalised(label_m, label_e, tl.float64)
+    return (blank_m, blank_e, label_m, label_e), (belt_m, belt_e)
 
 
 @triton.jit(do_not_specialize=["stride_t", "stride_n", "stride_c", "T", "M", "N"])
@@ -213,18 +203,17 @@ def walk_chunks(
     positions = M.to(tl.int64) + N
 
     # All mass on the first blank before the first frame.
-    blank_m = tl.where(k == 0, 1.0, tl.zeros((CHUNK,), REAL))
+    blank_m = tl.where(k == 0, 1.0, tl.zeros((CHUNK,), tl.float64))
     blank_e = tl.where(k == 0, 0, NEVER)
-    label_m = tl.zeros((CHUNK,), REAL)
+    label_m = tl.zeros((CHUNK,), tl.float64)
     label_e = tl.full((CHUNK,), NEVER, tl.int32)
 
-    # Word t of boundary c holds what label (c + 1) CHUNK - 1 sends on in frame t.
-    per_frame = 1 if REAL == tl.float32 else 2
-    out_words = words + (backward * (M // CHUNK) + offset // CHUNK + chunk) * T * per_frame
-    in_words = out_words - T * per_frame
-    sender = tl.where((chunk + 1) * CHUNK <= S, CHUNK - 1, -1)
-    first_word = tl.full((CHUNK,), 0, tl.int64)
-    second_word = tl.full((CHUNK,), 0, tl.int64)
+    # Words 2t and 2t + 1 of boundary c hold what label (c + 1) CHUNK - 1 sends on in frame t.
+    out_words = words + (backward * (M // CHUNK) + offset // CHUNK + chunk) * T * 2
+    in_words = out_words - T * 2
+    sends = (chunk + 1) * CHUNK <= S
+    word_m = tl.full((CHUNK,), 0, tl.int64)
+    word_e = tl.full((CHUNK,), 0, tl.int64)
 
     step = 1 - 2 * backward
     blocks = (frames + FRAMES - 1) // FRAMES
@@ -236,50 +225,40 @@ def walk_chunks(
         ahead = load_frames(row, of_label, fields, first, step, frames - 1, REAL, FRAMES)
         if CHAINED:
             awaited = lane < tl.where(chunk > 0, count, 0)
-            first_word, second_word = ask(in_words + (first + step * lane) * per_frame, awaited, REAL)
+            word_m, word_e = ask(in_words + (first + step * lane) * 2, awaited)
         for i in range(blocks):
             emissions = ahead
             next_first = first + step * count
             next_count = tl.minimum(frames - (block + step) * FRAMES, FRAMES)
             ahead = load_frames(row, of_label, fields, next_first, step, frames - 1, REAL, FRAMES)
-            inflow_m = label_m
-            inflow_e = label_e
+            belt = (label_m, label_e)
             if CHAINED:
                 awaited = lane < tl.where(chunk > 0, count, 0)
-                at = in_words + (first + step * lane) * per_frame
-                # Until Triton 3.9 the compiler fails where a loop carries what nobody reads after it, so the loop for
-                # float32 does not carry the second word, which is the first.
-                if REAL == tl.float32:
-                    while missing(first_word, first_word, awaited):
-                        first_word, _again = ask(at, awaited, REAL)
-                    second_word = first_word
-                else:
-                    while missing(first_word, second_word, awaited):
-                        first_word, second_word = ask(at, awaited, REAL)
-                inflow_m, inflow_e = unpacked(first_word, second_word, REAL)
-                inflow_m = tl.where(awaited, inflow_m, 0.0)
-                inflow_e = tl.where(awaited, inflow_e, NEVER)
+                at = in_words + (first + step * lane) * 2
+                while missing(word_m, word_e, awaited):
+                    word_m, word_e = ask(at, awaited)
+                m, e = unpacked(word_m, word_e)
+                belt = (tl.where(awaited, m, 0.0), tl.where(awaited, e, NEVER))
                 awaited = lane < tl.where((chunk > 0) & (i + 1 < blocks), next_count, 0)
-                first_word, second_word = ask(in_words + (next_first + step * lane) * per_frame, awaited, REAL)
+                word_m, word_e = ask(in_words + (next_first + step * lane) * 2, awaited)
             if DIRECTIONS == 2:
                 at = (block * 2 + backward) * 2 * positions + offset + n
                 blank_at = at + tl.where(backward == 1, S - k, k)
                 label_at = at + positions + position
-                tl.store(kept_m + blank_at, blank_m, mask=k <= S)
+                tl.store(kept_m + blank_at, blank_m.to(REAL), mask=k <= S)
                 tl.store(kept_e + blank_at, blank_e, mask=k <= S)
-                tl.store(kept_m + label_at, label_m, mask=of_label)
+                tl.store(kept_m + label_at, label_m.to(REAL), mask=of_label)
                 tl.store(kept_e + label_at, label_e, mask=of_label)
             state = (blank_m, blank_e, label_m, label_e)
             if count == FRAMES:
-                blank_m, blank_e, label_m, label_e = walk(
-                    state, skip, emissions, inflow_m, inflow_e, out_words, first, step, count, sender,
-                    REAL, CHUNK, FRAMES, CHAINED, False,
-                )  # fmt: skip
+                state, belt = walk(state, belt, skip, emissions, count, REAL, CHUNK, FRAMES, CHAINED, False)
             else:
-                blank_m, blank_e, label_m, label_e = walk(
-                    state, skip, emissions, inflow_m, inflow_e, out_words, first, step, count, sender,
-                    REAL, CHUNK, FRAMES, CHAINED, True,
-                )  # fmt: skip
+                state, belt = walk(state, belt, skip, emissions, count, REAL, CHUNK, FRAMES, CHAINED, True)
+            blank_m, blank_e, label_m, label_e = state
+            if CHAINED:
+                u = lane - (CHUNK - FRAMES)
+                sent = (u >= 0) & (u < tl.where(sends, count, 0))
+                publish(out_words + (first + step * u) * 2, belt[0], belt[1], sent)
             block += step
             first = next_first
             count = next_count
@@ -302,7 +281,6 @@ def finish(
     losses,
     T,
     LOGITS: tl.constexpr,
-    REAL: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """The loss of item n: the two final states, and what the emissions of its frames were relative to."""
@@ -327,9 +305,9 @@ def finish(
         m1, e1 = tl.load(end_m + n * 2), tl.load(end_e + n * 2)
         m2 = tl.load(end_m + n * 2 + 1, mask=S > 0, other=0.0)
         e2 = tl.load(end_e + n * 2 + 1, mask=S > 0, other=NEVER)
-        m, e = sum2(m1, e1, m2, e2, REAL)
+        m, e = sum2(m1, e1, m2, e2, tl.float64)
         scale = tl.sum(scale, 0)
-        loss = -(tl.log(m.to(tl.float64)) + e.to(tl.float64) * 0.6931471805599453 + scale)
+        loss = -(tl.log(m) + e.to(tl.float64) * 0.6931471805599453 + scale)
         loss = tl.where(scale != scale, scale, tl.where(m == 0.0, float("inf"), loss))
         tl.store(kinds + n, tl.where(loss != loss, NAN, tl.where(loss == float("inf"), INFINITE, FINE)))
     tl.store(losses + n, loss)

@@ -52,11 +52,11 @@ class Scratch(NamedTuple):
     peaks: Tensor  # (N, T) int32: the largest class
     kept_m: Tensor  # (T / block, 2, 2, positions): states
     kept_e: Tensor  # the same in int32
-    end_m: Tensor  # (N, 2): the final blank and the final label
+    end_m: Tensor  # (N, 2) float64: the final blank and the final label
     end_e: Tensor
     item_of_chunk: Tensor  # (M // chunk + N,) int32
     ticket: Tensor  # (1,) int64
-    words: Tensor  # (2, M // chunk, T) int64: what chunks send to each other, if any target has more than one
+    words: Tensor  # (2, M // chunk, T, 2) int64: what chunks send to each other, if any target has more than one
     slot_of_class: Tensor  # (N, C) int32, if classes are many
 
 
@@ -78,7 +78,7 @@ def allocate(sizes: Sizes, device: torch.device) -> Scratch:
     parts = {
         "ticket": 1,
         "item_of_chunk": (M // chunk + N + 1) // 2,
-        "words": chained * 2 * (M // chunk) * T * (2 if real == torch.float64 else 1),
+        "words": chained * 2 * (M // chunk) * T * 2,
         "slot_of_class": 0 if sizes.by_class else (N * C + 1) // 2,
     }
     lengths = [size + size % 2 for size in parts.values()]
@@ -91,7 +91,7 @@ def allocate(sizes: Sizes, device: torch.device) -> Scratch:
         peaks=torch.empty(N, T, dtype=torch.int32, device=device),
         kept_m=torch.empty(kept, dtype=real, device=device),
         kept_e=torch.empty(kept, dtype=torch.int32, device=device),
-        end_m=torch.empty(N, 2, dtype=real, device=device),
+        end_m=torch.empty(N, 2, dtype=torch.float64, device=device),
         end_e=torch.empty(N, 2, dtype=torch.int32, device=device),
         item_of_chunk=item_of_chunk.view(torch.int32),
         ticket=ticket,

@@ -1,7 +1,7 @@
 """Numbers with an exponent of their own, in Triton: what the recursion computes with on a GPU.
 
-A state's value is m * 2^e with m float32 (float64 for float64 inputs) and e int32. A sum is brought to the largest
-exponent of its terms, so that only terms 2^126 times smaller than another term *of the same sum* are lost; a product
+A state's value is m * 2^e with m float32 or float64 and e int32. A sum is brought to the largest exponent of its terms,
+so that only terms 2^126 times (float64: 2^1022 times) smaller than another term *of the same sum* are lost; a product
 multiplies the m and adds the e. There is no logarithm and no exponential in the recursion, and the values of states may
 lie any distance apart. Every few frames the m are brought back to [1, 2) (`normalised`).
 

@@ -1,15 +1,19 @@
 """On a GPU: ctckit against torch's two losses, k2 and optax: times, memory, bandwidth, latency, and that nothing waits.
 
-``python -m benchmarks.gpu`` prints a table and writes it to ``benchmarks/results/gpu.json``. See docs/gpu.md.
+``python -m benchmarks.gpu`` prints a table and writes it to ``benchmarks/results/gpu.json``. See docs/gpu.md. A time is
+that of a whole step, from logits to the gradient of the logits, as the device's events see it.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import importlib.util
 import json
+import os
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 import ctckit
-from benchmarks import machine
+from benchmarks import apart, machine
 
 SHAPES = (
     (150, 256, 32, 20),
@@ -30,6 +34,10 @@ SHAPES = (
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 DEVICE = "cuda"
 TWICE = 2  # ctckit reads the logits twice and writes one gradient
+PATIENCE = 600  # seconds for what is measured at a time, compiling included
+
+PEERS = ("torch", "torch with cuDNN", "k2", "optax")
+NEEDED = {"k2": ("k2",), "optax": ("optax", "jax")}
 
 Arguments = tuple[Tensor, Tensor, Tensor, Tensor]  # logits, targets, input lengths, target lengths
 Step = Callable[[], Tensor]
@@ -58,27 +66,33 @@ def torch_step(arguments: Arguments) -> Step:
 
 
 def cudnn_step(arguments: Arguments) -> Step:
-    """Call torch as cuDNN wants it: concatenated int32 targets, lengths on the CPU; no more than 255 labels."""
+    """Call torch as cuDNN wants it: concatenated int32 targets on the CPU, lengths as numbers, at most 255 labels.
+
+    (Lengths that are int32 tensors on the CPU would go to cuDNN as if they were on the device.)
+    """
     logits, targets, input_lengths, target_lengths = arguments
-    if targets.shape[1] > 255:
-        raise NotImplementedError("cuDNN takes no more than 255 labels")
     flat = targets.int().cpu().flatten()
-    inputs, labels = input_lengths.int().cpu(), target_lengths.int().cpu()
-    return lambda: functional.ctc_loss(logits.log_softmax(2, dtype=torch.float32), flat, inputs, labels)
+    inputs, labels = tuple(input_lengths.tolist()), tuple(target_lengths.tolist())
+    like = torch.empty(*logits.shape[:2], 1, device=DEVICE)
+    if not torch._use_cudnn_ctc_loss(like, flat, inputs, labels, 0):  # noqa: SLF001 - torch says it nowhere else
+        raise NotImplementedError("cuDNN takes no more than 255 labels" if max(labels) > 255 else "not with this torch")
+    return lambda: functional.ctc_loss(logits.log_softmax(2, dtype=torch.float32), flat, inputs, labels)  # type: ignore[arg-type]
 
 
 def k2_step(arguments: Arguments) -> Step:
     """k2, with a beam that prunes nothing."""
     import k2  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415 - may be missing
 
-    logits, targets, input_lengths, _ = arguments
+    logits, targets, input_lengths, target_lengths = arguments
     graph = k2.ctc_graph(targets.tolist(), modified=False, device=DEVICE)
     spans = torch.stack((torch.arange(len(targets)), torch.zeros(len(targets)), input_lengths.cpu()), 1).int()
 
     def step() -> Tensor:
         log_probs = logits.log_softmax(2, dtype=torch.float32).transpose(0, 1)
         dense = k2.DenseFsaVec(log_probs, spans)
-        loss: Tensor = k2.ctc_loss(graph, dense, output_beam=1e6, reduction="mean", use_double_scores=False)
+        loss: Tensor = k2.ctc_loss(
+            graph, dense, output_beam=1e6, reduction="mean", use_double_scores=False, target_lengths=target_lengths
+        )
         return loss
 
     return step
@@ -88,6 +102,7 @@ def optax_seconds(arguments: Arguments) -> float:
     """Time optax under jit, by itself: seconds per call."""
     import time  # noqa: PLC0415
 
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # or jax takes most of the memory for itself
     import jax  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415 - may be missing
     import optax  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
 
@@ -96,8 +111,8 @@ def optax_seconds(arguments: Arguments) -> float:
         raise NotImplementedError("jax has no GPU here")
     x = jax.dlpack.from_dlpack(logits.detach().transpose(0, 1).contiguous())
     labels = jax.dlpack.from_dlpack(targets.int())
-    zeros = jax.numpy.zeros(x.shape[:2]), jax.numpy.zeros(labels.shape)
-    step = jax.jit(jax.value_and_grad(lambda v: optax.ctc_loss(v, zeros[0], labels, zeros[1]).mean()))
+    others = jax.numpy.zeros(x.shape[:2]), labels, jax.numpy.zeros(labels.shape)
+    step = jax.jit(jax.value_and_grad(lambda v: optax.ctc_loss(v.astype("float32"), *others).mean()))
     jax.block_until_ready(step(x))
     times = []
     for _ in range(10):
@@ -151,7 +166,9 @@ def bandwidth(size: int = 1 << 30) -> float:
 
 def graph_milliseconds(arguments: Arguments) -> dict[str, Any]:
     """The step captured in a CUDA graph while waiting is an error, replayed with other lengths, and timed."""
-    logits, targets, input_lengths, target_lengths = arguments
+    logits = arguments[0]
+    targets, input_lengths, target_lengths = (x.clone() for x in arguments[1:])  # to be changed
+    arguments = logits, targets, input_lengths, target_lengths
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -161,7 +178,8 @@ def graph_milliseconds(arguments: Arguments) -> dict[str, Any]:
     torch.cuda.synchronize()
     logits.grad = None
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Synchronization debug mode is a prototype")
         torch.cuda.set_sync_debug_mode("error")
         try:
             loss = ctckit.ctc_loss_with_logits(*arguments)
@@ -185,7 +203,7 @@ def graph_milliseconds(arguments: Arguments) -> dict[str, Any]:
         graph.replay()
     end.record()
     torch.cuda.synchronize()
-    return {"graph_ms": start.elapsed_time(end) / 20, "graph_replay_equals_eager": same}
+    return {"ms": start.elapsed_time(end) / 20, "replay_equals_eager": same}
 
 
 def nanoseconds_per_frame(labels: int, more: int = 10_000) -> float:
@@ -215,74 +233,117 @@ def gradient_error(step: Step, arguments: Arguments) -> float:
     return float((actual.double() - right).norm() / right.norm())
 
 
-def _failed(error: Exception) -> dict[str, str]:
-    return {"failed": (str(error) or type(error).__name__).splitlines()[0]}
+def describe() -> Iterator[dict[str, Any]]:
+    """What the device is, and how fast; with more each time."""
+    speed = bandwidth()
+    report: dict[str, Any] = {
+        "device": torch.cuda.get_device_name(),
+        "bandwidth_GB_per_s": speed / 1e9,
+        "machine": machine.describe(),
+        "versions": {
+            "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version(),
+            **{name: _version(name) for name in ("triton", "k2", "jax", "optax")},
+        },
+        "frame_ns": {},
+    }
+    yield report
+    torch.cuda.empty_cache()
+    for labels in (20, 100, 1500):
+        report["frame_ns"][str(labels)] = nanoseconds_per_frame(labels)
+        yield report
 
 
-def measure(shape: tuple[int, int, int, int], dtype: str, speed: float, repeats: int) -> dict[str, Any]:
-    """One row of the table."""
-    T, N, C, S = shape
+def _version(name: str) -> str | None:
+    return importlib.metadata.version(name) if importlib.util.find_spec(name) else None
+
+
+def measure(shape: tuple[int, int, int, int], dtype: str, speed: float, repeats: int) -> Iterator[dict[str, Any]]:
+    """One row of the table, with one contender more each time; ctckit is first, so that no other can harm it."""
     arguments = make(shape, DTYPES[dtype])
     logits = arguments[0]
     floor = (TWICE + 1) * logits.numel() * logits.element_size() / speed * 1e3
-    row: dict[str, Any] = {"T, N, C, S": f"{T}, {N}, {C}, {S}", "dtype": dtype, "bytes_over_bandwidth_ms": floor}
-    contenders = {"ctckit": ctckit_step, "torch": torch_step, "torch with cuDNN": cudnn_step, "k2": k2_step}
-    for who, maker in contenders.items():
-        if who == "k2" and importlib.util.find_spec("k2") is None:
+    row: dict[str, Any] = {**_named(shape, dtype), "bytes_over_bandwidth_ms": floor}
+
+    def step_of(maker: Callable[[Arguments], Step], *, judged: bool) -> dict[str, Any]:
+        step = maker(arguments)
+        result: dict[str, Any] = {**milliseconds(step, logits, repeats), "peak_bytes": peak_bytes(step, logits)}
+        if judged and logits.numel() < 5e7:
+            result["gradient_error"] = gradient_error(step, arguments)
+        return result
+
+    contenders: dict[str, Callable[[], dict[str, Any]]] = {
+        "ctckit": lambda: step_of(ctckit_step, judged=True),
+        "graph": lambda: graph_milliseconds(arguments),
+        "torch": lambda: step_of(torch_step, judged=True),
+        "torch with cuDNN": lambda: step_of(cudnn_step, judged=False),
+        "k2": lambda: step_of(k2_step, judged=False),
+        "optax": lambda: {"p50": optax_seconds(arguments) * 1e3},
+    }
+    for who, contender in contenders.items():
+        if any(importlib.util.find_spec(name) is None for name in NEEDED.get(who, ())):
             continue
         try:
-            step = maker(arguments)
-            row[who] = {**milliseconds(step, logits, repeats), "peak_bytes": peak_bytes(step, logits)}
-            if T * N * C < 5e7 and who in ("ctckit", "torch"):
-                row[who]["gradient_error"] = gradient_error(step, arguments)
+            row[who] = contender()
         except Exception as error:  # noqa: BLE001 - whatever goes wrong is a result
-            row[who] = _failed(error)
+            row[who] = {"failed": apart.describe(error)}
+        if who in PEERS and "p50" in row[who] and "p50" in row["ctckit"]:
+            row[who]["times_ctckit"] = row[who]["p50"] / row["ctckit"]["p50"]
+        yield row
         logits.grad = None
+        torch.cuda.synchronize()  # fails if the contender has broken the device: then nobody else can be measured
         torch.cuda.empty_cache()
-    if importlib.util.find_spec("optax") is not None and importlib.util.find_spec("jax") is not None:
-        try:
-            row["optax"] = {"p50": optax_seconds(arguments) * 1e3}
-        except Exception as error:  # noqa: BLE001 - whatever goes wrong with a peer is a result
-            row["optax"] = _failed(error)
-    row.update(graph_milliseconds(arguments))
-    return row
+
+
+def _named(shape: tuple[int, int, int, int], dtype: str) -> dict[str, Any]:
+    return {"T, N, C, S": ", ".join(map(str, shape)), "dtype": dtype}
 
 
 def show(row: dict[str, Any]) -> str:
     """One line for people."""
-    parts = [f"{row['T, N, C, S']:>22} {row['dtype']:>8}  floor {row['bytes_over_bandwidth_ms']:8.3f}"]
-    for who in ("ctckit", "torch", "torch with cuDNN", "k2", "optax"):
-        result = row.get(who, {"failed": "not installed"})
+    parts = [f"{row['T, N, C, S']:>22} {row['dtype']:>8}"]
+    if "bytes_over_bandwidth_ms" in row:
+        parts[0] += f"  floor {row['bytes_over_bandwidth_ms']:8.3f}"
+    for who in ("ctckit", *PEERS):
+        result = row.get(who, {"failed": "not measured"})
         if "p50" not in result:
             parts.append(f"{who} - ({result['failed'][:40]})")
             continue
         memory = f" {result['peak_bytes'] / 2**20:.0f} MiB" if "peak_bytes" in result else ""
-        parts.append(f"{who} {result['p50']:.3f} ms{memory}")
-    parts.append(f"graph {row['graph_ms']:.3f} ms, replay right: {row['graph_replay_equals_eager']}")
-    return " | ".join(parts)
+        ratio = f" = {result['times_ctckit']:.1f}x" if "times_ctckit" in result else ""
+        parts.append(f"{who} {result['p50']:.3f} ms{ratio}{memory}")
+    graph = row.get("graph", {"failed": "not measured"})
+    if "failed" in graph:
+        parts.append(f"graph - ({graph['failed'][:40]})")
+    else:
+        parts.append(f"graph {graph['ms']:.3f} ms, replay right: {graph['replay_equals_eager']}")
+    return " | ".join(parts + ([f"then: {row['failed']}"] if "failed" in row else []))
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measure all shapes in both dtypes."""
+    """Measure all shapes in both dtypes, each in a process of its own."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=30)
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "gpu.json")
     options = parser.parse_args(arguments)
     if not torch.cuda.is_available():
         sys.exit("this benchmark needs a GPU, and torch finds none")
-    speed = bandwidth()
-    report: dict[str, Any] = {
-        "device": torch.cuda.get_device_name(),
-        "bandwidth_GB_per_s": speed / 1e9,
-        "machine": machine.describe(),
-        "frame_ns": {str(labels): nanoseconds_per_frame(labels) for labels in (20, 100, 1500)},
-        "rows": [],
-    }
+    report, failed = apart.last(describe, seconds=PATIENCE)
+    if report is None:
+        sys.exit(f"nothing can be measured on this GPU: {failed}")
+    report["rows"] = []
+    if failed is not None:
+        report["failed"] = failed
+    speed = report["bandwidth_GB_per_s"] * 1e9
     print(f"{report['device']}, copies at {speed / 1e9:.0f} GB/s, ns per frame by labels: {report['frame_ns']}")
     for shape in SHAPES:
         for dtype in DTYPES:
-            report["rows"].append(measure(shape, dtype, speed, options.repeats))
-            print(show(report["rows"][-1]), flush=True)
+            row, failed = apart.last(measure, shape, dtype, speed, options.repeats, seconds=PATIENCE)
+            row = row or _named(shape, dtype)
+            if failed is not None:
+                row["failed"] = failed
+            report["rows"].append(row)
+            print(show(row), flush=True)
             # After every row, so that a failure later on does not lose it.
             options.output.parent.mkdir(exist_ok=True)
             options.output.write_text(json.dumps(report, indent=1) + "\n")

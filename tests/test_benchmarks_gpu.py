@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import os
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -17,7 +19,7 @@ from typing import Any
 
 import pytest
 import torch
-from benchmarks import gpu
+from benchmarks import apart, gpu
 
 
 class Event:
@@ -31,6 +33,18 @@ class Event:
 
     def elapsed_time(self, end: Event) -> float:
         return (end.seconds - self.seconds) * 1e3
+
+
+def in_this_process(results: Any, *arguments: Any, seconds: float) -> tuple[Any, str | None]:
+    """Stands for `apart.last`: in a new process nothing would be played."""
+    assert seconds > 0
+    result = None
+    try:
+        for more in results(*arguments):
+            result = json.loads(json.dumps(more))  # as it was then, and as it can be sent
+    except Exception as error:  # noqa: BLE001 - as there
+        return result, apart.describe(error)
+    return result, None
 
 
 @pytest.fixture
@@ -47,6 +61,8 @@ def on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "stream", lambda _: contextlib.nullcontext())
     monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=lambda: None))
     monkeypatch.setattr(torch.cuda, "graph", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(torch, "_use_cudnn_ctc_loss", lambda *arguments: max(arguments[3]) < 256)
+    monkeypatch.setattr(apart, "last", in_this_process)
     monkeypatch.setattr(gpu, "DEVICE", "cpu")
     monkeypatch.setattr(gpu, "bandwidth", partial(gpu.bandwidth, 1 << 16))
     monkeypatch.setattr(gpu, "nanoseconds_per_frame", partial(gpu.nanoseconds_per_frame, more=3200))
@@ -74,28 +90,98 @@ def test_it_runs_and_writes_what_it_measured(
             assert row[who]["peak_bytes"] == (3 << 20) - 1000
         assert "k2" not in row
         assert "optax" not in row
-        assert row["graph_ms"] >= 0
+        assert row["graph"]["ms"] >= 0
+        assert row["torch"]["times_ctckit"] == row["torch"]["p50"] / row["ctckit"]["p50"]
+        assert "failed" not in row
     assert rows[0]["ctckit"]["gradient_error"] < 1e-6
     assert rows[1]["ctckit"]["gradient_error"] < 1e-2
     assert rows[0]["torch with cuDNN"]["p50"] > 0
     assert "255 labels" in rows[2]["torch with cuDNN"]["failed"]
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 + len(rows)
-    assert all("replay right" in line and "k2 - (not installed)" in line for line in lines[1:])
+    assert all("replay right" in line and "k2 - (not measured)" in line for line in lines[1:])
+
+
+def fails(*_: Any) -> Any:
+    raise RuntimeError("CUDA out of memory.\nTried to allocate 12 GiB")
 
 
 @pytest.mark.usefixtures("on_cpu")
 def test_a_peer_that_fails_is_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(_: Any) -> Any:
-        raise RuntimeError
-
     monkeypatch.setattr(gpu, "cudnn_step", fails)
     monkeypatch.setattr(gpu, "optax_seconds", fails)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "k2" else True)
-    row = gpu.measure((20, 2, 5, 6), "float32", 1e9, 5)
-    assert row["torch with cuDNN"] == {"failed": "RuntimeError"}
-    assert row["optax"] == {"failed": "RuntimeError"}
-    assert "optax - (RuntimeError)" in gpu.show(row)
+    row = list(gpu.measure((20, 2, 5, 6), "float32", 1e9, 5))[-1]
+    assert row["torch with cuDNN"] == {"failed": "RuntimeError: CUDA out of memory."}
+    assert row["optax"] == row["torch with cuDNN"]
+    assert "optax - (RuntimeError: CUDA out of memory.)" in gpu.show(row)
+
+
+@pytest.mark.usefixtures("on_cpu")
+def test_so_is_ctckit_if_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ctckit_step", "graph_milliseconds"):
+        monkeypatch.setattr(gpu, name, fails)
+    row = list(gpu.measure((20, 2, 5, 6), "float32", 1e9, 5))[-1]
+    assert row["ctckit"] == row["graph"] == {"failed": "RuntimeError: CUDA out of memory."}
+    assert row["torch"]["p50"] > 0
+    assert "times_ctckit" not in row["torch"]
+    assert "graph - (RuntimeError" in gpu.show(row)
+
+
+@pytest.mark.usefixtures("on_cpu")
+def test_a_broken_device_ends_the_row_and_not_the_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(gpu, "SHAPES", ((20, 2, 5, 6),))
+    monkeypatch.setattr(gpu, "torch_step", lambda _: monkeypatch.setattr(torch.cuda, "synchronize", fails))
+    monkeypatch.setattr(gpu, "nanoseconds_per_frame", lambda _: 50.0)
+    output = tmp_path / "gpu.json"
+    gpu.main(["--repeats", "5", "--output", str(output)])
+    first, second = json.loads(output.read_text())["rows"]
+    assert first["ctckit"]["p50"] > 0
+    assert first["graph"]["ms"] >= 0
+    assert "failed" in first["torch"]
+    assert first["failed"] == "RuntimeError: CUDA out of memory."
+    assert second["ctckit"] == {"failed": first["failed"]}
+    assert "k2 - (not measured)" in capsys.readouterr().out
+
+
+def test_the_peers_are_called_as_they_want_it(monkeypatch: pytest.MonkeyPatch, on_cpu: None) -> None:  # noqa: ARG001
+    arguments = gpu.make((9, 2, 5, 3), torch.bfloat16)
+    seen: dict[str, Any] = {}
+    monkeypatch.setattr(torch.nn.functional, "ctc_loss", lambda *given: seen.update(torch=given))
+    gpu.cudnn_step(arguments)()
+    log_probs, targets, *lengths = seen["torch"]
+    assert log_probs.dtype == torch.float32
+    assert (targets.dtype, targets.device.type, targets.tolist()) == (
+        torch.int32,
+        "cpu",
+        arguments[1].flatten().tolist(),
+    )
+    assert lengths == [(9, 9), (3, 3)]  # numbers: int32 tensors on the CPU would be taken for memory of the device
+
+    def loss(graph: Any, dense: Any, **options: Any) -> None:
+        seen.update(k2=(graph, dense, options))
+
+    k2 = SimpleNamespace(ctc_graph=lambda rows, **_: rows, DenseFsaVec=lambda *given: given, ctc_loss=loss)
+    monkeypatch.setitem(sys.modules, "k2", k2)
+    gpu.k2_step(arguments)()
+    graph, (log_probs, spans), options = seen["k2"]
+    assert graph == arguments[1].tolist()
+    assert (log_probs.shape, log_probs.dtype) == ((2, 9, 5), torch.float32)
+    assert (spans.dtype, spans.tolist()) == (torch.int32, [[0, 0, 9], [1, 0, 9]])
+    assert options["reduction"] == "mean"
+    assert torch.equal(options["target_lengths"], arguments[3])
+
+
+def test_results_come_out_of_a_process_that_fails_dies_or_hangs() -> None:
+    assert apart.last(map, int, ["1", "2"], seconds=60) == (2, None)
+    result, failed = apart.last(map, int, ["1", "x"], seconds=60)
+    assert result == 1
+    assert failed is not None
+    assert failed.startswith("ValueError: invalid literal")
+    assert apart.last(map, os._exit, [3], seconds=60) == (None, "its process ended with 3")
+    assert apart.last(map, time.sleep, [0, 1000], seconds=1) == (None, "no result within 1 s")
 
 
 def test_without_a_gpu_it_says_so() -> None:
@@ -106,5 +192,5 @@ def test_without_a_gpu_it_says_so() -> None:
 
 
 def test_the_floor_is_the_bytes_of_two_reads_and_a_write(on_cpu: None) -> None:  # noqa: ARG001
-    row = gpu.measure((20, 2, 5, 6), "float32", 1e9, 5)
+    row = next(gpu.measure((20, 2, 5, 6), "float32", 1e9, 5))
     assert row["bytes_over_bandwidth_ms"] == pytest.approx(20 * 2 * 5 * 4 * 3 / 1e9 * 1e3)

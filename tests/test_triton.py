@@ -242,6 +242,21 @@ def test_nan_is_where_it_is_on_the_cpu(logits: bool) -> None:
     assert found[0][1][:4, 1].isnan().all()
 
 
+def test_memory_that_holds_minus_what_the_tensor_says() -> None:
+    """A view of a conjugate's imaginary part; the kernels see nothing but the memory."""
+    x, lattice = problem(FEW.padded(FEW.logits(torch.float32)))
+    negative = torch._neg_view(-x)
+    right = run(x, lattice)
+    actual = run(negative, lattice)
+    assert torch.equal(actual[0], right[0])
+    assert torch.equal(actual[1], right[1])
+    for per_state in (False, True):
+        tables = [gpu.posteriors(y, lattice, logits=True, per_state=per_state) for y in (x, negative)]
+        assert torch.equal(*tables)
+    scale = torch._neg_view(torch.tensor(-2.0, device=DEVICE))
+    assert torch.equal(gpu.scale_(right[1].to(DEVICE, copy=True), scale).cpu(), 2 * right[1])
+
+
 def test_scale_in_place() -> None:
     x = torch.randn(5, 3, 7, device=DEVICE)
     for scale in (torch.tensor(1.0), torch.tensor(2.5), torch.tensor(3.0).expand(3)[:, None], torch.rand(3, 1)):

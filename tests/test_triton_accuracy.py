@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 pytestmark = kernels.MARKS
 
-# Relative errors. Exponentials and sums of classes are rounded to float32 (6e-8) once per frame, without a common sign.
-# So that the loss is no worse where it is next to 0, the recursion keeps what is beside a 1.
-LOSS = 2e-7
+# Relative. Exponentials are rounded to float32 (6e-8), and a GPU's may be off by 2.4e-7, in every frame in the same
+# direction; all else has no common sign. So that a loss next to 0 is no worse, the recursion keeps what is beside a 1.
+LOSS = 5e-7
 GRADIENT = 5e-7
 MODELS: dict[str, Callable[[cases.Case], Tensor]] = {
     "random": lambda case: case.logits(torch.float32),

@@ -26,6 +26,10 @@ pytestmark = [
     *MARKS,
     # torch's own, where the compiler needs it
     pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning"),
+    # on a GPU, the first time that it is asked to
+    pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype:UserWarning"),
+    # on a GPU, where a product of matrices is the first thing that a thread of autograd does there
+    pytest.mark.filterwarnings("ignore:Attempting to run cuBLAS:UserWarning"),
 ]
 
 SMALL = cases.Case("small", 5, 4, ((1, 2), (), (3, 3, 3)), (5, 4, 3))

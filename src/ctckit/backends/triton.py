@@ -98,6 +98,7 @@ def path_occupancy(emissions: Tensor, lattice: Lattice, states: Tensor, *, logit
 def scale_(gradient: Tensor, scale: Tensor) -> Tensor:
     """See `ctckit.backends.Backend.scale_`. It is the device that finds out whether the scale is 1."""
     frames, items, classes = gradient.shape
+    scale = scale.resolve_neg()
     if gradient.numel():
         columns = min(triton.next_power_of_2(classes), 1024)
         grid = (triton.cdiv(frames, TILE // columns) * items * triton.cdiv(classes, columns),)
@@ -121,7 +122,7 @@ class _Run:
     """One call: the recursion is done when the object is made; what is to be written then is asked of it."""
 
     def __init__(self, emissions: Tensor, lattice: Lattice, logits: bool, *, both: bool) -> None:
-        self.x = emissions
+        self.x = emissions.resolve_neg()  # the kernels see nothing but the memory
         self.T, self.N, self.C = emissions.shape
         self.M = lattice.labels.numel()
         self.lattice = lattice.contiguous()

@@ -12,6 +12,7 @@ import importlib.util
 import json
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -100,8 +101,6 @@ def k2_step(arguments: Arguments) -> Step:
 
 def optax_seconds(arguments: Arguments) -> float:
     """Time optax under jit, by itself: seconds per call."""
-    import time  # noqa: PLC0415
-
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # or jax takes most of the memory for itself
     import jax  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415 - may be missing
     import optax  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
@@ -123,19 +122,26 @@ def optax_seconds(arguments: Arguments) -> float:
 
 
 def milliseconds(step: Step, logits: Tensor, repeats: int) -> dict[str, float]:
-    """Forward and backward, each call between two events: the middle time, after three that are not counted."""
-    times = []
+    """Forward and backward, each call between two events: the middle time, after three that are not counted.
+
+    `host` is how long the caller is busy: a device that is faster waits for what comes next, unless a graph holds it.
+    """
+    times, host = [], []
     for i in range(repeats + 3):
         logits.grad = None
         start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        called = time.perf_counter()
         start.record()
         step().backward()
         end.record()
+        returned = time.perf_counter()
         torch.cuda.synchronize()
         if i >= 3:
             times.append(start.elapsed_time(end))
+            host.append((returned - called) * 1e3)
     times.sort()
-    return {"p20": times[len(times) // 5], "p50": times[len(times) // 2], "p80": times[len(times) * 4 // 5]}
+    middle = {"p20": times[len(times) // 5], "p50": times[len(times) // 2], "p80": times[len(times) * 4 // 5]}
+    return {**middle, "host": sorted(host)[len(host) // 2]}
 
 
 def peak_bytes(step: Step, logits: Tensor) -> int:
@@ -209,7 +215,7 @@ def graph_milliseconds(arguments: Arguments) -> dict[str, Any]:
 def nanoseconds_per_frame(labels: int, more: int = 10_000) -> float:
     """Latency of the recursion: the time by which so many frames more take longer, for one item and 2 classes."""
 
-    def time(frames: int) -> float:
+    def of(frames: int) -> float:
         logits = torch.randn(frames, 1, 2, device=DEVICE)
         targets = torch.ones(1, labels, dtype=torch.int64, device=DEVICE)
         lengths = torch.tensor([frames], device=DEVICE), torch.tensor([labels], device=DEVICE)
@@ -220,7 +226,7 @@ def nanoseconds_per_frame(labels: int, more: int = 10_000) -> float:
 
         return milliseconds(step, logits, 20)["p50"]
 
-    return (time(2 * more) - time(more)) * 1e6 / more
+    return (of(2 * more) - of(more)) * 1e6 / more
 
 
 def gradient_error(step: Step, arguments: Arguments) -> float:

@@ -87,6 +87,7 @@ def test_it_runs_and_writes_what_it_measured(
     for row in rows:
         for who in ("ctckit", "torch"):
             assert 0 < row[who]["p20"] <= row[who]["p50"] <= row[who]["p80"]
+            assert row[who]["host"] > 0
             assert row[who]["peak_bytes"] == (3 << 20) - 1000
         assert "k2" not in row
         assert "optax" not in row

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -136,6 +137,38 @@ def test_grids_fit_the_hardware(launches: dict[str, tuple[int, ...]], T: int, N:
     for name, grid in launches.items():
         assert grid[0] < 2**31, name
         assert all(size <= 65_535 for size in grid[1:]), name
+
+
+class Allocations(TorchDispatchMode):
+    """Counts the bytes of memory that is asked for."""
+
+    total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func.name() in ("aten::empty.memory_format", "aten::new_empty", "aten::zeros"):
+            self.total += result.nbytes
+        return result
+
+
+def rows_of_scratch() -> list[list[str]]:
+    """The lines of docs/gpu.md that say how large scratch is: T, N, C, S | logits | scratch."""
+    page = (Path(__file__).parent.parent / "docs" / "gpu.md").read_text()
+    table = page.split("| T, N, C, S | logits")[1].split("\n\n")[0]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+
+
+@pytest.mark.parametrize("row", rows_of_scratch(), ids=lambda row: row[0])
+def test_scratch_is_as_large_as_the_page_says(launches: dict[str, tuple[int, ...]], row: list[str]) -> None:
+    T, N, C, S = map(int, row[0].split(","))
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        x = torch.empty(T, N, C, device="cuda")
+        emissions, lattice, _ = gate(x, torch.empty(N, S, dtype=torch.int64, device="cuda"), None, None, 0)
+        gradient = torch.empty_like(x)
+        with Allocations() as allocations:
+            gpu.loss(emissions, lattice, logits=True, reduction="sum", zero_infinity=False, gradient=gradient)
+    assert "write_rows" in launches
+    assert f"{allocations.total / 1e6:.0f} MB" == row[2]
 
 
 @pytest.mark.parametrize("reduction", ["mean", "none"])

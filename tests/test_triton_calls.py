@@ -226,8 +226,8 @@ def test_scratch_starts_at_multiples_of_16_bytes(items: int, classes: int) -> No
 def test_the_operator_keeps_torch_s_rules() -> None:
     """Schema, registration to autograd, fake tensors and compiled use, by torch's own check of operators."""
     for logits, reduction, dtype in ((True, "mean", torch.bfloat16), (False, "none", torch.float32)):
-        emissions, lattice = problem(SMALL.padded(SMALL.logits(dtype).requires_grad_()))
-        arguments = emissions, *lattice, logits, reduction, True, False
+        emissions, lattice = problem(SMALL.padded(SMALL.logits(dtype)))
+        arguments = emissions.requires_grad_(), *lattice, logits, reduction, True, False
         with use("triton"):
             torch.library.opcheck(torch.ops.ctckit.loss.default, arguments)
 

@@ -112,7 +112,10 @@ def test_a_peer_that_fails_is_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "cudnn_step", fails)
     monkeypatch.setattr(gpu, "optax_seconds", fails)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "k2" else True)
+    monkeypatch.setattr(gpu, "gradient_error", fails)
     row = list(gpu.measure((20, 2, 5, 6), "float32", 1e9, 5))[-1]
+    assert row["ctckit"]["p50"] > 0
+    assert row["ctckit"]["gradient_error_failed"] == "RuntimeError: CUDA out of memory."
     assert row["torch with cuDNN"] == {"failed": "RuntimeError: CUDA out of memory."}
     assert row["optax"] == row["torch with cuDNN"]
     assert "optax - (RuntimeError: CUDA out of memory.)" in gpu.show(row)

@@ -4,18 +4,18 @@
 #include <atomic>
 #include <cmath>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <numeric>
 #include <stdexcept>
 #include <string>
-#include <system_error>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "buffer.hpp"
 #include "processor.hpp"
+#include "workers.hpp"
 
 namespace ctckit {
 
@@ -149,16 +149,11 @@ void run(const Kernels& kernels, const Batch& batch, int threads) {
       next = order.size();
     }
   };
-  // Threads of this call only: nothing outlives it, so a fork before or after is harmless.
-  std::vector<std::thread> helpers;
-  helpers.reserve(static_cast<std::size_t>(used - 1));
-  try {
-    for (int k = 1; k < used; ++k) helpers.emplace_back(worker);
-  } catch (const std::system_error&) {
-    // No more threads to be had: the ones that started, and this one, do the work.
+  if (used > 1) {
+    share(used - 1, std::ref(worker));
+  } else {
+    worker();
   }
-  worker();
-  for (std::thread& helper : helpers) helper.join();
   if (failure) std::rethrow_exception(failure);
 }
 

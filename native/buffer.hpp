@@ -26,10 +26,11 @@ class Buffer {
   }
   static void give_back(std::unique_ptr<Buffer> buffer) { delete kept_.exchange(buffer.release()); }
 
-  // Scratch memory of at least so many bytes: any that is kept, grown if need be.
+  // Scratch memory of at least so many bytes: any that is kept, grown if need be. What this thread had the last time
+  // before others, since its processor's caches hold it.
   static std::unique_ptr<Buffer> take_scratch(std::size_t bytes) {
-    for (std::atomic<Buffer*>& slot : kept_scratch_) {
-      std::unique_ptr<Buffer> kept(slot.exchange(nullptr));
+    for (std::size_t k = 0; k < kept_scratch_.size(); ++k) {
+      std::unique_ptr<Buffer> kept(scratch_slot(k).exchange(nullptr));
       if (kept && kept->bytes_ >= bytes) return kept;
       if (kept) break;  // too small: make room for one that is not
     }
@@ -37,9 +38,9 @@ class Buffer {
   }
   static void give_back_scratch(std::unique_ptr<Buffer> buffer) {
     if (buffer->bytes_ > kMostScratch) return;
-    for (std::atomic<Buffer*>& slot : kept_scratch_) {
+    for (std::size_t k = 0; k < kept_scratch_.size(); ++k) {
       Buffer* empty = nullptr;
-      if (slot.compare_exchange_strong(empty, buffer.get())) return static_cast<void>(buffer.release());
+      if (scratch_slot(k).compare_exchange_strong(empty, buffer.get())) return static_cast<void>(buffer.release());
     }
   }
 
@@ -62,6 +63,13 @@ class Buffer {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
     madvise(data_, bytes, MADV_HUGEPAGE);  // advice: a refusal does no harm
 #endif
+  }
+
+  // The slot that this thread looks at as its k-th.
+  static std::atomic<Buffer*>& scratch_slot(std::size_t k) {
+    static std::atomic<std::size_t> threads{0};
+    static thread_local const std::size_t number = threads++;
+    return kept_scratch_[(number + k) % kept_scratch_.size()];
   }
 
   static constexpr std::align_val_t kLargePage{std::size_t{2} << 20};

@@ -7,7 +7,6 @@
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <numeric>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -85,6 +84,13 @@ double reduce(const Batch& batch, Reduction reduction, bool zero_infinity) {
 
 namespace {
 
+// Operations that are worth a thread.
+#if defined(CTCKIT_WPT)
+const double kWorkPerThread = getenv("WPT") ? atof(getenv("WPT")) : 1e6;
+#else
+constexpr double kWorkPerThread = 2.5e5;
+#endif
+
 // Roughly the number of operations of an item.
 double work_of(const Batch& batch, std::int64_t n) {
   const double frames = static_cast<double>(batch.input_lengths[n]);
@@ -111,17 +117,21 @@ class Scratch {
 }  // namespace
 
 void run(const Kernels& kernels, const Batch& batch, int threads) {
-  // Longest first, so that no thread starts a long item when the others are done.
-  std::vector<std::int64_t> order(static_cast<std::size_t>(batch.items));
-  std::iota(order.begin(), order.end(), std::int64_t{0});
   double total_work = 0;
-  for (std::int64_t n : order) total_work += work_of(batch, n);
+  for (std::int64_t n = 0; n < batch.items; ++n) total_work += work_of(batch, n);
 
-  // A thread costs 20 microseconds to start, and on a virtual machine with cold caches up to 150: worth it for a
-  // million operations, which take 50 to 300.
-  constexpr double kWorkPerThread = 1e6;
+  // To wake a sleeping thread costs up to 50 microseconds of this one, and as much again until it is at work.
   const double useful = std::min(total_work / kWorkPerThread, static_cast<double>(batch.items));
   const int used = std::max(1, std::min(threads, static_cast<int>(std::min(useful, 1024.0))));
+
+  // Longest first, so that no thread starts a long item when the others are done. Of equally long ones, those together
+  // that are far apart in the batch: where frames of neighbours lie side by side, two threads would take the same lines
+  // of memory from one another, as processors fetch the next ones unasked.
+  std::vector<std::int64_t> order(static_cast<std::size_t>(batch.items));
+  const std::int64_t apart = (batch.items + used - 1) / used;
+  std::size_t filled = 0;
+  for (std::int64_t first = 0; first < apart; ++first)
+    for (std::int64_t n = first; n < batch.items; n += apart) order[filled++] = n;
   if (used > 1)
     std::stable_sort(order.begin(), order.end(),
                      [&](std::int64_t a, std::int64_t b) { return work_of(batch, a) > work_of(batch, b); });
@@ -129,7 +139,7 @@ void run(const Kernels& kernels, const Batch& batch, int threads) {
   std::atomic<std::size_t> next{0};
   std::exception_ptr failure;
   std::mutex failure_mutex;
-  const auto worker = [&] {
+  const auto work = [&] {
     try {
       Scratch scratch;
       std::byte* memory = nullptr;
@@ -150,9 +160,9 @@ void run(const Kernels& kernels, const Batch& batch, int threads) {
     }
   };
   if (used > 1) {
-    share(used - 1, std::ref(worker));
+    share(used - 1, std::ref(work));
   } else {
-    worker();
+    work();
   }
   if (failure) std::rethrow_exception(failure);
 }

@@ -20,7 +20,7 @@ using Clock = std::chrono::steady_clock;
 
 // How long a thread looks out for something before it sleeps: about as long as it takes to wake one up, so that at most
 // twice the time is spent that a thread would spend that knew how long it will be.
-constexpr std::chrono::microseconds kPatience{20};
+constexpr std::chrono::microseconds kPatience{50};
 
 void pause() {
 #if defined(__x86_64__) || defined(_M_X64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.usefixtures("core")
 CASES = [random_case(60 + 7 * n, 1 + n % 5, 20 + 40 * n, 15, seed=n) for n in range(6)]
 LARGE = random_case(400, 8, 300, 40, seed=2)
 """Work enough for several threads, and a gradient in memory that is kept."""
+TASKS = Path("/proc/self/task")  # on Linux: a folder for each thread
 
 
 def outcome(case: Case, dtype: torch.dtype = torch.float32) -> Result:
@@ -83,44 +85,65 @@ def seconds_of(work: Callable[[], Any]) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - processor
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="cannot tell how many threads are made")
+def run_times() -> dict[str, int]:
+    """Nanoseconds that each thread of this process has run."""
+    return {task.name: int((task / "schedstat").read_text().split()[0]) for task in TASKS.iterdir()}
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="cannot tell which threads run")
 def test_as_many_threads_as_torch() -> None:
-    """The core's threads live for a call; their number is seen from the outside, in a call of some length."""
-    case = random_case(3000, 8, 60, 400, seed=1)
+    """The core's threads live on; how many of them work in a call is seen from how long each has run, before and after.
+
+    A call of some length, since where other processes take the processors a thread may not come to its turn at once.
+    """
+    case = random_case(3000, 32, 60, 400, seed=1)
     arguments = case.padded(case.logits(torch.float32))
 
-    def tasks() -> int:
-        return len(list(Path("/proc/self/task").iterdir()))
-
-    def most_threads(threads: int) -> int:
+    def threads_at_work(threads: int) -> int:
         torch.set_num_threads(threads)
-        base, seen = tasks(), 0
-        while seen < 20:  # threads of earlier tests may be about to end
-            time.sleep(5e-3)
-            base, seen = (base, seen + 1) if tasks() == base else (tasks(), 0)
-        most, done = base, threading.Event()
-
-        def watch() -> None:
-            nonlocal most
-            while not done.is_set():
-                most = max(most, tasks())
-
-        watcher = threading.Thread(target=watch)
-        watcher.start()
-        base += 1
-        for _ in range(100):  # the watcher may not come to its turn, where other processes take the processors
-            ctckit.ctc_loss_with_logits(*arguments)
-            if most >= base + threads - 1 and threads > 1:
-                break
-        done.set()
-        watcher.join()
-        return most - base + 1
+        time.sleep(5e-3)  # those that have worked before fall asleep
+        before = run_times()
+        ctckit.ctc_loss_with_logits(*arguments)
+        return sum(time - before.get(task, 0) > 1_000_000 for task, time in run_times().items())
 
     try:
-        assert most_threads(1) == 1
-        assert most_threads(3) == 3
+        assert any(threads_at_work(3) == 3 for _ in range(100))
+        made = run_times().keys()
+        assert max(threads_at_work(1) for _ in range(5)) == 1
+        assert max(threads_at_work(2) for _ in range(5)) <= 2
+        assert max(threads_at_work(3) for _ in range(5)) <= 3
+        assert run_times().keys() <= made, "more threads than were asked for"
     finally:
         torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize("threads", [2, 4])
+def test_calls_share_the_threads(threads: int) -> None:
+    """Short calls from many Python threads, which come and go while others of the core's threads are on their way."""
+    cases = [random_case(30 + n, 8, 30, 20, seed=n) for n in range(4)] + [LARGE]
+    expected = [outcome(case) for case in cases]
+    torch.set_num_threads(threads)
+
+    def work(seed: int) -> bool:
+        torch.set_num_threads(threads)  # each Python thread has a number of its own
+        return all(same(outcome(cases[n]), expected[n]) for k in range(60) for n in [(seed + k) % len(cases)])
+
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            assert all(pool.map(work, range(4)))
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_the_process_ends_while_threads_wait() -> None:
+    """Those asleep are not waited for, nor do they wake up to a world that is gone."""
+    program = (
+        "import torch, ctckit; torch.set_num_threads(3); x = torch.zeros(500, 8, 20);"
+        "t = torch.ones(8, 100, dtype=torch.int64); print(bool(ctckit.ctc_loss_with_logits(x, t).isfinite()))"
+    )
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+        assert (done.returncode, done.stdout.split()) == (0, ["True"]), done.stderr
 
 
 def test_the_gil_is_released() -> None:
@@ -157,11 +180,17 @@ def test_the_gil_is_released() -> None:
 # fill fresh memory, and all that runs on several threads in it is ctckit.
 
 
+def tasks() -> int:
+    return len(list(TASKS.iterdir())) if TASKS.exists() else 0
+
+
 def in_child(connection: Any, arguments: Arguments, threads: int) -> None:
     torch.use_deterministic_algorithms(False)
     torch.set_num_threads(threads)
     with ctckit.backends.use("cpu"):
-        connection.send([tensor.tolist() for tensor in run(arguments, logits=True)])
+        before = tasks()
+        result = [tensor.tolist() for tensor in run(arguments, logits=True)]
+        connection.send((result, tasks() - before))
     connection.close()
 
 
@@ -189,6 +218,34 @@ def test_fork(when: str, threads: int) -> None:
         assert [tensor.tolist() for tensor in run(arguments, logits=True)] == expected
 
 
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork.*:DeprecationWarning")
+def test_fork_while_others_compute() -> None:
+    """Whatever the core's threads, and those that call it, hold at that moment is not held in the child."""
+    arguments = LARGE.padded(LARGE.logits(torch.float32))
+    expected = [tensor.tolist() for tensor in run(arguments, logits=True)]
+    # Mostly on their way in and out, where locks are held.
+    small = random_case(60, 8, 20, 15, seed=3)
+    inputs = small.padded(small.logits(torch.float32))
+    done = threading.Event()
+
+    def call() -> None:
+        torch.set_num_threads(2)
+        while not done.is_set():
+            ctckit.ctc_loss_with_logits(*inputs)
+
+    callers = [threading.Thread(target=call) for _ in range(3)]
+    for caller in callers:
+        caller.start()
+    try:
+        for _ in range(40):
+            assert forked(arguments, 2) == expected
+    finally:
+        done.set()
+        for caller in callers:
+            caller.join()
+
+
 def forked(arguments: Arguments, threads: int) -> list[Any]:
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
@@ -196,9 +253,12 @@ def forked(arguments: Arguments, threads: int) -> list[Any]:
     process.start()
     try:
         assert receiver.poll(60), "the child hangs"
-        found: list[Any] = receiver.recv()
+        found: list[Any]
+        found, threads_made = receiver.recv()
         process.join(60)
         assert process.exitcode == 0
+        if TASKS.exists():
+            assert threads_made == threads - 1, "the parent's did not come along: the child's own must do the work"
     finally:
         process.kill()
     return found

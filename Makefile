@@ -5,7 +5,8 @@
 #   make bench     measure against torch (BENCH_ARGS=...)
 #   make docs      build the documentation; warnings are errors
 #   make lint      check style and types            make format    mend what can be mended by itself
-#   make sanitize  run the tests of the core under AddressSanitizer and UndefinedBehaviorSanitizer
+#   make sanitize  run the tests of the core under AddressSanitizer and UndefinedBehaviorSanitizer, its threads under
+#                  ThreadSanitizer
 #   make wheel     build this platform's wheel, install it in an empty environment, and use it there
 #   make clean     remove the environment and everything built
 
@@ -26,7 +27,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 # Directories too: their dates tell of files that went away.
 SOURCES := pyproject.toml CMakeLists.txt $(shell find native src -not -path '*/__pycache__*')
-CXX_FILES = $(wildcard native/*.cpp native/*.hpp native/*.inl)
+CXX_FILES = $(wildcard native/*.cpp native/*.hpp native/*.inl tests/*.cpp)
 
 .PHONY: demo test bench docs lint format sanitize wheel clean
 
@@ -89,6 +90,10 @@ RUNTIMES = $(foreach library,libasan.so libubsan.so libstdc++.so.6,$(shell $(CXX
 ASAN := abort_on_error=1:detect_leaks=0:verify_asan_link_order=0:allocator_may_return_null=1
 sanitize: $(VENV)/installed $(VENV)/dev
 	@rm -rf $(SANITIZED)
+	@mkdir -p build/sanitize
+	@$(CXX) -std=c++20 -O1 -g -fsanitize=thread -pthread -Wall -Wextra -Wpedantic -Werror -Inative \
+	  tests/workers.cpp native/workers.cpp -o build/sanitize/workers
+	@TSAN_OPTIONS=halt_on_error=1 build/sanitize/workers
 	@$(PIP) install -q --no-build-isolation --no-deps --target $(SANITIZED) \
 	  --config-settings=build-dir=build/sanitize/cmake --config-settings=cmake.build-type=RelWithDebInfo \
 	  --config-settings=cmake.define.CTCKIT_SANITIZE=address,undefined .

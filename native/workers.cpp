@@ -19,27 +19,20 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 // How long a thread looks out for something before it sleeps: about as long as it takes to wake one up, so that at most
-// twice the time is spent that a thread would spend that knew how long it will be.
+// twice the time is spent that a thread would spend that knew how long it will be. It lets others have the processor
+// meanwhile: where other programs are busy too, the system may well put caller and worker on the same one.
 constexpr std::chrono::microseconds kPatience{50};
-
-void pause() {
-#if defined(__x86_64__) || defined(_M_X64)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  __asm__ volatile("isb");  // `yield` takes no time at all on most of these processors
-#endif
-}
 
 template <class Condition>
 void look_out(Clock::time_point end, Condition condition) {
-  while (!condition() && Clock::now() < end) pause();
+  while (!condition() && Clock::now() < end) std::this_thread::yield();
 }
 
 // The lock is held for some tens of instructions: to sleep until it is free would take longer.
 void take(std::unique_lock<std::mutex>& lock) {
   for (int k = 0; k < 100; ++k) {
     if (lock.try_lock()) return;
-    pause();
+    std::this_thread::yield();
   }
   lock.lock();
 }

@@ -120,7 +120,7 @@ def test_as_many_threads_as_torch() -> None:
 @pytest.mark.parametrize("threads", [2, 4])
 def test_calls_share_the_threads(threads: int) -> None:
     """Short calls from many Python threads, which come and go while others of the core's threads are on their way."""
-    cases = [random_case(400 + n, 8, 30, 60, seed=n) for n in range(4)] + [LARGE]
+    cases = [random_case(900 + n, 8, 30, 60, seed=n) for n in range(4)] + [LARGE]
     expected = [outcome(case) for case in cases]
     torch.set_num_threads(threads)
 
@@ -225,7 +225,7 @@ def test_fork_while_others_compute() -> None:
     arguments = LARGE.padded(LARGE.logits(torch.float32))
     expected = [tensor.tolist() for tensor in run(arguments, logits=True)]
     # Mostly on their way in and out, where locks are held.
-    small = random_case(400, 8, 20, 60, seed=3)
+    small = random_case(900, 8, 20, 60, seed=3)
     inputs = small.padded(small.logits(torch.float32))
     done = threading.Event()
 

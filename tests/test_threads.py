@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("core")
 
 CASES = [random_case(60 + 7 * n, 1 + n % 5, 20 + 40 * n, 15, seed=n) for n in range(6)]
-LARGE = random_case(400, 8, 300, 40, seed=2)
+LARGE = random_case(1600, 8, 85, 150, seed=2)
 """Work enough for several threads, and a gradient in memory that is kept."""
 TASKS = Path("/proc/self/task")  # on Linux: a folder for each thread
 
@@ -120,7 +120,7 @@ def test_as_many_threads_as_torch() -> None:
 @pytest.mark.parametrize("threads", [2, 4])
 def test_calls_share_the_threads(threads: int) -> None:
     """Short calls from many Python threads, which come and go while others of the core's threads are on their way."""
-    cases = [random_case(900 + n, 8, 30, 60, seed=n) for n in range(4)] + [LARGE]
+    cases = [random_case(1600 + n, 8, 30, 100, seed=n) for n in range(4)] + [LARGE]
     expected = [outcome(case) for case in cases]
     torch.set_num_threads(threads)
 
@@ -225,7 +225,7 @@ def test_fork_while_others_compute() -> None:
     arguments = LARGE.padded(LARGE.logits(torch.float32))
     expected = [tensor.tolist() for tensor in run(arguments, logits=True)]
     # Mostly on their way in and out, where locks are held.
-    small = random_case(900, 8, 20, 60, seed=3)
+    small = random_case(1600, 8, 20, 100, seed=3)
     inputs = small.padded(small.logits(torch.float32))
     done = threading.Event()
 

@@ -21,13 +21,12 @@ import importlib.metadata
 import json
 import os
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from benchmarks import cases
+from benchmarks import cases, timing
 
 # A peer's call gives the losses of the items and the gradient of their sum, in the peer's
 # own array type; its second function turns those into NumPy, the gradient as (T, N, C).
@@ -206,9 +205,7 @@ def serve(peer: str, answer: Any) -> None:
                 result = call()
                 reply["version"] = f"{module} {version(module)}"
             elif "run" in request:
-                start = time.perf_counter()
-                result = call()
-                reply["seconds"] = time.perf_counter() - start
+                result, reply["seconds"] = timing.awake(call)
             elif "save" in request:
                 losses, gradient = to_numpy(*result)
                 np.savez(request["save"], losses=losses, gradient=gradient)

@@ -18,7 +18,7 @@ import torch
 from benchmarks import accuracy, cases, goals, machine
 from benchmarks.contenders import Contender, Job, ctckit_loss, step
 from benchmarks.peer_worker import PEERS
-from benchmarks.timing import Effort, in_turn, once
+from benchmarks.timing import Effort, awake, in_turn, once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -129,7 +129,8 @@ def _meet(peer: Peer, case: cases.Case, threads: int, effort: Effort) -> Row:
     torch.set_num_threads(threads)
     once(ours)
     theirs = Contender(lambda: peer.ask(run=True)["seconds"], lambda: None)
-    measured = in_turn(theirs, ours, effort, warm=True)  # "load" has run it once
+    mine = Contender(lambda: awake(*ours)[1], lambda: None)
+    measured = in_turn(theirs, mine, effort, warm=True)  # "load" has run it once
     gradient_error, loss_error = accuracy.errors(_result(peer, case), accuracy.truth(case, "float32"))
     return {
         "version": loaded["version"],

@@ -15,11 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from benchmarks.contenders import Contender
 
 Percentiles = dict[str, float]
+
+SHORT = 1e-3  # seconds: to a call that takes longer it makes little difference what its process did before
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,24 @@ def once(contender: Contender) -> float:
     result = contender.run()
     seconds = time.perf_counter() - start
     return result if isinstance(result, float) else seconds
+
+
+def awake(run: Callable[[], Any], reset: Callable[[], object] = lambda: None) -> tuple[Any, float]:
+    """The result and the seconds of a call in a process that has just waited for another one.
+
+    Of a short call the second is timed: the first one mostly pays for caches and clock, as loss and gradient of a few
+    frames take five times as long after a pause.
+    """
+    reset()
+    start = time.perf_counter()
+    result = run()
+    seconds = time.perf_counter() - start
+    if seconds > SHORT:
+        return result, seconds
+    reset()
+    start = time.perf_counter()
+    result = run()
+    return result, time.perf_counter() - start
 
 
 def in_turn(first: Contender, second: Contender, effort: Effort, *, warm: bool = False) -> dict[str, Any]:

@@ -85,8 +85,8 @@ double reduce(const Batch& batch, Reduction reduction, bool zero_infinity) {
 namespace {
 
 // Operations worth a thread: they take 60 to 300 microseconds. To wake a sleeping thread up costs 10 to 45 of this one,
-// and it begins after 20 to 75. With half a million for each of two threads, a call on cold caches took from 0.96 to 1.1
-// times as long as on one.
+// and it begins after 20 to 75. With half a million for each of two threads, a call on cold caches took from 0.96
+// to 1.1 times as long as on one.
 constexpr double kWorkPerThread = 1e6;
 
 // Roughly the number of operations of an item.

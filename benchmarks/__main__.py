@@ -93,7 +93,9 @@ def main(arguments: list[str] | None = None) -> int:
     results: report.Results = {
         "schema": SCHEMA,
         "machine": machine.describe(),
-        "settings": {name: value for name, value in vars(options).items() if name != "out"},
+        # Of a peer the name, not where its Python is: results are for others to read.
+        "settings": {name: value for name, value in vars(options).items() if name != "out"}
+        | {"peers": [peer.split("=")[0] for peer in options.peers]},
         "cases": {name: asdict(CASES[name]) for name in options.cases},
         **{name: [] for name in SECTIONS},
         "failures": [],

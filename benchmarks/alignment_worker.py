@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from benchmarks import cases
+from benchmarks import apart, cases
 from benchmarks.peer_worker import limit_threads, version
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def serve(peer: str, answer: Any) -> None:
             elif "save" in request:
                 np.save(request["save"], np.stack([np.asarray(to_path(result)) for result in results]))
         except Exception as error:  # noqa: BLE001 - one shape that a peer cannot do must not end the others
-            reply["error"] = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+            reply["error"] = apart.describe(error)
         print(json.dumps(reply), file=answer, flush=True)
 
 

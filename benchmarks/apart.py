@@ -51,6 +51,6 @@ def _send(there: Connection, results: Callable[..., Iterable[Any]], *arguments: 
 
 
 def describe(error: Exception) -> str:
-    """Tell the kind of an error and the first line of what it says."""
+    """Tell the kind of an error and the first line of what it says, if that is not too long."""
     lines = str(error).splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return (f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__)[:300]

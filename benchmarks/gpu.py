@@ -18,12 +18,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 import ctckit
-from benchmarks import apart, machine
+from benchmarks import apart, machine, timing
 
 SHAPES = (
     (150, 256, 32, 20),
@@ -139,9 +140,7 @@ def milliseconds(step: Step, logits: Tensor, repeats: int) -> dict[str, float]:
         if i >= 3:
             times.append(start.elapsed_time(end))
             host.append((returned - called) * 1e3)
-    times.sort()
-    middle = {"p20": times[len(times) // 5], "p50": times[len(times) // 2], "p80": times[len(times) * 4 // 5]}
-    return {**middle, "host": sorted(host)[len(host) // 2]}
+    return {**timing.percentiles(np.array(times)), "host": timing.percentiles(np.array(host))["p50"]}
 
 
 def peak_bytes(step: Step, logits: Tensor) -> int:

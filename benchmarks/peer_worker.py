@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import cases, timing
+from benchmarks import apart, cases, timing
 
 # A peer's call gives the losses of the items and the gradient of their sum, in the peer's
 # own array type; its second function turns those into NumPy, the gradient as (T, N, C).
@@ -210,7 +210,7 @@ def serve(peer: str, answer: Any) -> None:
                 losses, gradient = to_numpy(*result)
                 np.savez(request["save"], losses=losses, gradient=gradient)
         except Exception as error:  # noqa: BLE001 - one shape that a peer cannot do must not end the others
-            reply["error"] = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+            reply["error"] = apart.describe(error)
         print(json.dumps(reply), file=answer, flush=True)
 
 

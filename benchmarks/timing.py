@@ -35,12 +35,17 @@ class Effort:
     most: int = 200
 
 
+def timed(run: Callable[[], Any]) -> tuple[Any, float]:
+    """The result and the seconds of a call."""
+    start = time.perf_counter()
+    result = run()
+    return result, time.perf_counter() - start
+
+
 def once(contender: Contender) -> float:
     """Seconds of one call. A call that returns a float has timed itself, in another process."""
     contender.reset()
-    start = time.perf_counter()
-    result = contender.run()
-    seconds = time.perf_counter() - start
+    result, seconds = timed(contender.run)
     return result if isinstance(result, float) else seconds
 
 
@@ -51,15 +56,11 @@ def awake(run: Callable[[], Any], reset: Callable[[], object] = lambda: None) ->
     frames take five times as long after a pause.
     """
     reset()
-    start = time.perf_counter()
-    result = run()
-    seconds = time.perf_counter() - start
+    result, seconds = timed(run)
     if seconds > SHORT:
         return result, seconds
     reset()
-    start = time.perf_counter()
-    result = run()
-    return result, time.perf_counter() - start
+    return timed(run)
 
 
 def in_turn(first: Contender, second: Contender, effort: Effort, *, warm: bool = False) -> dict[str, Any]:

@@ -79,18 +79,16 @@ class EmissionSource {
   // each frame's exp(x - max), if `exponentials` is room for them.
   template <class Use>
   void sum_frames(std::int64_t t, int frames, Real* exponentials, Use use) {
-    for (std::int64_t at = t; at < t + kBlock; ++at) {
-      FrameSum sum{};
-      if (at < t + frames) {
-        const Real* const row = rows_.row(at, buffer_);
-        const Real* const next = rows_.in_place() && at + 1 < frames_ ? rows_.row(at + 1, buffer_) : row;
-        sum = exponentials == nullptr ? sum_frame(row, classes_)
-                                      : exponentials_of_frame(row, classes_, next, exponentials);
-      }
+    for (std::int64_t at = t; at < t + frames; ++at) {
+      const Real* const row = rows_.row(at, buffer_);
+      const Real* const next = rows_.in_place() && at + 1 < frames_ ? rows_.row(at + 1, buffer_) : row;
+      const FrameSum sum =
+          exponentials == nullptr ? sum_frame(row, classes_) : exponentials_of_frame(row, classes_, next, exponentials);
       maxima_[at] = sum.max;
       rests_[at] = sum.rest;
-      if (at < t + frames && exponentials != nullptr) use(at);
+      if (exponentials != nullptr) use(at);
     }
+    for (std::int64_t at = t + frames; at < t + kBlock; ++at) rests_[at] = 0;
   }
 
   // Fills the table with the emissions of frames [t, t + frames), and `softmax`, if softmax_pitch() and unless it is

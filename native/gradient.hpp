@@ -44,7 +44,7 @@ class GradientSink {
       store(share + at, load<Vector>(share + at) * scale);
     for (int k = 0; k < kBlock; ++k) share[slots.unnamed() * kBlock + k] = 0;
     const std::int64_t pitch = source.softmax_pitch();
-    Real inverse[kBlock];  // by which exp(x - max) becomes weight times softmax
+    Real inverse[kBlock] = {};  // by which exp(x - max) becomes weight times softmax
     for (int k = 0; k < kBlock && softmax_ && !early_; k += kLanes)
       store_narrowed(inverse + k, weight / (1.0 + load<F64>(source.rests(t) + k)));
     if (early_) {

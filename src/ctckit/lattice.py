@@ -236,13 +236,15 @@ def gate(
         raise TypeError(f"{name} has layout {emissions.layout}, but must be dense: convert it with {name}.to_dense()")
     shape = emissions.shape
     batched = len(shape) == 3
-    if not batched and len(shape) != 2:
+    if batched:
+        emissions = emissions.transpose(0, 1) if batch_first else emissions
+    elif len(shape) == 2:
+        emissions = emissions.unsqueeze(1)
+    else:
         batch = "(N, T, C)" if batch_first else "(T, N, C)"
         raise ValueError(
             f"{name} has shape {tuple(shape)}, but must be {batch}, or (T, C) for one item without a batch"
         )
-    if not batched or batch_first:
-        emissions = emissions.transpose(0, 1) if batched else emissions.unsqueeze(1)
     frames, items, classes = emissions.shape
     if classes == 0:
         raise ValueError(

@@ -131,7 +131,7 @@ def backend_for(device: torch.device) -> Backend:
 def host_backend() -> Backend:
     """Return the module for what is always computed on the CPU: the chosen one, or the core where that is triton."""
     name = name_for(torch.device("cpu"))
-    return _module("cpu" if name == "triton" else name, "cpu")
+    return _chosen("cpu" if name == "triton" else name, "cpu")
 
 
 @contextmanager
@@ -172,10 +172,7 @@ def available(name: str) -> bool:
 
 @cache
 def _chosen(forced: str | None, device_type: str) -> Backend:  # one look into one table: it is asked at every call
-    return _module(_name_for(forced, device_type), device_type)
-
-
-def _module(name: str, device_type: str) -> Backend:
+    name = _name_for(forced, device_type)
     if name == "cpu" and device_type != "cpu":
         raise ValueError(f"the backend 'cpu' is forced, but the tensors are on {device_type}: move them with .cpu()")
     return cast("Backend", import_module(f"ctckit.backends.{name}"))

@@ -1,0 +1,111 @@
+"""Files that are written whole or not at all, and whether two paths name one file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+import unicodedata
+from pathlib import Path
+
+__all__ = ["same_file", "write_whole"]
+
+
+def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
+    r"""Write a file such that it holds all of `content`, or what it held before.
+
+    The content goes into a temporary file of the same folder, whose name ends in ``.partial``, and that is renamed to
+    `path` once it is on the disk. A kill may leave the temporary file; an error removes it.
+
+    Args:
+        path: file to write. A symbolic link stays one: the file that it names is written. An existing file keeps its
+            mode. What is no file, such as ``/dev/stdout`` or a pipe, is written to as it is.
+        content: what to write; text is written as UTF-8, with line ends as they are.
+
+    Raises:
+        OSError: if the file cannot be written.
+        UnicodeEncodeError: for text that UTF-8 does not have (lone surrogates); nothing is written then.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "a.txt"
+        >>> write_whole(path, "hello\n")
+        >>> path.read_bytes()
+        b'hello\n'
+    """
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    target = os.path.realpath(os.fspath(path))
+    mode = _mode(target)
+    if mode is not None and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        Path(target).write_bytes(data)
+        return
+    if mode is not None and stat.S_ISDIR(mode):
+        raise IsADirectoryError(21, "it is a folder, but must be a file", os.fspath(path))
+    folder, name = os.path.split(target)
+    # 255 bytes is the longest name of most file systems; 4 bytes is the longest character.
+    partial = Path(folder) / f".{name[:40]}.{secrets.token_hex(8)}.partial"
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        with open(descriptor, "wb") as file:  # noqa: PTH123  # of a descriptor
+            if mode is not None:
+                partial.chmod(stat.S_IMODE(mode))
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise
+
+
+def same_file(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:
+    """Return whether two paths name one file: as the same path, through links, or where case makes no difference.
+
+    Args:
+        a: a path; nothing needs to be there.
+        b: another.
+
+    Example:
+        >>> same_file("out/results.jsonl", "out/../out/./results.jsonl")
+        True
+        >>> same_file("results.jsonl", "errors.jsonl")
+        False
+    """
+    try:
+        if os.path.exists(a) and os.path.exists(b):  # noqa: PTH110  # takes any path, and follows links
+            return os.path.samefile(a, b)  # noqa: PTH121
+        (folder_a, rest_a), (folder_b, rest_b) = _parts(a), _parts(b)
+        if not os.path.samefile(folder_a, folder_b):  # noqa: PTH121
+            return False
+        return rest_a == rest_b or (_folded(rest_a) == _folded(rest_b) and _ignores_case(folder_a))
+    except (OSError, ValueError):  # no path at all: a NUL, a name that is too long
+        return os.fspath(a) == os.fspath(b)
+
+
+def _mode(path: str) -> int | None:
+    try:
+        return os.stat(path).st_mode  # noqa: PTH116
+    except FileNotFoundError:
+        return None
+
+
+def _parts(path: str | os.PathLike[str]) -> tuple[Path, tuple[str, ...]]:
+    """Return the last folder of a path that exists, and the names below it."""
+    whole = Path(os.path.realpath(path))
+    found = next(parent for parent in (whole, *whole.parents) if parent.exists())
+    return found, whole.parts[len(found.parts) :]
+
+
+def _folded(names: tuple[str, ...]) -> list[str]:
+    return [unicodedata.normalize("NFC", name).casefold() for name in names]
+
+
+def _ignores_case(folder: Path) -> bool:
+    """Return whether the file system finds a folder, or one above it, by its name in the other case, too."""
+    for path in (folder, *folder.parents):
+        other = path.with_name(path.name.swapcase()) if path.name else path
+        if other.name != path.name:
+            return other.exists() and other.samefile(path)
+    return os.name == "nt"

@@ -9,6 +9,7 @@ from ctckit import backends, reference
 from ctckit.alignment import TokenSpan, forced_align, merge_tokens
 from ctckit.alignment_result import AlignedToken, AlignedWord, Alignment
 from ctckit.diagnosis import Problem, check, feasible
+from ctckit.errors import ArgumentTypeError, ArgumentValueError
 from ctckit.label_priors import LabelPriors, label_priors
 from ctckit.loss import CTCLoss, CTCWithLogitsLoss, ctc_loss, ctc_loss_with_logits
 from ctckit.paths import Path, PathPosteriors, best_paths, path_posteriors, posterior_path, sample_paths
@@ -25,6 +26,8 @@ __all__ = [
     "AlignedWord",
     "Alignment",
     "Alternatives",
+    "ArgumentTypeError",
+    "ArgumentValueError",
     "CTCLoss",
     "CTCWithLogitsLoss",
     "LabelPriors",

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ctckit.backends import host_backend
 from ctckit.diagnosis import check
+from ctckit.errors import ArgumentValueError
 from ctckit.lattice import Lattice, Lengths, gate, padded_labels
 
 __all__ = ["TokenSpan", "forced_align", "merge_tokens"]
@@ -60,8 +61,8 @@ def forced_align(
         no best path: its path is blank and its scores are NaN. The other items are not touched by it.
 
     Raises:
-        TypeError: as `ctckit.ctc_loss`.
-        ValueError: as `ctckit.ctc_loss`; and for an infeasible item, naming it, its frames, labels and repeats.
+        ArgumentTypeError: as `ctckit.ctc_loss`.
+        ArgumentValueError: as `ctckit.ctc_loss`; and for an infeasible item, naming it, its frames, labels and repeats.
 
     Notes:
         *Ties.* Among equally good paths it is the one that, read from its end, ends in the last label rather than in
@@ -86,7 +87,7 @@ def forced_align(
         [(1, 0, 2), (2, 4, 5)]
     """
     if infeasible not in ("raise", "blank"):
-        raise ValueError(f"infeasible is {infeasible!r}, but must be 'raise' or 'blank'")
+        raise ArgumentValueError(f"infeasible is {infeasible!r}, but must be 'raise' or 'blank'")
     emissions, lattice, batched = gate(log_probs, targets, input_lengths, target_lengths, blank, batch_first=True)
     device = log_probs.device
     x = emissions.detach()
@@ -99,7 +100,7 @@ def forced_align(
     path = host_backend().best_path(x, lattice)
     totals = path.totals.tolist()
     if infeasible == "raise" and -torch.inf in totals:
-        raise ValueError(why_infeasible(totals, lattice, "infeasible='blank'"))
+        raise ArgumentValueError(why_infeasible(totals, lattice, "infeasible='blank'"))
 
     classes, scores = path.classes, path.scores
     if device.type != "cpu":
@@ -173,7 +174,7 @@ def merge_tokens(tokens: Tensor, scores: Tensor, blank: int = 0) -> list[TokenSp
         `forced_align` fills the frames beyond a length are dropped with the others.
 
     Raises:
-        ValueError: if `tokens` and `scores` are not of one shape (T,).
+        ArgumentValueError: if `tokens` and `scores` are not of one shape (T,).
 
     Example:
         >>> import torch, ctckit
@@ -184,7 +185,7 @@ def merge_tokens(tokens: Tensor, scores: Tensor, blank: int = 0) -> list[TokenSp
         4 4 5 -0.5
     """
     if tokens.ndim != 1 or tokens.shape != scores.shape:
-        raise ValueError(
+        raise ArgumentValueError(
             f"tokens has shape {tuple(tokens.shape)} and scores {tuple(scores.shape)}, but both must be (T,), of one "
             f"item: pass paths[i] and scores[i]"
         )

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ctckit.errors import ArgumentValueError
 from ctckit.faults import faults
 from ctckit.lattice import Lattice, Lengths, as_int, frames_needed, gate, padded_labels, tighten
 
@@ -42,8 +43,8 @@ def feasible(targets: Tensor, input_lengths: Lengths, target_lengths: Lengths = 
         (N,) bool, on the device of the targets; nothing waits for it. For (S,) targets of one item: (1,).
 
     Raises:
-        TypeError: as `ctckit.ctc_loss`.
-        ValueError: as `ctckit.ctc_loss`, for what shapes show.
+        ArgumentTypeError: as `ctckit.ctc_loss`.
+        ArgumentValueError: as `ctckit.ctc_loss`, for what shapes show.
 
     Example:
         >>> import torch, ctckit
@@ -79,8 +80,8 @@ def check(
         A list of `Problem`, empty if there is none, by item.
 
     Raises:
-        TypeError: for an argument of the wrong type.
-        ValueError: for shapes that do not fit together.
+        ArgumentTypeError: for an argument of the wrong type.
+        ArgumentValueError: for shapes that do not fit together.
 
     Example:
         >>> import torch, ctckit
@@ -110,10 +111,12 @@ def check(
 def _gate_without_emissions(targets: Any, input_lengths: Lengths, target_lengths: Lengths, blank: int) -> Lattice:
     """Pass the gate with a stand-in that has no frames: one item for (S,) targets without lengths of a batch."""
     if input_lengths is None:
-        raise ValueError("input_lengths is None, but without emissions nothing else says how many frames there are")
+        raise ArgumentValueError(
+            "input_lengths is None, but without emissions nothing else says how many frames there are"
+        )
     blank = as_int(blank, "blank")
     if blank < 0:
-        raise ValueError(f"blank is {blank}, but classes are numbered from 0: name the class that is the blank")
+        raise ArgumentValueError(f"blank is {blank}, but classes are numbered from 0: name the class that is the blank")
     if isinstance(targets, Tensor) and targets.ndim == 2:
         items = targets.shape[0]
     elif isinstance(input_lengths, Tensor):

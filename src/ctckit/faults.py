@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ctckit.errors import ArgumentValueError
+
 if TYPE_CHECKING:
     from ctckit.lattice import Lattice
 
@@ -55,7 +57,7 @@ def validate(lattice: Lattice, frames: int, classes: int) -> None:
         classes: C, their number of classes.
 
     Raises:
-        ValueError: for the first fault found, naming argument, item, position, value and remedy.
+        ArgumentValueError: for the first fault found, naming argument, item, position, value and remedy.
     """
     inputs, targets, labels = _arrays(lattice)
     width = len(labels) if lattice.concatenated else lattice.max_target
@@ -69,7 +71,7 @@ def validate(lattice: Lattice, frames: int, classes: int) -> None:
             bad = bad_label(labels, classes, lattice.blank).reshape(len(targets), width)
             if not (bad & (np.arange(width) < targets[:, None])).any():
                 return
-    raise ValueError(faults(lattice, frames, classes)[0].message)
+    raise ArgumentValueError(faults(lattice, frames, classes)[0].message)
 
 
 def _within(values: npt.NDArray[np.int64], bound: int) -> bool:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ctckit.alignment import why_infeasible
 from ctckit.backends import host_backend
+from ctckit.errors import ArgumentValueError
 from ctckit.lattice import PADDING, gate
 from ctckit.paths import best_paths, path_posteriors, posterior_path
 from ctckit.pattern import WILDCARD, Alternatives, Element, Wildcard, compile_pattern
@@ -57,7 +58,7 @@ def paths_of(
         search: how.
 
     Raises:
-        ValueError: for an item without a path, if the search raises.
+        ArgumentValueError: for an item without a path, if the search raises.
     """
     results: list[FramePath | None] = [None] * len(requests)
     plain: list[int] = []
@@ -88,8 +89,10 @@ def _plain_paths(
     totals = path.totals.tolist()
     if search.raises and not all(map(math.isfinite, totals)):
         if -math.inf in totals:
-            raise ValueError(why_infeasible(totals, lattice, "infeasible='none'", items))
-        raise ValueError(_not_a_number(items[next(i for i, total in enumerate(totals) if not math.isfinite(total))]))
+            raise ArgumentValueError(why_infeasible(totals, lattice, "infeasible='none'", items))
+        raise ArgumentValueError(
+            _not_a_number(items[next(i for i, total in enumerate(totals) if not math.isfinite(total))])
+        )
     scores = path.scores if x is log_probs else _scores(log_probs, path.classes)
     occupancy = None
     if search.confidence:
@@ -114,7 +117,9 @@ def _pattern_path(request: Request, log_probs: Tensor, x: Tensor, search: Search
     tokens, classes, occupancy, total = find(request.pattern, x, search)
     if not math.isfinite(total):
         if search.raises:
-            raise ValueError(_not_a_number(item) if math.isnan(total) else _why_none(request.pattern, x, search, item))
+            raise ArgumentValueError(
+                _not_a_number(item) if math.isnan(total) else _why_none(request.pattern, x, search, item)
+            )
         return None
     outside = classes >= x.shape[1]
     scores = _scores(log_probs[:, None], torch.where(outside, search.blank, classes)[None])[0]

@@ -20,6 +20,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from ctckit.errors import ArgumentTypeError, ArgumentValueError
 from ctckit.lattice import Lengths, gate, validate
 
 __all__ = ["FLOOR", "LabelPriors", "label_priors"]
@@ -48,8 +49,8 @@ def label_priors(
         exponentials sum to 1. They are a constant to autograd. Without any frame they are NaN.
 
     Raises:
-        TypeError: as `ctckit.ctc_loss`.
-        ValueError: as `ctckit.ctc_loss`, for shapes, and, on the CPU, for a length beyond the frames.
+        ArgumentTypeError: as `ctckit.ctc_loss`.
+        ArgumentValueError: as `ctckit.ctc_loss`, for shapes, and, on the CPU, for a length beyond the frames.
 
     Example:
         >>> import torch, ctckit
@@ -86,8 +87,8 @@ class LabelPriors(nn.Module):
         frames: () float64 buffer: over how many frames.
 
     Raises:
-        TypeError: if `classes` is not an int.
-        ValueError: if an argument is out of its bounds.
+        ArgumentTypeError: if `classes` is not an int.
+        ArgumentValueError: if an argument is out of its bounds.
 
     Example:
         >>> import torch, ctckit
@@ -106,15 +107,15 @@ class LabelPriors(nn.Module):
     def __init__(self, classes: int, weight: float = 0.25, *, momentum: float = 0.99, floor: float = FLOOR) -> None:
         super().__init__()
         if isinstance(classes, bool) or not isinstance(classes, int):
-            raise TypeError(f"classes is {classes!r}, a {type(classes).__name__}, but must be an int")
+            raise ArgumentTypeError(f"classes is {classes!r}, a {type(classes).__name__}, but must be an int")
         if classes < 1:
-            raise ValueError(f"classes is {classes}, but there must be at least one, the blank")
+            raise ArgumentValueError(f"classes is {classes}, but there must be at least one, the blank")
         if not 0 <= weight < math.inf:
-            raise ValueError(f"weight is {weight}, but must be a finite number from 0 up")
+            raise ArgumentValueError(f"weight is {weight}, but must be a finite number from 0 up")
         if not 0 <= momentum <= 1:
-            raise ValueError(f"momentum is {momentum}, but must be from 0 to 1")
+            raise ArgumentValueError(f"momentum is {momentum}, but must be from 0 to 1")
         if not -math.inf < floor <= 0:
-            raise ValueError(f"floor is {floor}, but must be a finite log-probability")
+            raise ArgumentValueError(f"floor is {floor}, but must be a finite log-probability")
         self.classes, self.weight, self.momentum, self.floor = classes, weight, momentum, floor
         self.register_buffer("sums", torch.zeros(classes, dtype=torch.float64))
         self.register_buffer("frames", torch.zeros((), dtype=torch.float64))
@@ -134,12 +135,12 @@ class LabelPriors(nn.Module):
             batch_first: whether the batch is the first dimension.
 
         Raises:
-            TypeError: as `label_priors`.
-            ValueError: as `label_priors`; or if `log_probs` has another number of classes.
+            ArgumentTypeError: as `label_priors`.
+            ArgumentValueError: as `label_priors`; or if `log_probs` has another number of classes.
         """
         shape = tuple(getattr(log_probs, "shape", ()))
         if shape and shape[-1] != self.classes:
-            raise ValueError(
+            raise ArgumentValueError(
                 f"log_probs has shape {shape}, but the last dimension must be the {self.classes} "
                 f"classes of these priors"
             )

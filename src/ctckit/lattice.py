@@ -54,6 +54,7 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
+from ctckit.errors import ArgumentTypeError, ArgumentValueError
 from ctckit.faults import FAULT_KINDS, PADDING, Fault, bad_label, bad_length, describe_fault, faults, validate
 
 __all__ = [
@@ -222,18 +223,22 @@ def gate(
         The emissions as a (T, N, C) view, the lattice, and whether the input had a batch dimension.
 
     Raises:
-        TypeError: for a wrong type or dtype.
-        ValueError: for a wrong dimension, size, device, or blank.
+        ArgumentTypeError: for a wrong type or dtype.
+        ArgumentValueError: for a wrong dimension, size, device, or blank.
     """
     if not isinstance(emissions, Tensor):
-        raise TypeError(f"{name} is a {_kind(emissions)}, but must be a torch.Tensor: convert it with torch.as_tensor")
+        raise ArgumentTypeError(
+            f"{name} is a {_kind(emissions)}, but must be a torch.Tensor: convert it with torch.as_tensor"
+        )
     if emissions.dtype not in _EMISSION_DTYPES:
-        raise TypeError(
+        raise ArgumentTypeError(
             f"{name} has dtype {emissions.dtype}, but must be float16, bfloat16, float32 or float64: "
             f"convert it, for example with {name}.float()"
         )
     if emissions.layout is not torch.strided:
-        raise TypeError(f"{name} has layout {emissions.layout}, but must be dense: convert it with {name}.to_dense()")
+        raise ArgumentTypeError(
+            f"{name} has layout {emissions.layout}, but must be dense: convert it with {name}.to_dense()"
+        )
     shape = emissions.shape
     batched = len(shape) == 3
     if batched:
@@ -242,12 +247,12 @@ def gate(
         emissions = emissions.unsqueeze(1)
     else:
         batch = "(N, T, C)" if batch_first else "(T, N, C)"
-        raise ValueError(
+        raise ArgumentValueError(
             f"{name} has shape {tuple(shape)}, but must be {batch}, or (T, C) for one item without a batch"
         )
     frames, items, classes = emissions.shape
     if classes == 0:
-        raise ValueError(
+        raise ArgumentValueError(
             f"{name} has shape {tuple(shape)}, that is 0 classes, but there must be at least one, the blank"
         )
     blank = _blank(blank, classes, name)
@@ -280,32 +285,34 @@ def _check_targets(
     targets: Tensor, target_lengths: Lengths, items: int, batched: bool, device: torch.device, name: str
 ) -> None:
     if not isinstance(targets, Tensor):
-        raise TypeError(f"targets is a {_kind(targets)}, but must be a torch.Tensor: use torch.tensor(targets)")
+        raise ArgumentTypeError(f"targets is a {_kind(targets)}, but must be a torch.Tensor: use torch.tensor(targets)")
     if targets.dtype not in _INTEGER_DTYPES:
-        raise TypeError(
+        raise ArgumentTypeError(
             f"targets has dtype {targets.dtype}, but labels are class indices and must be integers: use targets.long()"
         )
     if targets.layout is not torch.strided:
-        raise TypeError(f"targets has layout {targets.layout}, but must be dense: convert it with targets.to_dense()")
+        raise ArgumentTypeError(
+            f"targets has layout {targets.layout}, but must be dense: convert it with targets.to_dense()"
+        )
     if targets.device != device:
-        raise ValueError(
+        raise ArgumentValueError(
             f"targets is on {targets.device}, but {name} is on {device}: move it with targets.to({name}.device)"
         )
     shape = targets.shape
     if len(shape) == 2:
         if shape[0] != items:
             have = f"a batch of {items}" if batched else "one item without a batch"
-            raise ValueError(
+            raise ArgumentValueError(
                 f"targets has shape {tuple(shape)}, that is {shape[0]} rows, but {name} is {have}: pass one row of "
                 f"labels per item, or all labels concatenated in one dimension"
             )
     elif len(shape) != 1:
-        raise ValueError(
+        raise ArgumentValueError(
             f"targets has shape {tuple(shape)}, but must be (N, S), padded, or one row of labels: concatenated, with "
             f"target_lengths, or the (S,) labels of one item without a batch"
         )
     elif target_lengths is None and batched:
-        raise ValueError(
+        raise ArgumentValueError(
             f"target_lengths is None, but targets of shape {tuple(shape)} are concatenated and cannot be told apart "
             f"without: pass target_lengths, or targets of shape (N, S) padded with {PADDING}"
         )
@@ -318,10 +325,10 @@ def _lengths(
     if isinstance(lengths, Tensor):
         dtype, shape = lengths.dtype, lengths.shape
         if dtype not in _INTEGER_DTYPES:
-            raise TypeError(f"{name} has dtype {dtype}, but lengths must be integers: use {name}.long()")
+            raise ArgumentTypeError(f"{name} has dtype {dtype}, but lengths must be integers: use {name}.long()")
         if shape != (items,):
             if len(shape) > 0 or items != 1:
-                raise ValueError(
+                raise ArgumentValueError(
                     f"{name} has shape {tuple(shape)}, but must hold one length per item, that is have shape ({items},)"
                 )
             lengths = lengths.reshape(1)
@@ -339,12 +346,12 @@ def _lengths(
     if isinstance(lengths, (int, torch.SymInt)):
         lengths = (lengths,)
     elif not isinstance(lengths, (tuple, list)):
-        raise TypeError(
+        raise ArgumentTypeError(
             f"{name} is a {_kind(lengths)}, but must be an integer tensor, a tuple or list of ints, an int or None: "
             f"convert it with torch.as_tensor"
         )
     if len(lengths) != items:
-        raise ValueError(
+        raise ArgumentValueError(
             f"{name} holds {len(lengths)} length{'' if len(lengths) == 1 else 's'}, but there must be one per item, "
             f"that is {items}"
         )
@@ -360,12 +367,12 @@ def _blank(blank: int, classes: int, name: str) -> int:
     blank = as_int(blank, "blank")
     if not 0 <= blank < classes:
         remedy = f"; for the last class pass blank={classes - 1}" if blank in (-1, classes) else ""
-        raise ValueError(f"blank is {blank}, but {name} has classes 0 to {classes - 1}{remedy}")
+        raise ArgumentValueError(f"blank is {blank}, but {name} has classes 0 to {classes - 1}{remedy}")
     return blank
 
 
 def as_int(value: Any, name: str) -> int:
-    """Return what stands for an integer as an int, or raise a TypeError that names it."""
+    """Return what stands for an integer as an int, or raise an ArgumentTypeError that names it."""
     if type(value) is int:
         return value
     if not isinstance(value, bool):
@@ -375,7 +382,7 @@ def as_int(value: Any, name: str) -> int:
             return operator.index(value)
         except TypeError:
             pass
-    raise TypeError(f"{name} is {value!r}, a {_kind(value)}, but must be an int")
+    raise ArgumentTypeError(f"{name} is {value!r}, a {_kind(value)}, but must be an int")
 
 
 def _kind(value: object) -> str:

@@ -10,6 +10,7 @@ from torch.autograd import forward_ad
 
 from ctckit import ops, reference
 from ctckit.backends.reference import reduce
+from ctckit.errors import ArgumentValueError
 from ctckit.lattice import Lattice, Lengths, gate
 
 __all__ = ["CTCLoss", "CTCWithLogitsLoss", "ctc_loss", "ctc_loss_with_logits"]
@@ -60,10 +61,10 @@ def ctc_loss(
         same gradient of the logits.) It is 0 beyond an item's frames and for items of infinite loss.
 
     Raises:
-        TypeError: for an argument of the wrong type or dtype.
-        ValueError: for a wrong shape, size, device, or `reduction`, and, on the CPU, for a length or a label out of
-            bounds, and a blank among the labels. On other devices an item with such values has the loss NaN, so that
-            nothing waits for the device; `ctckit.check` says what is wrong with it.
+        ArgumentTypeError: for an argument of the wrong type or dtype.
+        ArgumentValueError: for a wrong shape, size, device, or `reduction`, and, on the CPU, for a length or a label
+            out of bounds, and a blank among the labels. On other devices an item with such values has the loss NaN, so
+            that nothing waits for the device; `ctckit.check` says what is wrong with it.
 
     Example:
         >>> import torch, ctckit
@@ -118,8 +119,9 @@ def ctc_loss_with_logits(
         The loss, as from `ctc_loss`. The gradient is softmax - occupancy.
 
     Raises:
-        TypeError: as `ctc_loss`.
-        ValueError: as `ctc_loss`, and with `inplace_grad` for a leaf that requires a gradient, or a view of one.
+        ArgumentTypeError: as `ctc_loss`.
+        ArgumentValueError: as `ctc_loss`, and with `inplace_grad` for a leaf that requires a gradient, or a view of
+            one.
 
     Example:
         >>> import torch, ctckit
@@ -136,7 +138,7 @@ def ctc_loss_with_logits(
     if inplace_grad and logits.requires_grad and torch.is_grad_enabled():
         base = logits if logits._base is None else logits._base  # noqa: SLF001  # what a view is a view of
         if base.is_leaf and base.requires_grad:
-            raise ValueError(
+            raise ArgumentValueError(
                 "inplace_grad=True would write the gradient over a leaf tensor that requires it: use it for the output "
                 "of a layer, or leave it out"
             )
@@ -246,7 +248,7 @@ def _loss(
     overwrite: bool = False,
 ) -> Tensor:
     if reduction not in ("none", "mean", "sum"):
-        raise ValueError(f"reduction is {reduction!r}, but must be 'none', 'mean' or 'sum'")
+        raise ArgumentValueError(f"reduction is {reduction!r}, but must be 'none', 'mean' or 'sum'")
     if _is_transformed(emissions):
         result = reduce(reference.ctc(emissions, lattice, logits=logits), lattice, reduction, zero_infinity)
     else:

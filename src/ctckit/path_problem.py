@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ctckit.backends import host_backend
+from ctckit.errors import ArgumentTypeError, ArgumentValueError
 from ctckit.lattice import gate
 from ctckit.pattern import BLANK, OUTSIDE, Alternatives, Graph, Pattern, Wildcard, checked_pattern, compile_pattern
 
@@ -46,9 +47,9 @@ class PathProblem:
         infeasible: str,
     ) -> None:
         if infeasible not in ("raise", "blank"):
-            raise ValueError(f"infeasible is {infeasible!r}, but must be 'raise' or 'blank'")
+            raise ArgumentValueError(f"infeasible is {infeasible!r}, but must be 'raise' or 'blank'")
         if len(getattr(log_probs, "shape", (0, 0))) != 2:
-            raise ValueError(
+            raise ArgumentValueError(
                 f"log_probs has shape {tuple(log_probs.shape)}, but must be (T, C), one item: loop over a batch, and "
                 f"cut each item to its length"
             )
@@ -188,11 +189,11 @@ class PathProblem:
             return self.no_path(-torch.inf)
         needed = self.graph.frames_needed()
         if needed > self.frames:
-            raise ValueError(
+            raise ArgumentValueError(
                 f"no path matches the pattern: it needs at least {needed} frames (one per label or wildcard, and one "
                 f"between equal labels), but log_probs has {self.frames}: pass more frames, or infeasible='blank'"
             )
-        raise ValueError(
+        raise ArgumentValueError(
             f"no path matches the pattern: it needs {needed} of the {self.frames} frames, but log_probs of -inf bar "
             f"every path: do not mask classes that the pattern needs, or pass infeasible='blank'"
         )
@@ -202,10 +203,12 @@ def _wildcard(score: float | Tensor, frames: int, log_probs: Tensor) -> Tensor:
     """Give the wildcard's score in each frame, (T,) in the dtype and on the device of the log-probabilities."""
     if isinstance(score, Tensor):
         if score.shape not in ((), (frames,)):
-            raise ValueError(
+            raise ArgumentValueError(
                 f"wildcard_score has shape {tuple(score.shape)}, but must be one number, or one per frame, ({frames},)"
             )
         return score.to(log_probs).expand(frames)
     if isinstance(score, bool) or not isinstance(score, (int, float)):
-        raise TypeError(f"wildcard_score is a {type(score).__name__}, but must be a number or a tensor (T,), in nats")
+        raise ArgumentTypeError(
+            f"wildcard_score is a {type(score).__name__}, but must be a number or a tensor (T,), in nats"
+        )
     return log_probs.new_full((frames,), score)

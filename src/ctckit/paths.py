@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ctckit.backends import host_backend
+from ctckit.errors import ArgumentValueError
 from ctckit.lattice import as_int
 from ctckit.path_problem import Path, PathProblem
 from ctckit.pattern import Graph, Pattern
@@ -69,8 +70,9 @@ def best_paths(
         among the wildcard's scores, no path is best: one path of blanks with scores of NaN is returned.
 
     Raises:
-        TypeError: for an argument of a wrong type.
-        ValueError: for a wrong shape, label, blank or k, naming the place; and for a pattern that no path matches.
+        ArgumentTypeError: for an argument of a wrong type.
+        ArgumentValueError: for a wrong shape, label, blank or k, naming the place; and for a pattern that no path
+            matches.
 
     Notes:
         *Ties.* Of paths equally good the one comes first that is preferred where, read from the end, they first differ:
@@ -141,8 +143,8 @@ def sample_paths(
         a NaN where `best_paths` minds one, n paths of blanks with scores of NaN.
 
     Raises:
-        TypeError: as `best_paths`.
-        ValueError: as `best_paths`; and for a generator that is not on the CPU.
+        ArgumentTypeError: as `best_paths`.
+        ArgumentValueError: as `best_paths`; and for a generator that is not on the CPU.
 
     Example:
         >>> import torch, ctckit
@@ -154,7 +156,7 @@ def sample_paths(
     problem = PathProblem(log_probs, pattern, blank, free_start, free_end, wildcard_score, infeasible)
     n = _positive(n, "n")
     if generator is not None and generator.device.type != "cpu":
-        raise ValueError(f"generator is on {generator.device}, but must be on the CPU: use torch.Generator()")
+        raise ArgumentValueError(f"generator is on {generator.device}, but must be on the CPU: use torch.Generator()")
     if problem.unknown:
         return [problem.no_path(torch.nan)] * n
     uniforms = torch.rand(n, problem.frames, generator=generator, dtype=torch.float64)
@@ -189,8 +191,8 @@ def path_posteriors(
         are constants to autograd.
 
     Raises:
-        TypeError: as `best_paths`.
-        ValueError: as `best_paths`, except for an infeasible pattern.
+        ArgumentTypeError: as `best_paths`.
+        ArgumentValueError: as `best_paths`, except for an infeasible pattern.
 
     Example:
         >>> import torch, ctckit
@@ -238,8 +240,8 @@ def posterior_path(
         for the occupancy, (T, K) numbers.
 
     Raises:
-        TypeError: as `best_paths`.
-        ValueError: as `best_paths`.
+        ArgumentTypeError: as `best_paths`.
+        ArgumentValueError: as `best_paths`.
 
     Example:
         >>> import torch, ctckit
@@ -262,5 +264,5 @@ def posterior_path(
 def _positive(value: int, name: str) -> int:
     value = as_int(value, name)
     if value < 1:
-        raise ValueError(f"{name} is {value}, but must be at least 1")
+        raise ArgumentValueError(f"{name} is {value}, but must be at least 1")
     return value

@@ -37,6 +37,7 @@ from typing import Final, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
+from ctckit.errors import ArgumentTypeError, ArgumentValueError
 from ctckit.lattice import as_int
 
 __all__ = ["WILDCARD", "Alternatives", "Element", "Graph", "Pattern", "Token", "Wildcard", "compile_pattern"]
@@ -72,8 +73,8 @@ class Alternatives:
         options: each a sequence of labels and wildcards, possibly empty; or one label or wildcard.
 
     Raises:
-        TypeError: if an option is or holds something else.
-        ValueError: if there is no option.
+        ArgumentTypeError: if an option is or holds something else.
+        ArgumentValueError: if there is no option.
 
     >>> Alternatives([7, 3], [12], [])
     Alternatives((7, 3), (12,), ())
@@ -85,7 +86,9 @@ class Alternatives:
 
     def __init__(self, *options: Sequence[Token] | Token) -> None:
         if not options:
-            raise ValueError("Alternatives has no options, but must have at least one: pass [] for nothing at all")
+            raise ArgumentValueError(
+                "Alternatives has no options, but must have at least one: pass [] for nothing at all"
+            )
         self.options = tuple(_option(option, f"option {number}") for number, option in enumerate(options))
 
     def __repr__(self) -> str:
@@ -166,8 +169,8 @@ def compile_pattern(
         The `Graph`.
 
     Raises:
-        TypeError: if the pattern is or holds something else.
-        ValueError: if a label is no class, or the blank, naming its place in the pattern.
+        ArgumentTypeError: if the pattern is or holds something else.
+        ArgumentValueError: if a label is no class, or the blank, naming its place in the pattern.
 
     Example:
         >>> compile_pattern([1, 2], classes=3).classes
@@ -269,13 +272,13 @@ def checked_pattern(pattern: Pattern, classes: int, blank: int) -> list[Element]
 def _rows(pattern: Pattern) -> list[Element]:
     if isinstance(pattern, Tensor):
         if pattern.ndim != 1 or pattern.dtype.is_floating_point or pattern.dtype in (torch.bool, torch.complex64):
-            raise TypeError(
+            raise ArgumentTypeError(
                 f"pattern is a tensor of shape {tuple(pattern.shape)} and dtype {pattern.dtype}, but must be one row "
                 f"of integers (S,): pass one item's labels"
             )
         return list(pattern.tolist())
     if isinstance(pattern, (str, bytes)) or not isinstance(pattern, Sequence):
-        raise TypeError(
+        raise ArgumentTypeError(
             f"pattern is a {type(pattern).__name__}, but must be a sequence of ints, ctckit.WILDCARD and "
             f"ctckit.Alternatives, or a tensor of labels: convert text to labels first"
         )
@@ -299,14 +302,14 @@ def _label(value: object, name: str) -> int:
         return as_int(value, name)
     except TypeError as error:
         allowed = "an int or ctckit.WILDCARD" if "Alternatives" in name else "an int, ctckit.WILDCARD or Alternatives"
-        raise TypeError(f"{name} is {value!r}, a {type(value).__name__}, but must be {allowed}") from error
+        raise ArgumentTypeError(f"{name} is {value!r}, a {type(value).__name__}, but must be {allowed}") from error
 
 
 def _check_label(label: int, name: str, classes: int, blank: int) -> None:
     if not 0 <= label < classes:
-        raise ValueError(f"{name} is {label}, but labels must be classes of log_probs, 0 to {classes - 1}")
+        raise ArgumentValueError(f"{name} is {label}, but labels must be classes of log_probs, 0 to {classes - 1}")
     if label == blank:
-        raise ValueError(
+        raise ArgumentValueError(
             f"{name} is {label}, which is the blank, but a pattern holds labels only: leave blanks out, they are "
             f"allowed everywhere, or pass another blank"
         )

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ctckit import reference
 from ctckit.backends import backend_for
+from ctckit.errors import ArgumentTypeError, ArgumentValueError
 from ctckit.lattice import Lengths, gate
 
 __all__ = ["posteriors"]
@@ -54,8 +55,8 @@ def posteriors(
         `ctckit.reference.posteriors` can be differentiated.
 
     Raises:
-        TypeError: as `ctckit.ctc_loss`; for `states` that are not integers.
-        ValueError: as `ctckit.ctc_loss`; for `states` of another shape or device, or with `per_state`.
+        ArgumentTypeError: as `ctckit.ctc_loss`; for `states` that are not integers.
+        ArgumentValueError: as `ctckit.ctc_loss`; for `states` of another shape or device, or with `per_state`.
 
     Example:
         >>> import torch, ctckit
@@ -90,14 +91,20 @@ def posteriors(
 def _check_states(states: Any, emissions: Tensor, *, batched: bool, per_state: bool) -> Tensor:
     """Return (N, T) states."""
     if per_state:
-        raise ValueError("per_state and states are both given, but one is for all states and the other for some")
+        raise ArgumentValueError(
+            "per_state and states are both given, but one is for all states and the other for some"
+        )
     if not isinstance(states, Tensor) or states.dtype not in (torch.int64, torch.int32):
         kind = f"has dtype {states.dtype}" if isinstance(states, Tensor) else f"is a {type(states).__name__}"
-        raise TypeError(f"states {kind}, but must be a tensor of int64 or int32")
+        raise ArgumentTypeError(f"states {kind}, but must be a tensor of int64 or int32")
     frames, items = emissions.shape[:2]
     expected = (items, frames) if batched else (frames,)
     if tuple(states.shape) != expected:
-        raise ValueError(f"states has shape {tuple(states.shape)}, but must have one state per frame, {expected}")
+        raise ArgumentValueError(
+            f"states has shape {tuple(states.shape)}, but must have one state per frame, {expected}"
+        )
     if states.device != emissions.device:
-        raise ValueError(f"states is on {states.device}, but the emissions are on {emissions.device}: move one of them")
+        raise ArgumentValueError(
+            f"states is on {states.device}, but the emissions are on {emissions.device}: move one of them"
+        )
     return states if batched else states[None]

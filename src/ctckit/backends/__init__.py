@@ -21,6 +21,7 @@ from typing import Final, Protocol, cast
 import torch
 from torch import Tensor
 
+from ctckit.errors import ArgumentValueError
 from ctckit.lattice import Lattice
 from ctckit.pattern import Graph
 from ctckit.reference import BestPath
@@ -142,7 +143,7 @@ def use(name: str) -> Iterator[None]:
         name: one of `NAMES`.
 
     Raises:
-        ValueError: for another name.
+        ArgumentValueError: for another name.
         ImportError: if the backend cannot be had here.
 
     >>> import ctckit
@@ -174,11 +175,13 @@ def available(name: str) -> bool:
 def _chosen(forced: str | None, device_type: str) -> Backend:  # one look into one table: it is asked at every call
     name = _name_for(forced, device_type)
     if name == "cpu" and device_type != "cpu":
-        raise ValueError(f"the backend 'cpu' is forced, but the tensors are on {device_type}: move them with .cpu()")
+        raise ArgumentValueError(
+            f"the backend 'cpu' is forced, but the tensors are on {device_type}: move them with .cpu()"
+        )
     return cast("Backend", import_module(f"ctckit.backends.{name}"))
 
 
 def _known(name: str) -> str:
     if name not in NAMES:
-        raise ValueError(f"there is no backend {name!r}: choose one of {', '.join(map(repr, NAMES))}")
+        raise ArgumentValueError(f"there is no backend {name!r}: choose one of {', '.join(map(repr, NAMES))}")
     return name

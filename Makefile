@@ -17,6 +17,9 @@ VENV ?= .venv
 # where pip finds no CPU build. To choose the index it comes from: make TORCH='torch==2.13.0 --index-url ...'.
 TORCH ?= torch==2.13.0
 
+# What is installed beside ctckit: with `ray` the tests on a local Ray cluster run, too.
+EXTRAS ?= demo,bench,align,corpus
+
 PYTEST_ARGS ?=
 # Tests run on so many processes side by side; 0 runs them in one, for a debugger. A file stays in one process: the
 # examples of a page build on those before them.
@@ -69,7 +72,7 @@ $(VENV)/torch: Makefile pyproject.toml
 $(VENV)/installed: $(VENV)/torch $(SOURCES)
 	@echo "== $(VENV): ctckit and what the demo needs"
 	@$(PIP) install -q --no-build-isolation --config-settings=build-dir=$(VENV)/build \
-	  --config-settings=cmake.define.CTCKIT_WERROR=ON '.[demo,bench,align,corpus]'
+	  --config-settings=cmake.define.CTCKIT_WERROR=ON '.[$(EXTRAS)]'
 	@touch $@
 
 $(VENV)/dev: $(VENV)/torch
@@ -100,7 +103,7 @@ sanitize: $(VENV)/installed $(VENV)/dev
 	@nm -D $(SANITIZED)/ctckit/_core*.so | grep -q __asan_report || { echo 'the core is not instrumented'; exit 1; }
 	@PYTHONPATH=$(SANITIZED) PYTHONMALLOC=malloc LD_PRELOAD="$(RUNTIMES)" \
 	  ASAN_OPTIONS=$(ASAN):malloc_fill_byte=255:max_malloc_fill_size=16777216 \
-	  UBSAN_OPTIONS=abort_on_error=1:print_stacktrace=1 \
+	  UBSAN_OPTIONS=abort_on_error=1:print_stacktrace=1 CTCKIT_SANITIZED=1 \
 	  $(PY) -m pytest -q -n $(WORKERS) --dist loadfile --capture=sys -p no:cacheprovider $(SANITIZE_TESTS)
 
 # As a user gets it: built by pip in isolation, away from the repository's files.

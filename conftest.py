@@ -1,10 +1,15 @@
-"""Runs the Python code of README.md and docs/*.md as tests: one namespace per page, read from top to bottom."""
+"""What holds for tests everywhere: the policy for skips, and that code of README.md and docs/*.md runs.
+
+Each page has one namespace, read from top to bottom.
+"""
 
 from pathlib import Path
 
 import pytest
 from sybil import Sybil
 from sybil.parsers.myst import PythonCodeBlockParser
+
+pytest_plugins = ["skip_policy"]  # tests/skip_policy.py
 
 
 @pytest.fixture

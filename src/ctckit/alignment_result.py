@@ -123,6 +123,10 @@ class Alignment:
     """Seconds per frame."""
     offset: float = 0.0
     """Where the first frame starts, in seconds."""
+    dropped: tuple[str, ...] = ()
+    """Words, or parts of words, that ``unknown="skip"`` left out, as they are written."""
+    blank: int = 0
+    """Class of the blank."""
 
     # -------------------------------------------------------------------------------------------------------- formats
 
@@ -148,6 +152,8 @@ class Alignment:
             "frames": self.frames,
             "frame_duration": self.frame_duration,
             "offset": self.offset,
+            **({"dropped": list(self.dropped)} if self.dropped else {}),
+            **({"blank": self.blank} if self.blank else {}),
             "words": words,
             "tokens": [{name: getattr(token, name) for name in AlignedToken.__slots__} for token in self.tokens],
         }
@@ -167,6 +173,7 @@ class Alignment:
                 fields = {name: word[name] for name in ("text", "start", "end", "score", "confidence")}
                 words.append(AlignedWord(**fields, tokens=tokens[first:end]))
             rest = {name: values[name] for name in ("text", "score", "frames", "frame_duration", "offset")}
+            rest |= {"dropped": tuple(values.get("dropped", ())), "blank": values.get("blank", 0)}
         except (KeyError, TypeError) as error:
             raise ValueError(f"this is not an alignment as to_json writes it: {error!r}") from error
         return cls(tokens=tokens, words=tuple(words), **rest)
@@ -323,8 +330,10 @@ class Alignment:
         duration = f" ({self.frames * self.frame_duration:.2f} s)" if self.frame_duration is not None else ""
         counts = [_count(len(self.words), "word")] if self.words else []
         counts += [_count(len(self.tokens), "token")]
+        blank = f", blank {self.blank}" if self.blank else ""
         return (
             f"Alignment: {', '.join(counts)} in {_count(self.frames, 'frame')}{duration}, score {self.score:.2f} nats"
+            f"{blank}"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -10,12 +11,14 @@ import torch
 from torch import Tensor
 
 from ctckit.alignment_result import AlignedToken, AlignedWord, Alignment
+from ctckit.blank import blank_of
 from ctckit.frame_paths import FramePath, Search, paths_of
 from ctckit.label_priors import subtract
 from ctckit.lattice import Lengths, gate, validate
 from ctckit.pattern import Alternatives
 from ctckit.transcripts import Request, Spelling, requests_of, transcript_of
-from ctckit.vocabulary import Transcript, Unknown, Vocabulary
+from ctckit.unknown import Unknown, UnknownPolicy
+from ctckit.vocabulary import Transcript, Vocabulary, Words
 
 __all__ = ["align"]
 
@@ -29,15 +32,16 @@ def align(
     vocabulary: Any = None,
     *,
     input_lengths: Lengths = None,
-    blank: int = 0,
+    blank: int | None = None,
     logits: bool = False,
     batch_first: bool = True,
     frame_duration: float | None = None,
     offset: float = 0.0,
     word_separator: str | None = None,
     fold_case: bool = False,
-    unknown: Unknown = "raise",
+    unknown: Unknown | Mapping[str, str] = "raise",
     wildcard: str | None = None,
+    words: Words | None = None,
     wildcard_score: float = 0.0,
     method: Method = "viterbi",
     free_start: bool = False,
@@ -68,7 +72,8 @@ def align(
         vocabulary: which class each token is: a list, a dict, the path of a ``vocab.json``, a tokenizer, or a
             `ctckit.Vocabulary` (for many calls). None if the tokens are classes.
         input_lengths: frames of each item: integer tensor (N,), sequence of ints, or None for all T.
-        blank: class of the blank.
+        blank: class of the blank; None for what the vocabulary says (see `ctckit.Vocabulary`), else the last class if
+            the emissions have one more than the vocabulary, else 0.
         logits: whether to take the log_softmax of the emissions first.
         batch_first: whether the batch is the first dimension of `emissions`.
         frame_duration: seconds per frame: the model's hop, with its subsampling. None if only frames are of interest.
@@ -79,6 +84,7 @@ def align(
             "skip" them.
         wildcard: a character (in a row of tokens: a name) that stands for a wildcard, such as "*": a run, of at least
             one frame, of anything. In a row of tokens `ctckit.WILDCARD` does too.
+        words: the text's words: a list of them, or a function from a text to such a list, for texts without spaces.
         wildcard_score: what a frame of a wildcard, or outside of the transcript at a free end, scores, in nats; a
             penalty, if negative. At 0 nothing can do better, and a token beside it keeps one frame; at -1.0 or so it
             keeps what is its own (see `ctckit.best_paths`).
@@ -126,10 +132,11 @@ def align(
         A 4 5
         T 5 7
     """
-    _check_options(unknown, method, infeasible, frame_duration, offset)
-    emissions, items = _detached(emissions, batch_first=batch_first)
+    _check_options(method, infeasible, frame_duration, offset)
+    emissions, items, classes = _detached(emissions, batch_first=batch_first)
     names = _vocabulary(vocabulary, word_separator, fold_case=fold_case)
-    requests = requests_of(text_or_tokens, items, Spelling(names, blank, unknown, wildcard))
+    blank = blank_of(names, classes, blank)
+    requests = requests_of(text_or_tokens, items, Spelling(names, blank, UnknownPolicy.of(unknown), wildcard, words))
     x, lattice, batched = gate(
         emissions,
         torch.empty(0 if items is None else (items, 0), dtype=torch.int64),
@@ -157,7 +164,7 @@ def align(
     )
     paths = paths_of(requests, x, adjusted, lattice.input_lengths, search)
     results = [
-        None if path is None else _alignment(_chosen(request, path, names), path, frame_duration, offset)
+        None if path is None else _alignment(_chosen(request, path, names), path, lattice.blank, frame_duration, offset)
         for request, path in zip(requests, paths, strict=True)
     ]
     return results if batched else results[0]
@@ -177,7 +184,9 @@ def _chosen(request: Request, path: FramePath, vocabulary: Vocabulary | None) ->
     return Transcript(read.text, result, read.words)
 
 
-def _alignment(transcript: Transcript, path: FramePath, frame_duration: float | None, offset: float) -> Alignment:
+def _alignment(
+    transcript: Transcript, path: FramePath, blank: int, frame_duration: float | None, offset: float
+) -> Alignment:
     """Put the tokens of a transcript where the path has them."""
     frames = len(path.tokens)
     starts = np.flatnonzero(np.diff(path.tokens, prepend=-2)) if frames else np.zeros(0, dtype=np.int64)
@@ -209,6 +218,8 @@ def _alignment(transcript: Transcript, path: FramePath, frame_duration: float | 
         frames=frames,
         frame_duration=frame_duration,
         offset=offset,
+        dropped=transcript.dropped,
+        blank=blank,
     )
 
 
@@ -231,8 +242,8 @@ def _words(transcript: Transcript, tokens: list[AlignedToken], word_of: list[int
 # --------------------------------------------------------------------------------------------------------- arguments
 
 
-def _check_options(unknown: str, method: str, infeasible: str, frame_duration: Any, offset: Any) -> None:
-    choices = {"unknown": (unknown, Unknown), "method": (method, Method), "infeasible": (infeasible, Infeasible)}
+def _check_options(method: str, infeasible: str, frame_duration: Any, offset: Any) -> None:
+    choices = {"method": (method, Method), "infeasible": (infeasible, Infeasible)}
     for name, (value, allowed) in choices.items():
         if value not in get_args(allowed):
             raise ValueError(f"{name} is {value!r}, but must be {' or '.join(map(repr, get_args(allowed)))}")
@@ -247,11 +258,12 @@ def _check_options(unknown: str, method: str, infeasible: str, frame_duration: A
             )
 
 
-def _detached(emissions: Any, *, batch_first: bool) -> tuple[Any, int | None]:
-    """Return emissions on the CPU, and the number of items, None without a batch; anything else as it is."""
-    if not isinstance(emissions, Tensor):
-        return emissions, None
-    return emissions.detach().cpu(), emissions.shape[not batch_first] if emissions.ndim == 3 else None
+def _detached(emissions: Any, *, batch_first: bool) -> tuple[Any, int | None, int | None]:
+    """Return emissions on the CPU, the number of items (None without a batch), and of classes; else just what it is."""
+    if not isinstance(emissions, Tensor) or emissions.ndim not in (2, 3):
+        return emissions, None, None
+    items = emissions.shape[not batch_first] if emissions.ndim == 3 else None
+    return emissions.detach().cpu(), items, emissions.shape[-1]
 
 
 def _vocabulary(source: Any, word_separator: str | None, *, fold_case: bool) -> Vocabulary | None:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ctckit.lattice import PADDING, as_int
 from ctckit.pattern import WILDCARD, Alternatives, Element, Wildcard
-from ctckit.vocabulary import Piece, Transcript, Unknown, Vocabulary
+from ctckit.unknown import UnknownPolicy
+from ctckit.vocabulary import Piece, Transcript, Vocabulary, Words
 
 __all__ = ["Request", "Spelling", "requests_of"]
 
@@ -21,8 +22,9 @@ class Spelling(NamedTuple):
 
     vocabulary: Vocabulary | None
     blank: int
-    unknown: Unknown
+    unknown: UnknownPolicy
     wildcard: str | None
+    words: Words | None = None
 
 
 class Request(NamedTuple):
@@ -79,7 +81,11 @@ def _request(given: Any, spelling: Spelling) -> Request:
                 "tokens"
             )
         transcript = vocabulary.encode(
-            given, blank=spelling.blank, unknown=spelling.unknown, wildcard=spelling.wildcard
+            given,
+            blank=spelling.blank,
+            unknown=spelling.unknown._asdict(),
+            wildcard=spelling.wildcard,
+            words=spelling.words,
         )
         return Request(transcript, [_element(piece) for piece in transcript.pieces])
     row = _row(given)

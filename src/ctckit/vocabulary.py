@@ -18,14 +18,20 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
+from ctckit.blank import blank_of
+from ctckit.errors import ArgumentTypeError, ArgumentValueError
+from ctckit.lattice import as_int
+from ctckit.special_names import blank_name
+from ctckit.unknown import Unknown, UnknownPolicy
 from ctckit.vocabulary_sources import Source, Tokenize, read_source
 
-__all__ = ["Piece", "Transcript", "Unknown", "Vocabulary"]
+__all__ = ["Piece", "Transcript", "Unknown", "Vocabulary", "Words"]
 
-Unknown: TypeAlias = Literal["raise", "wildcard", "skip"]
-"""What to do with a character that the vocabulary lacks."""
+Words: TypeAlias = Sequence[str] | Callable[[str], Sequence[str]]
+"""The words of a text, or a function that tells them."""
 
 _START_MARKS: Final = ("▁", "Ġ")  # at the start of the token that starts a word
 _WITHIN: Final = "##"  # at the start of a token that does not
@@ -52,7 +58,11 @@ class Transcript(NamedTuple):
     pieces: list[Piece]
     """Its tokens, in order."""
     words: list[str]
-    """Its words, in order, as they are in the text."""
+    """Its words, in order, as they are in the text; without those of which nothing is left."""
+    spans: list[tuple[int, int]] = []  # noqa: RUF012  # never changed
+    """Of each word, where in the text it starts and ends; empty for rows of tokens."""
+    dropped: tuple[str, ...] = ()
+    """Words, or parts of words, that ``unknown="skip"`` left out, as they are written."""
 
     @property
     def ids(self) -> list[int]:
@@ -72,6 +82,12 @@ class Vocabulary:
         word_separator: the token that stands for the space between words; None to find it, "" if there is none.
         fold_case: whether a character that the vocabulary lacks may be looked up in the other case. With a tokenizer
             this is the tokenizer's business.
+        blank: class of the blank; None to take it from the vocabulary where it says.
+
+    Attributes:
+        blank: class of the blank: as given, or that of a token ``<blank>``, ``<blk>``, ``[BLANK]``, ``<b>``, ``ε`` or
+            ``<eps>``, or a tokenizer's ``pad_token_id``, or that of ``<pad>``, ``[PAD]`` or ``<PAD>``; None if nothing
+            says.
 
     Raises:
         TypeError: if `source` is none of these.
@@ -87,7 +103,9 @@ class Vocabulary:
         ['CATS', 'ACT']
     """
 
-    def __init__(self, source: Any, *, word_separator: str | None = None, fold_case: bool = False) -> None:
+    def __init__(
+        self, source: Any, *, word_separator: str | None = None, fold_case: bool = False, blank: int | None = None
+    ) -> None:
         self.source: Source = source.source if isinstance(source, Vocabulary) else read_source(source)
         self.ids = self.source.ids
         self._texts = {number: token for token, number in self.ids.items()}
@@ -100,6 +118,26 @@ class Vocabulary:
         if fold_case:
             for token, number in self.ids.items():
                 self._folded.setdefault(token.casefold(), number)
+        self.size = max(self.ids.values(), default=-1) + 1
+        self.blank, self.blank_reason = self._find_blank(source, blank)
+
+    def _find_blank(self, source: Any, given: int | None) -> tuple[int | None, str]:
+        """Return the class of the blank, if anything says, and what says so."""
+        if given is not None:
+            given = as_int(given, "blank")
+            if given < 0:
+                raise ArgumentValueError(f"blank is {given}, but classes are numbered from 0")
+            return given, f"the vocabulary was made with blank={given}"
+        if isinstance(source, Vocabulary):
+            return source.blank, source.blank_reason
+        for padding in (False, True):
+            name = blank_name(self.ids, padding=padding)
+            if padding and self.source.padding_id is not None:
+                number = self.source.padding_id
+                return number, f"the tokenizer's pad_token_id is {number} ({self.name(number)!r})"
+            if name is not None:
+                return self.ids[name], f"the vocabulary has {name!r} as class {self.ids[name]}"
+        return None, ""
 
     def __len__(self) -> int:
         """Give the number of tokens."""
@@ -119,7 +157,13 @@ class Vocabulary:
     # ------------------------------------------------------------------------------------------------------- encoding
 
     def encode(
-        self, text: str, *, blank: int | None = None, unknown: Unknown = "raise", wildcard: str | None = None
+        self,
+        text: str,
+        *,
+        blank: int | None = None,
+        unknown: Unknown | Mapping[str, str] = "raise",
+        wildcard: str | None = None,
+        words: Words | None = None,  # noqa: ARG002
     ) -> Transcript:
         """Spell a text in tokens.
 
@@ -132,30 +176,60 @@ class Vocabulary:
             unknown: what to do with a character that the vocabulary lacks: "raise", replace it and its like next to it
                 by a "wildcard", or "skip" it.
             wildcard: a character that stands for a wildcard wherever it is; None if there is none.
+            words: the words of the text, or a function that tells them; None for what white space separates.
 
         Raises:
             TypeError: if `text` is not a str.
             ValueError: for a character that the vocabulary lacks, naming it and its place.
         """
         if not isinstance(text, str):
-            raise TypeError(f"text is a {type(text).__name__}, but must be a str")
-        if unknown not in get_args(Unknown):
-            raise ValueError(f"unknown is {unknown!r}, but must be one of {', '.join(map(repr, get_args(Unknown)))}")
+            raise ArgumentTypeError(f"text is a {type(text).__name__}, but must be a str")
+        policy = UnknownPolicy.of(unknown)
+        blank = self.blank if blank is None else blank_of(self, None, blank)
         if self.source.tokenize is not None:
-            return self._encode_by_tokenizer(self.source.tokenize, text, blank, unknown, wildcard)
+            return self._encode_by_tokenizer(self.source.tokenize, text, blank, policy.words, wildcard)
         separator = self.word_separator
         between = re.compile(rf"(?:\s|{re.escape(separator)})+" if separator else r"\s+")
         pieces: list[Piece] = []
-        words: list[str] = []
+        kept: list[str] = []
+        spans: list[tuple[int, int]] = []
+        dropped: list[str] = []
         start = 0
         for end, following in [*(match.span() for match in between.finditer(text)), (len(text), len(text))]:
             if end > start:
-                if words and separator:
+                spelt = self._spell(text, start, end, len(kept), blank, policy.words, wildcard)
+                if spelt and kept and separator:
                     pieces.append(Piece(separator, self.ids[separator], None))
-                pieces += self._spell(text, start, end, len(words), blank, unknown, wildcard)
-                words.append(text[start:end])
+                pieces += spelt
+                if spelt:
+                    kept.append(text[start:end])
+                    spans.append((start, end))
+                else:
+                    dropped.append(text[start:end])
             start = following
-        return Transcript(text, pieces, words)
+        return Transcript(text, pieces, kept, spans, tuple(dropped))
+
+    def encode_tokens(self, tokens: Sequence[str | int]) -> Transcript:
+        """Look up a row of tokens, each a name or a class, and find its words.
+
+        Raises:
+            ArgumentTypeError: for what is neither a name nor a class.
+            ArgumentValueError: for a name that the vocabulary lacks, and for a negative class.
+
+        Example:
+            >>> Vocabulary(["-", "|", "a", "b"]).encode_tokens(["a", 3, "|", "b"]).words
+            ['ab', 'b']
+        """
+        return self.in_words("", [self.piece_of(token, f"token {at}") for at, token in enumerate(tokens)])
+
+    def piece_of(self, token: str | int, what: str) -> Piece:
+        """Look up one token of a row; `what` names it in errors."""
+        if isinstance(token, str):
+            return Piece(token, self.id_of(token, what), None)
+        number = as_int(token, what)
+        if number < 0:
+            raise ArgumentValueError(f"{what} is {number}, but classes are numbered from 0")
+        return Piece(self.name(number), number, None)
 
     def id_of(self, token: str, what: str = "the token") -> int:
         """Return the class of a token.

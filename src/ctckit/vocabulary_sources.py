@@ -28,6 +28,8 @@ class Source(NamedTuple):
     """How the text is segmented, if the source knows better than to take the longest token."""
     unknown_id: int | None = None
     """The class that `tokenize` gives to what it does not know."""
+    padding_id: int | None = None
+    """The class that a tokenizer pads with: for models of CTC, the blank."""
 
 
 def read_source(source: Any) -> Source:
@@ -111,7 +113,7 @@ def _transformers(tokenizer: Any) -> Source:
         tokens = list(tokenizer.tokenize(text))
         return list(zip(tokens, tokenizer.convert_tokens_to_ids(tokens), strict=True))
 
-    return Source(ids, tokenize, getattr(tokenizer, "unk_token_id", None))
+    return Source(ids, tokenize, getattr(tokenizer, "unk_token_id", None), getattr(tokenizer, "pad_token_id", None))
 
 
 def _encoder(tokenizer: Any) -> Source:

@@ -41,7 +41,7 @@ def implausible(
     Example:
         >>> import torch
         >>> problems = implausible(torch.randn(9, 4).softmax(1), logits=False)
-        >>> print(problems[0].kind, problems[0].message[:54])
+        >>> print(problems[0].kind, problems[0].message[:50])
         positive emissions hold probabilities, not their logarithms
     """
     problems: list[Problem] = []

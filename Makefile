@@ -7,6 +7,7 @@
 #   make lint      check style and types            make format    mend what can be mended by itself
 #   make sanitize  run the tests of the core under AddressSanitizer and UndefinedBehaviorSanitizer, its threads under
 #                  ThreadSanitizer
+#   make fuzz      look for inputs that break the readers of manifests and vocabularies (FUZZ_SECONDS=60)
 #   make wheel     build this platform's wheel, install it in an empty environment, and use it there
 #   make clean     remove the environment and everything built
 
@@ -20,6 +21,8 @@ TORCH ?= torch==2.13.0
 # What is installed beside ctckit: with `ray` the tests on a local Ray cluster run, too.
 EXTRAS ?= demo,bench,align,corpus
 
+FUZZ_SECONDS ?= 60
+
 PYTEST_ARGS ?=
 # Tests run on so many processes side by side; 0 runs them in one, for a debugger. A file stays in one process: the
 # examples of a page build on those before them.
@@ -32,7 +35,7 @@ PIP := $(PY) -m pip --disable-pip-version-check
 SOURCES := pyproject.toml CMakeLists.txt $(shell find native src -not -path '*/__pycache__*')
 CXX_FILES = $(wildcard native/*.cpp native/*.hpp native/*.inl tests/*.cpp)
 
-.PHONY: demo test bench docs lint format sanitize wheel clean
+.PHONY: demo test bench docs lint format sanitize fuzz fuzz-python wheel clean
 
 demo: $(VENV)/installed
 	@$(PY) examples/digits.py
@@ -79,6 +82,16 @@ $(VENV)/dev: $(VENV)/torch
 	@echo "== $(VENV): tools for tests, checks and documentation"
 	@$(PIP) install -q --group dev
 	@touch $@
+
+$(VENV)/hunt: $(VENV)/torch
+	@echo "== $(VENV): fuzzer and mutation tester"
+	@$(PIP) install -q --group hunt
+	@touch $@
+
+fuzz: fuzz-python
+
+fuzz-python: $(VENV)/installed $(VENV)/dev $(VENV)/hunt
+	@PYTHONPATH=tests $(PY) tests/fuzz_python.py --seconds $(FUZZ_SECONDS)
 
 # Only the core is instrumented, so the runtime has to be loaded before Python; libstdc++ comes with it, or the runtime
 # does not find the functions that throw. Fresh memory is filled with 0xff, a NaN in every floating-point type. A fault

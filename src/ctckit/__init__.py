@@ -7,7 +7,7 @@ tensor(0.8432)
 
 from ctckit import backends, reference
 from ctckit.alignment import TokenSpan, forced_align, merge_tokens
-from ctckit.alignment_result import AlignedToken, AlignedWord, Alignment
+from ctckit.alignment_result import AlignedLine, AlignedToken, AlignedWord, Alignment
 from ctckit.diagnosis import Problem, check, feasible
 from ctckit.errors import ArgumentTypeError, ArgumentValueError
 from ctckit.label_priors import LabelPriors, label_priors
@@ -22,6 +22,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "WILDCARD",
+    "AlignedLine",
     "AlignedToken",
     "AlignedWord",
     "Alignment",

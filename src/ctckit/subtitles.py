@@ -1,93 +1,168 @@
-"""Alignments as subtitles: words grouped into cues, SubRip and WebVTT. Called by the methods of `ctckit.Alignment`."""
+"""Alignments as subtitles: parts of the text grouped into cues, SubRip and WebVTT.
+
+Called by the methods of `ctckit.Alignment`.
+"""
 
 from __future__ import annotations
 
 import html
+import re
+from collections.abc import Sequence
 from datetime import timedelta
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from ctckit.alignment_formats import rows_of, times_of
-
-if TYPE_CHECKING:
-    from ctckit.alignment_result import Alignment, Level
+from ctckit.alignment_formats import printable
+from ctckit.alignment_lines import Span, line_ranges, places_in
+from ctckit.alignment_spans import AlignedLine, Level, Parts, Row, rows_of, times_of
+from ctckit.errors import ArgumentValueError
+from ctckit.line_breaks import ends_clause
+from ctckit.subtitle_parts import Limits, Part, Parted, is_pause, parts_of_text, parts_of_tokens
+from ctckit.timestamps import clock, milliseconds
 
 __all__ = ["Cue", "cues", "srt", "vtt"]
 
-_SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！", "।", "؟")  # noqa: RUF001  # full-width, on purpose
-_CLOSERS = "\"'”’»)]"  # noqa: RUF001  # may follow the end of a sentence
-
 
 class Cue(NamedTuple):
-    """A subtitle: words that are shown together."""
+    """A subtitle: parts of the text that are shown together."""
 
-    start: float
-    """In seconds."""
-    end: float
-    """In seconds."""
-    words: list[tuple[float, str]]
-    """When each of them starts, and its text."""
-    space: str
-    """What is between two of them."""
+    start: int
+    """In milliseconds."""
+    end: int
+    """In milliseconds."""
+    parts: Sequence[Part]
 
     @property
     def text(self) -> str:
         """What is shown."""
-        return self.space.join(text for _, text in self.words)
+        return _joined(self.parts, [part.text for part in self.parts])
 
 
 def cues(
-    alignment: Alignment, max_characters: int, max_duration: float, max_gap: float, level: Level | None
+    alignment: Parts, max_characters: float, max_duration: float, max_gap: float, level: Level | None
 ) -> list[Cue]:
-    """Group words into cues. See `ctckit.Alignment.to_srt`."""
-    for name, limit in (("max_characters", max_characters), ("max_duration", max_duration), ("max_gap", max_gap)):
-        if not limit >= 0:
-            raise ValueError(f"{name} is {limit}, but must not be negative")
+    """Group words, or parts of words, into cues. See `ctckit.Alignment.to_srt`."""
+    limits = Limits.of(max_characters, max_duration, max_gap)
     if alignment.offset < 0:
-        raise ValueError(f"offset is {alignment.offset}, but subtitles have no time before 0")
+        raise ArgumentValueError(f"offset is {alignment.offset}, but subtitles have no time before 0")
     rows = rows_of(alignment, level)
-    space = " " if rows is alignment.words else ""
-    result: list[Cue] = []
-    for row in rows:
-        start, end = times_of(row, "a subtitle")
-        text = " ".join(row.text.split()) if space else row.text
-        last = result[-1] if result else None
-        if (
-            last is None
-            or start - last.end > max_gap
-            or end - last.start > max_duration
-            or len(last.text) + len(space) + len(text) > max_characters
-            or (space and last.text.rstrip(_CLOSERS).endswith(_SENTENCE_ENDS))
-        ):
-            result.append(Cue(start, end, [(start, text)], space))
-        else:
-            last.words.append((start, text))
-            result[-1] = last._replace(end=end)
-    return result
+    if not rows:
+        return []
+    if level == "lines":
+        found = [_cue_of_line(alignment, line, limits) for line in alignment.lines or rows]
+    else:
+        parted = _parted(alignment, limits, by_token=rows is alignment.tokens, asked=level is not None)
+        groups = _grouped(parted, limits)
+        found = [Cue(group[0].start, max(part.end for part in group), group) for group in groups]
+    return [cue._replace(end=max(cue.end, cue.start + 1)) for cue in found if cue.text]
 
 
-def srt(cues: list[Cue]) -> str:
+def _parted(alignment: Parts, limits: Limits, *, by_token: bool, asked: bool) -> Parted:
+    names = [token.text for token in alignment.tokens]
+    # Of a row of tokens, the text is their names.
+    if by_token and (asked or alignment.text == " ".join(names) or not any(places_in(alignment.text, names))):
+        return parts_of_tokens(alignment.tokens, limits)
+    spans = [word.span for word in alignment.words]
+    if None in spans:
+        spans = places_in(alignment.text, [word.text for word in alignment.words])
+    return parts_of_text(alignment.text, alignment.words, spans, alignment.tokens, limits)
+
+
+def _cue_of_line(alignment: Parts, line: Row, limits: Limits) -> Cue:
+    start, end = map(milliseconds, times_of(line, "a subtitle"))
+    words = line.words if isinstance(line, AlignedLine) else ()
+    tokens = [token for token in alignment.tokens if line.start <= token.start and token.end <= line.end]
+    spans = _spans_in_line(alignment.text, line.text, [word.span for word in words])
+    if spans is None:
+        spans = places_in(line.text, [word.text for word in words])
+    return Cue(start, end, parts_of_text(line.text, words, spans, tokens, limits).parts)
+
+
+def _spans_in_line(text: str, line: str, spans: Sequence[Span | None]) -> list[Span | None] | None:
+    """Return the characters of words in a line, instead of in the whole text; None if they are not known."""
+    for start, end in line_ranges(text):
+        if text[start:end] == line and all(span is not None and start <= span[0] and span[1] <= end for span in spans):
+            return [span and (span[0] - start, span[1] - start) for span in spans]
+    return None
+
+
+def _grouped(parted: Parted, limits: Limits) -> list[list[Part]]:
+    """Put as many parts into each cue as it may have."""
+    parts, gap_within = parted
+    groups = []
+    first = 0
+    while first < len(parts):
+        end, length = first + 1, len(parts[first].text)
+        while end < len(parts):
+            before, after = parts[end - 1], parts[end]
+            if before.ends_sentence or is_pause(before, after, limits, gap_within):
+                break
+            length += after.space + len(after.text)
+            if length > limits.characters or after.end - parts[first].start > limits.duration:
+                end = end if after.space else _best_end(parts, first, end)
+                break
+            end += 1
+        groups.append(parts[first:end])
+        first = end
+    return groups
+
+
+def _best_end(parts: Sequence[Part], first: int, end: int) -> int:
+    """Return where to end a cue that is full: in its second half, after a comma, or where the gap is longest."""
+
+    def merit(at: int) -> tuple[bool, int, int]:
+        before, after = parts[at - 1], parts[at]
+        return after.space or ends_clause(before.text), after.start - before.end, at
+
+    return max(range(max(first + 1, (first + end + 1) // 2), end + 1), key=merit)
+
+
+def _joined(parts: Sequence[Part], texts: Sequence[str]) -> str:
+    return "".join(" " * part.space + text for part, text in zip(parts, texts, strict=True)).strip()
+
+
+# ------------------------------------------------------------------------------------------------------------- formats
+
+_INVISIBLE = "\u200b"  # a space without width
+
+# SubRip has no escapes. What players take for markup, or for the next cue, is told apart by an invisible character.
+_SRT_MARKUP = re.compile(
+    r"<(?=\s*/?\s*(?:b|i|u|s|br|font|em|strong|span|c|v|ruby|rt)\b)"  # tags
+    r"|\{(?=\s*\\|\s*/?\s*[biu]\s*\})"  # {\an8}, {b}
+    r"|-[- ] *(?=>)"  # the arrow between times
+    r"|(?<=\d):(?=\d\d:\d\d[.,]\d)",  # times themselves
+    re.IGNORECASE,
+)
+
+
+def srt(cues: Sequence[Cue]) -> str:
     """Write SubRip."""
     library = _library("srt", "srt")
     rows = [
-        library.Subtitle(number, timedelta(seconds=cue.start), timedelta(seconds=cue.end), cue.text)
+        library.Subtitle(
+            number,
+            timedelta(milliseconds=cue.start),
+            timedelta(milliseconds=cue.end),
+            _SRT_MARKUP.sub(lambda match: match[0] + _INVISIBLE, printable(cue.text)),
+        )
         for number, cue in enumerate(cues, start=1)
     ]
     return str(library.compose(rows, reindex=False)).rstrip("\n") + "\n"
 
 
-def vtt(cues: list[Cue], *, word_times: bool) -> str:
+def vtt(cues: Sequence[Cue], *, word_times: bool) -> str:
     """Write WebVTT."""
-    rows = []
+    library = _library("webvtt", "webvtt-py")
+    document = library.WebVTT()
     for cue in cues:
-        texts = [html.escape(text, quote=False) for _, text in cue.words]
-        for number, (start, _) in enumerate(cue.words):
-            if word_times and number > 0 and start > cue.start:
-                texts[number] = f"<{_clock(start)}>{texts[number]}"
-        rows.append((cue.start, cue.end, cue.space.join(texts)))
-    document = _library("webvtt", "webvtt-py").WebVTT()
-    caption = _library("webvtt", "webvtt-py").Caption
-    document.captions.extend(caption(_clock(start), _clock(end), text) for start, end, text in rows)
+        texts = [html.escape(printable(part.text), quote=False) for part in cue.parts]
+        last = cue.start
+        for number, part in enumerate(cue.parts):
+            # The format wants each time stamp behind the one before it, and before the end.
+            if word_times and number > 0 and last < part.start < cue.end:
+                texts[number] = f"<{clock(part.start)}>{texts[number]}"
+                last = part.start
+        document.captions.append(library.Caption(clock(cue.start), clock(cue.end), _joined(cue.parts, texts)))
     return str(document.content).rstrip("\n") + "\n"
 
 
@@ -98,10 +173,3 @@ def _library(module: str, package: str) -> Any:
         raise ImportError(
             f"these subtitles are written with {package}, which is missing: pip install ctckit[align]"
         ) from error
-
-
-def _clock(seconds: float) -> str:
-    """Write a time as hours, minutes, seconds and thousandths."""
-    milliseconds = round(1000 * seconds)
-    minutes, rest = divmod(milliseconds, 60_000)
-    return f"{minutes // 60:02}:{minutes % 60:02}:{rest // 1000:02}.{rest % 1000:03}"

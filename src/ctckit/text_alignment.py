@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctckit.alignment_result import AlignedToken, AlignedWord, Alignment
+from ctckit.alignment_lines import lines_of
+from ctckit.alignment_result import Alignment
+from ctckit.alignment_spans import AlignedToken, AlignedWord, mean_of
 from ctckit.blank import blank_of
 from ctckit.frame_paths import FramePath, Search, paths_of
 from ctckit.label_priors import subtract
@@ -210,16 +212,18 @@ def _alignment(
             times = (offset + start * frame_duration, offset + end * frame_duration)
         tokens.append(AlignedToken(piece.text, piece.id, start, end, score, share, *times))
         word_of.append(piece.word)
+    words = _words(transcript, tokens, word_of)
     return Alignment(
         text=transcript.text,
         tokens=tuple(tokens),
-        words=_words(transcript, tokens, word_of),
+        words=words,
         score=float(np.add.reduce(path.scores)),
         frames=frames,
         frame_duration=frame_duration,
         offset=offset,
         dropped=transcript.dropped,
         blank=blank,
+        lines=lines_of(transcript.text, words, tokens),
     )
 
 
@@ -228,15 +232,11 @@ def _words(transcript: Transcript, tokens: list[AlignedToken], word_of: list[int
     for token, word in zip(tokens, word_of, strict=True):
         if word is not None:
             members.setdefault(word, []).append(token)
-    words = []
-    for word, group in members.items():
-        frames = sum(len(token) for token in group)
-        score = sum(len(token) * token.score for token in group) / max(1, frames)
-        share = None
-        if group[0].confidence is not None:
-            share = sum(len(token) * (token.confidence or 0.0) for token in group) / max(1, frames)
-        words.append(AlignedWord(transcript.words[word], group[0].start, group[-1].end, score, share, tuple(group)))
-    return tuple(words)
+    spans = transcript.spans or [None] * len(transcript.words)
+    return tuple(
+        AlignedWord(transcript.words[word], group[0].start, group[-1].end, *mean_of(group), tuple(group), spans[word])
+        for word, group in members.items()
+    )
 
 
 # --------------------------------------------------------------------------------------------------------- arguments

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctckit.alignment_lines import lines_of
+from ctckit.alignment_lines import Span, lines_of
 from ctckit.alignment_result import Alignment
 from ctckit.alignment_spans import AlignedToken, AlignedWord, mean_of
 from ctckit.blank import blank_of
@@ -232,7 +232,7 @@ def _words(transcript: Transcript, tokens: list[AlignedToken], word_of: list[int
     for token, word in zip(tokens, word_of, strict=True):
         if word is not None:
             members.setdefault(word, []).append(token)
-    spans = transcript.spans or [None] * len(transcript.words)
+    spans: list[Span | None] = [*transcript.spans] or [None] * len(transcript.words)
     return tuple(
         AlignedWord(transcript.words[word], group[0].start, group[-1].end, *mean_of(group), tuple(group), spans[word])
         for word, group in members.items()

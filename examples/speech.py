@@ -18,7 +18,7 @@ import time
 import wave
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -176,7 +176,8 @@ def evaluate(network: Listener, priors: ctckit.LabelPriors, spoken: list[Utteran
             log_priors=priors.log_priors,
             prior_weight=priors.weight,
         )
-        alignments += [in_words(alignment, utterance) for alignment, utterance in zip(found, some, strict=True)]
+        of_batch = cast("list[ctckit.Alignment]", found)
+        alignments += [in_words(alignment, utterance) for alignment, utterance in zip(of_batch, some, strict=True)]
         means += expected_spans(priors(log_probs, batch.frames, batch_first=True), batch)
         emissions += [row[:frames] for row, frames in zip(log_probs, batch.frames.tolist(), strict=True)]
         for row, utterance in zip(emissions[start:], some, strict=True):

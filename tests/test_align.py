@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 
 import ctckit
 import oracle
+from aligned import align_batch
+from aligned import align_one as align
 from cases import random_case
-from ctckit import WILDCARD, Alternatives, Vocabulary, align
+from ctckit import WILDCARD, Alternatives, Vocabulary
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -96,7 +98,9 @@ def test_confidence_is_calibrated() -> None:
     ids = [1, 2, 2, 3, 1]
     paths = ctckit.sample_paths(x, ids, 4000, generator=torch.Generator().manual_seed(0))
     samples = torch.stack([path.tokens for path in paths])
-    for number, token in enumerate(align(x, ids).tokens):
+    with pytest.warns(UserWarning, match=r"add up to \d\.\d+ instead of 1"):
+        found = align(x, ids)
+    for number, token in enumerate(found.tokens):
         shares = (samples[:, token.start : token.end] == number).double().mean(1)
         assert token.confidence is not None
         assert abs(float(shares.mean()) - token.confidence) < 5 * float(shares.std()) / math.sqrt(len(paths)) + 1e-9
@@ -113,8 +117,9 @@ def test_words_weigh_their_tokens_by_frames() -> None:
 
 def test_without_confidence() -> None:
     found = align(noise(30), "ab c", LETTERS, logits=True, confidence=False)
-    assert {row.confidence for row in (*found.tokens, *found.words)} == {None}
-    assert {row.start_time for row in (*found.tokens, *found.words)} == {None}
+    rows: list[ctckit.AlignedToken | ctckit.AlignedWord] = [*found.tokens, *found.words]
+    assert {row.confidence for row in rows} == {None}
+    assert {row.start_time for row in rows} == {None}
 
 
 @given(st.text(alphabet="abc ", max_size=8), st.integers(12, 30), st.integers(0, 100))
@@ -145,19 +150,22 @@ def test_a_batch_is_a_loop(options: dict[str, Any], dtype: torch.dtype) -> None:
     lengths = [23, 9, 24, 5, 24, 24]
     x = noise(24, items=6).log_softmax(2).to(dtype)
     x[5, 3, 5] = torch.nan
-    batch = align(x, texts, LETTERS, input_lengths=lengths, infeasible="none", **options)
+    options = options | {"infeasible": "none"}
+    batch = align_batch(x, texts, LETTERS, input_lengths=lengths, **options)
     assert [item is None for item in batch] == [False, False, False, False, True, True]
-    assert batch == align(x.transpose(0, 1), texts, LETTERS, input_lengths=torch.tensor(lengths), infeasible="none",
-                          batch_first=False, **options)  # fmt: skip
+    turned = x.transpose(0, 1)
+    assert batch == align_batch(
+        turned, texts, LETTERS, input_lengths=torch.tensor(lengths), batch_first=False, **options
+    )
     for item, text in enumerate(texts):
-        one = align(x[item, : lengths[item]].contiguous(), text, LETTERS, infeasible="none", **options)
+        one = ctckit.align(x[item, : lengths[item]].contiguous(), text, LETTERS, **options)
         assert one == batch[item]
 
 
 def test_padded_tokens() -> None:
     x = noise(12, items=2)
-    both = align(x, torch.tensor([[2, 3, 4], [5, -100, -100]]), LETTERS, logits=True)
-    assert both == align(x, [[2, 3, 4], ["d"]], LETTERS, logits=True)
+    both = align_batch(x, torch.tensor([[2, 3, 4], [5, -100, -100]]), LETTERS, logits=True)
+    assert both == align_batch(x, [[2, 3, 4], ["d"]], LETTERS, logits=True)
 
 
 def test_many_cases_agree_with_posteriors() -> None:
@@ -165,7 +173,7 @@ def test_many_cases_agree_with_posteriors() -> None:
     x, targets, lengths, target_lengths, blank = case.padded(case.logits().log_softmax(2))
     table = ctckit.posteriors(x, targets, lengths, target_lengths, blank, per_state=True)
     rows = [list(target) for target in case.targets]
-    found = align(x, rows, input_lengths=lengths, blank=blank, batch_first=False, infeasible="none")
+    found = align_batch(x, rows, input_lengths=lengths, blank=blank, batch_first=False, infeasible="none")
     for item, one in enumerate(found):
         for number, token in enumerate(one.tokens if one else ()):
             expected = table[token.start : token.end, item, 2 * number + 1].mean()
@@ -255,7 +263,8 @@ def test_priors_move_the_path_and_not_the_scores() -> None:
     assert (places(plain), places(adjusted)) == ([("1", 1, 2)], [("1", 1, 3)])
     assert adjusted.score == pytest.approx(math.log(0.9 * 0.9 * 0.45 * 0.9))
     assert adjusted.tokens[0].score == pytest.approx((math.log(0.9) + math.log(0.45)) / 2)
-    by_hand = align(x - 0.5 * priors, [1])
+    with pytest.warns(UserWarning, match=r"values up to 0\.\d+, but a log-probability is at most 0"):
+        by_hand = align(x - 0.5 * priors, [1])
     assert places(by_hand) == places(adjusted)
     assert by_hand.tokens[0].confidence == pytest.approx(adjusted.tokens[0].confidence)
     assert align(x, [1], log_priors=priors, prior_weight=0.0) == plain
@@ -303,7 +312,7 @@ def test_priors_move_the_path_and_not_the_scores() -> None:
 )
 def test_bad_input(arguments: tuple[Any, ...], options: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
-        align(*arguments, **options)
+        ctckit.align(*arguments, **options)
 
 
 @pytest.mark.parametrize("options", [{}, {"method": "posterior"}], ids=str)
@@ -311,9 +320,9 @@ def test_too_few_frames(options: dict[str, Any]) -> None:
     """The error names the item, the frames it needs, and those it has."""
     x = noise(9, items=3).log_softmax(2)
     with pytest.raises(ValueError, match=r"item 1 needs 7 frames.* has 4") as caught:
-        align(x, ["a", "aabbc", "a"], LETTERS, input_lengths=[9, 4, 9], blank=0, **options)
+        ctckit.align(x, ["a", "aabbc", "a"], LETTERS, input_lengths=[9, 4, 9], blank=0, **options)
     assert "infeasible='none'" in str(caught.value)
-    found = align(x, ["a", "aabbc", "a"], LETTERS, input_lengths=[9, 4, 9], infeasible="none", **options)
+    found = align_batch(x, ["a", "aabbc", "a"], LETTERS, input_lengths=[9, 4, 9], infeasible="none", **options)
     assert found[1] is None
     assert found[0] is not None
 
@@ -322,9 +331,9 @@ def test_too_few_frames_beside_a_pattern() -> None:
     """Items are named by their own numbers, whichever way they take."""
     x = noise(4, items=2).log_softmax(2)
     with pytest.raises(ValueError, match="item 1 needs 5 frames"):
-        align(x, ["a*", "abcde"], LETTERS, wildcard="*")
+        ctckit.align(x, ["a*", "abcde"], LETTERS, wildcard="*")
     with pytest.raises(ValueError, match="item 1 needs 5 frames"):
-        align(x, ["a", "abcd*"], LETTERS, wildcard="*")
+        ctckit.align(x, ["a", "abcd*"], LETTERS, wildcard="*")
 
 
 def test_nothing_to_align_with() -> None:
@@ -349,7 +358,7 @@ def test_empty() -> None:
     assert silence.score == pytest.approx(float(noise(5).log_softmax(1)[:, 0].sum()))
     nothing = align(torch.zeros(0, 10), "", LETTERS)
     assert (nothing.tokens, nothing.frames, nothing.score) == ((), 0, 0.0)
-    assert align(torch.zeros(0, 5, 10), [], LETTERS) == []
+    assert align_batch(torch.zeros(0, 5, 10), [], LETTERS) == []
     gone = align(noise(9), "xyz a", LETTERS, unknown="skip", logits=True)
     assert [word.text for word in gone.words] == ["a"]
 

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 import ctckit
-from ctckit import AlignedToken, AlignedWord, Alignment, align
+from aligned import align_one as align
+from ctckit import AlignedToken, AlignedWord, Alignment
 
 LETTERS = ["-", "|", *'abcdefghijklmnopqrstuvwxyz.,"&<>é']
 
@@ -29,8 +30,7 @@ def spoken(text: str, *, frame_duration: float | None = 0.1, offset: float = 0.0
             path += [0] * 8 * (pause == 0)
             pause -= 1
     logits = 8.0 * torch.nn.functional.one_hot(torch.tensor(path), len(LETTERS))
-    found: Alignment = align(logits, text, LETTERS, logits=True, frame_duration=frame_duration, offset=offset)
-    return found
+    return align(logits, text, LETTERS, logits=True, frame_duration=frame_duration, offset=offset)
 
 
 FOUND = spoken("ab c é", offset=1.5)
@@ -42,7 +42,7 @@ NAMELESS = align(torch.zeros(9, 5).log_softmax(1), [1, 2], frame_duration=0.1)
 
 
 @pytest.mark.parametrize(
-    "found", [FOUND, UNTIMED, NAMELESS, spoken(""), align(torch.zeros(9, 5), [1], confidence=False)]
+    "found", [FOUND, UNTIMED, NAMELESS, spoken(""), align(torch.zeros(9, 5), [1], logits=True, confidence=False)]
 )
 def test_json(found: Alignment, tmp_path: Path) -> None:
     written = found.to_json(tmp_path / "a.json", indent=1)
@@ -251,7 +251,7 @@ def test_the_table() -> None:
 
 
 def test_the_table_of_other_alignments() -> None:
-    assert "conf" not in repr(align(torch.zeros(9, 5), [1], confidence=False))
+    assert "conf" not in repr(align(torch.zeros(9, 5), [1], logits=True, confidence=False))
     assert "from       to" in repr(UNTIMED)
     assert len(repr(spoken("")).splitlines()) == 1
     many = repr(spoken(" ".join("ab" for _ in range(99))))

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import ctckit
+from aligned import align_one
 from ctckit import LabelPriors, label_priors
 from ctckit.label_priors import FLOOR
 
@@ -99,7 +100,7 @@ def test_what_is_never_seen_does_not_win() -> None:
     priors = LabelPriors(3, weight=1.0)
     assert priors(never)[0].tolist() == [0.0, -torch.inf, -torch.inf]
     assert float(priors(torch.zeros(1, 3))[0, 1]) <= -FLOOR + 1e-6
-    found = ctckit.align(torch.zeros(4, 3), [1], log_priors=priors.log_priors, prior_weight=1.0)
+    found = align_one(torch.zeros(4, 3).log_softmax(1), [1], log_priors=priors.log_priors, prior_weight=1.0)
     assert math.isfinite(found.score)
 
 
@@ -131,7 +132,7 @@ def test_training_with_priors_is_less_peaky() -> None:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        found = ctckit.align(model(x), [1, 2, 3], logits=True, log_priors=priors.log_priors, prior_weight=weight)
+        found = align_one(model(x), [1, 2, 3], logits=True, log_priors=priors.log_priors, prior_weight=weight)
         return sum(len(token) for token in found.tokens)
 
     assert frames_of_labels(0.3) > frames_of_labels(0.0)

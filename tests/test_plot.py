@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import ctckit
+from aligned import align_one
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
@@ -352,11 +353,11 @@ def test_part_of_an_alignment() -> None:
 
 def test_alignments_of_all_kinds() -> None:
     """No tokens, no frames, wildcards, and more names than can be read."""
-    plot.alignment(ctckit.align(torch.zeros(5, 3), []))
-    plot.alignment(ctckit.align(torch.zeros(0, 3), []), torch.zeros(0, 3))
+    plot.alignment(align_one(torch.zeros(5, 3), [], logits=True))
+    plot.alignment(align_one(torch.zeros(0, 3), []), torch.zeros(0, 3))
     ax = plot.alignment(aligned("C*A", wildcard="*"), ALIGNED_LOGITS)
     assert "*" in dict(names_of(ax))
-    many = ctckit.align(torch.zeros(400, 3), [1, 2] * 100)
+    many = align_one(torch.zeros(400, 3), [1, 2] * 100, logits=True)
     assert not names_of(plot.alignment(many))
     figure, ax = plt.subplots()
     assert plot.alignment(many, ax=ax) is ax

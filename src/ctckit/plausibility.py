@@ -25,7 +25,8 @@ def implausible(
     """Tell what is implausible about the emissions of one item.
 
     Sums are looked at in 256 frames of a longer input, at equal distances; everything else in all frames. Values that
-    are NaN or infinite are passed over: `ctckit.check` finds these.
+    are NaN or infinite are passed over (`ctckit.check` finds these), and so are the sums of frames that have classes
+    barred with -inf.
 
     Args:
         emissions: (T, C), on any device (waits for a GPU).
@@ -92,8 +93,10 @@ def _not_log_probs(x: Tensor) -> Problem | None:
             f"emissions hold values up to {largest:.4g}, but a log-probability is at most 0: if these are logits, pass "
             f"logits=True (--logits), or take their log_softmax",
         )
-    sums = _rows(x).logsumexp(1)
-    sums = sums[~sums.isnan()]
+    rows = _rows(x)
+    sums = rows.logsumexp(1)
+    masked = (rows == -torch.inf).any(1) & (sums < 0)  # whoever bars classes need not give their share to others
+    sums = sums[~(sums.isnan() | masked)]
     off = (sums.abs() > tolerance).nonzero()
     if len(off):
         total = math.exp(float(sums[off[0, 0]]))

@@ -1,52 +1,68 @@
-"""Names of tokens that are no text: the blank, padding, the unknown, starts and ends of sentences."""
+"""Names of tokens that are no text: the blank, padding, the unknown, starts and ends of sentences, bytes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Final
 
-__all__ = ["blank_name", "is_special_name"]
+__all__ = ["blank_name", "find_special_names", "is_special_name"]
 
-_BLANKS: Final[tuple[str, ...]] = (
-    "<blank>",
-    "<blk>",
-    "[BLANK]",
-    "<b>",
-    "ε",
-    "<eps>",
-)  # in the order in which they count
+# In the order in which they count.
+_BLANKS: Final[tuple[str, ...]] = ("<blank>", "<blk>", "[BLANK]", "<b>", "ε", "<eps>", "<ctc_blank>", "[CTCblank]")
 _PADDING: Final[tuple[str, ...]] = ("<pad>", "[PAD]", "<PAD>")  # which many models have for the blank
 _GREEK: Final = frozenset("αβγδζηθικλμνξοπρστυφχψω")
 
-# What stands in the brackets, in lower case. "<|" ... "|>" are control tokens of language models.
-_WORDS: Final = (
-    "unk|unknown|s|/s|pad|bos|eos|sos|eot|sos/eos|cls|sep|mask|blank|blk|b|eps|epsilon|ctc|ctc_blank|oov|null|none"
+_ANGLED: Final = (
+    "unk|unknown|oov|pad|s|/s|bos|eos|sos|eot|sos/eos|cls|sep|mask|blank|blk|b|eps|epsilon|ctc|ctc_blank|"
+    r"0x[0-9a-f]{2}|\|[^<>|\s]+\|"  # a byte; a control token of a language model
 )
-_SPECIAL: Final = re.compile(rf"[<\[](?:{_WORDS})[>\]]|<\|[^<>|\s]+\|>", re.IGNORECASE)
+_SQUARE: Final = "unk|pad|cls|sep|mask|blank|ctcblank|bos|eos"
+_SPECIAL: Final = re.compile(rf"<(?:{_ANGLED})>|\[(?:{_SQUARE})\]", re.IGNORECASE)
 
 
 def is_special_name(token: str) -> bool:
     """Tell whether a token's name says that it is no text.
 
-    >>> [is_special_name(token) for token in ("<unk>", "[PAD]", "<space>", "a", "[")]
-    [True, True, False, False, False]
+    >>> [is_special_name(token) for token in ("<unk>", "[PAD]", "<space>", "<noise>", "a", "[")]
+    [True, True, False, False, False, False]
     """
     return _SPECIAL.fullmatch(token) is not None
 
 
-def blank_name(tokens: Iterable[str], *, padding: bool) -> str | None:
+def find_special_names(text: str, special: Collection[str], characters: Collection[str]) -> list[tuple[int, int]]:
+    """Find the special names in a text, as places where they start and end.
+
+    A name of `special` is one wherever it is, also within a word. So is any other that `is_special_name` knows, unless
+    its signs are among `characters`, so that it can be spelt by them.
+    """
+    if not any(sign in text for sign in "<[") and not any(name in text for name in special):
+        return []
+    found = [
+        match.span()
+        for match in _SPECIAL.finditer(text)
+        if match[0] in special
+        or match[0].casefold() in {name.casefold() for name in special}
+        or not all(sign in characters for sign in match[0] if not sign.isalnum())
+    ]
+    names = sorted((name for name in special if name in text and not is_special_name(name)), key=len, reverse=True)
+    if names:
+        found += [match.span() for match in re.finditer("|".join(map(re.escape, names)), text)]
+    return sorted(found)
+
+
+def blank_name(tokens: Collection[str], *, padding: bool) -> str | None:
     """Give the token that is the blank by its name; None if there is none.
+
+    In a vocabulary with other Greek letters, "ε" is one, too.
 
     Args:
         tokens: the vocabulary.
         padding: whether to look for a name of padding, rather than one of the blank itself.
     """
-    have = frozenset(tokens)
     for name in _PADDING if padding else _BLANKS:
-        if name in have and not (name == "ε" and have & _GREEK):  # there it is a letter
+        if name in tokens and not (name == "ε" and any(letter in tokens for letter in _GREEK)):
             return name
-        folded = name.swapcase() if name.isascii() else name
-        if folded in have:
-            return folded
+        if name.isascii() and name.swapcase() in tokens:
+            return name.swapcase()
     return None

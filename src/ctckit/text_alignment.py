@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias, get_args
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, get_args, overload
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -14,23 +16,97 @@ from ctckit.alignment_lines import Span, lines_of
 from ctckit.alignment_result import Alignment
 from ctckit.alignment_spans import AlignedToken, AlignedWord, mean_of
 from ctckit.blank import blank_of
+from ctckit.errors import ArgumentTypeError, ArgumentValueError
 from ctckit.frame_paths import FramePath, Search, paths_of
 from ctckit.label_priors import subtract
 from ctckit.lattice import Lengths, gate, validate
 from ctckit.pattern import Alternatives
+from ctckit.plausibility import implausible
 from ctckit.transcripts import Request, Spelling, requests_of, transcript_of
 from ctckit.unknown import Unknown, UnknownPolicy
 from ctckit.vocabulary import Transcript, Vocabulary, Words
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["align"]
 
 Method: TypeAlias = Literal["viterbi", "posterior"]
 Infeasible: TypeAlias = Literal["raise", "none"]
+Tokens: TypeAlias = "Tensor | npt.NDArray[np.integer[Any]] | Sequence[Any]"
+"""A row of tokens; or a text or a row of tokens per item."""
+
+
+class _Options(TypedDict, total=False):
+    """What `align` takes by keyword, but for `infeasible`, on which its result's type depends."""
+
+    input_lengths: Lengths
+    blank: int | None
+    logits: bool
+    batch_first: bool
+    frame_duration: float | None
+    offset: float
+    word_separator: str | None
+    fold_case: bool
+    unknown: Unknown | Mapping[str, str]
+    wildcard: str | None
+    words: Words | None
+    wildcard_score: float
+    method: Method
+    free_start: bool
+    free_end: bool
+    confidence: bool
+    log_priors: Tensor | None
+    prior_weight: float
+
+
+@overload
+def align(
+    emissions: Tensor,
+    text_or_tokens: str,
+    vocabulary: Any = None,
+    *,
+    infeasible: Literal["raise"] = "raise",
+    **options: Unpack[_Options],
+) -> Alignment: ...
+
+
+@overload
+def align(
+    emissions: Tensor,
+    text_or_tokens: str,
+    vocabulary: Any = None,
+    *,
+    infeasible: Infeasible,
+    **options: Unpack[_Options],
+) -> Alignment | None: ...
+
+
+@overload
+def align(
+    emissions: Tensor,
+    text_or_tokens: Tokens,
+    vocabulary: Any = None,
+    *,
+    infeasible: Literal["raise"] = "raise",
+    **options: Unpack[_Options],
+) -> Alignment | list[Alignment]: ...
+
+
+@overload
+def align(
+    emissions: Tensor,
+    text_or_tokens: Tokens,
+    vocabulary: Any = None,
+    *,
+    infeasible: Infeasible,
+    **options: Unpack[_Options],
+) -> Alignment | list[Alignment | None] | None: ...
 
 
 def align(
     emissions: Tensor,
-    text_or_tokens: Any,
+    text_or_tokens: str | Tokens,
     vocabulary: Any = None,
     *,
     input_lengths: Lengths = None,
@@ -52,7 +128,7 @@ def align(
     log_priors: Tensor | None = None,
     prior_weight: float = 0.25,
     infeasible: Infeasible = "raise",
-) -> Any:
+) -> Alignment | list[Alignment] | list[Alignment | None] | None:
     r"""Find where each token and word of a transcript is in what a CTC model has read.
 
     The best path is that of `ctckit.forced_align`. The confidence of a token is the mean, over the frames t of its
@@ -149,7 +225,8 @@ def align(
         name="emissions",
     )
     validate(lattice, x.shape[0], x.shape[2])
-    _check_classes(requests, x.shape[2], lattice.blank)
+    _check_classes(requests, x.shape[2], lattice.blank, names)
+    given = x
     if logits:
         x = x.log_softmax(2, dtype=torch.float64 if x.dtype == torch.float64 else torch.float32)
     adjusted = x
@@ -164,6 +241,7 @@ def align(
         confidence=confidence,
         raises=infeasible == "raise",
     )
+    _warn_if_implausible(given, lattice.input_lengths.tolist(), names, logits=logits)
     paths = paths_of(requests, x, adjusted, lattice.input_lengths, search)
     results = [
         None if path is None else _alignment(_chosen(request, path, names), path, lattice.blank, frame_duration, offset)
@@ -178,7 +256,7 @@ def _chosen(request: Request, path: FramePath, vocabulary: Vocabulary | None) ->
         return request.transcript
     taken = np.unique(path.tokens[path.tokens >= 0]).tolist()
     pieces = request.transcript.pieces
-    read = transcript_of("", [pieces[index]._replace(word=None) for index in taken], vocabulary)
+    read = transcript_of([pieces[index]._replace(word=None) for index in taken], vocabulary)
     # Indices of tokens go on counting those of all options.
     result = list(pieces)
     for index, piece in zip(taken, read.pieces, strict=True):
@@ -246,14 +324,14 @@ def _check_options(method: str, infeasible: str, frame_duration: Any, offset: An
     choices = {"method": (method, Method), "infeasible": (infeasible, Infeasible)}
     for name, (value, allowed) in choices.items():
         if value not in get_args(allowed):
-            raise ValueError(f"{name} is {value!r}, but must be {' or '.join(map(repr, get_args(allowed)))}")
+            raise ArgumentValueError(f"{name} is {value!r}, but must be {' or '.join(map(repr, get_args(allowed)))}")
     for name, value in (("frame_duration", frame_duration), ("offset", offset)):
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             if name == "frame_duration" and value is None:
                 continue
-            raise TypeError(f"{name} is {value!r}, a {type(value).__name__}, but must be a number, of seconds")
+            raise ArgumentTypeError(f"{name} is {value!r}, a {type(value).__name__}, but must be a number, of seconds")
         if not math.isfinite(value) or (name == "frame_duration" and value <= 0):
-            raise ValueError(
+            raise ArgumentValueError(
                 f"{name} is {value}, but must be a {'positive, ' * (name != 'offset')}finite number of seconds"
             )
 
@@ -269,40 +347,63 @@ def _detached(emissions: Any, *, batch_first: bool) -> tuple[Any, int | None, in
 def _vocabulary(source: Any, word_separator: str | None, *, fold_case: bool) -> Vocabulary | None:
     if source is None:
         if word_separator or fold_case:
-            raise ValueError("word_separator and fold_case are about a vocabulary, but vocabulary is None")
+            raise ArgumentValueError("word_separator and fold_case are about a vocabulary, but vocabulary is None")
         return None
     if isinstance(source, Vocabulary) and word_separator is None and not fold_case:
         return source
     return Vocabulary(source, word_separator=word_separator, fold_case=fold_case)
 
 
-def _check_classes(requests: list[Request], classes: int, blank: int) -> None:
+def _check_classes(requests: list[Request], classes: int, blank: int, vocabulary: Vocabulary | None) -> None:
+    if vocabulary is not None and classes < vocabulary.classes_needed:
+        last = vocabulary.classes_needed - 1
+        raise ArgumentValueError(
+            f"emissions have {classes} classes, but the vocabulary has class {last} ({vocabulary.name(last)!r}): this "
+            f"is not the model's vocabulary, or its classes are not the last dimension"
+        )
     for item, request in enumerate(requests):
         for position, piece in enumerate(request.transcript.pieces):
             if piece.id is None or (0 <= piece.id < classes and piece.id != blank):
                 continue
             what = f"token {position} of item {item}, {piece.text!r}, is class {piece.id}"
             if piece.id == blank:
-                raise ValueError(f"{what}, the blank, which no transcript holds: leave it out, or correct blank=")
-            raise ValueError(
+                by_default = vocabulary is not None and vocabulary.blank is None and blank == 0
+                why = " (class 0 is taken for it, as nothing says which class it is)" if by_default else ""
+                raise ArgumentValueError(
+                    f"{what}, the blank, which no transcript holds{why}: leave it out, or correct blank="
+                )
+            raise ArgumentValueError(
                 f"{what}, but emissions has classes 0 to {classes - 1}: this is not the model's vocabulary, or its "
                 f"classes are not the last dimension"
             )
 
 
+def _warn_if_implausible(x: Tensor, lengths: list[int], vocabulary: Vocabulary | None, *, logits: bool) -> None:
+    """Warn once of the first item whose emissions are no log-probabilities, or not of the vocabulary."""
+    for item, length in enumerate(lengths):
+        named = vocabulary.size if vocabulary is not None and vocabulary.size else None
+        problems = implausible(x[:length, item], logits=logits, classes_named=named)
+        if problems:
+            where = f"item {item}: " if x.shape[1] > 1 else ""
+            warnings.warn(where + problems[0].message, UserWarning, stacklevel=3)
+            return
+
+
 def _checked_priors(log_priors: Any, classes: int) -> Tensor:
     if not isinstance(log_priors, Tensor) or not log_priors.is_floating_point():
-        raise TypeError("log_priors must be a floating-point tensor (C,): that of ctckit.label_priors")
+        raise ArgumentTypeError("log_priors must be a floating-point tensor (C,): that of ctckit.label_priors")
     if tuple(log_priors.shape) != (classes,):
-        raise ValueError(f"log_priors has shape {tuple(log_priors.shape)}, but must be {(classes,)}, one per class")
+        raise ArgumentValueError(
+            f"log_priors has shape {tuple(log_priors.shape)}, but must be {(classes,)}, one per class"
+        )
     if bool((log_priors.isnan() | (log_priors > 0)).any()):
-        raise ValueError("log_priors holds NaN or values above 0, but must be logs of probabilities")
+        raise ArgumentValueError("log_priors holds NaN or values above 0, but must be logs of probabilities")
     return log_priors.detach().cpu()
 
 
 def _number(value: Any, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} is {value!r}, a {type(value).__name__}, but must be a number")
+        raise ArgumentTypeError(f"{name} is {value!r}, a {type(value).__name__}, but must be a number")
     if not math.isfinite(value):
-        raise ValueError(f"{name} is {value}, but must be finite")
+        raise ArgumentValueError(f"{name} is {value}, but must be finite")
     return float(value)

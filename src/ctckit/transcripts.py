@@ -9,12 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ctckit.errors import ArgumentTypeError, ArgumentValueError
 from ctckit.lattice import PADDING, as_int
 from ctckit.pattern import WILDCARD, Alternatives, Element, Wildcard
+from ctckit.spelling_errors import excerpt
 from ctckit.unknown import UnknownPolicy
 from ctckit.vocabulary import Piece, Transcript, Vocabulary, Words
 
-__all__ = ["Request", "Spelling", "requests_of"]
+__all__ = ["Request", "Spelling", "refuse_lost", "requests_of", "transcript_of"]
 
 
 class Spelling(NamedTuple):
@@ -55,12 +57,12 @@ def requests_of(given: Any, items: int | None, spelling: Spelling) -> list[Reque
     elif isinstance(given, (list, tuple)):
         rows = list(given)
     else:
-        raise TypeError(
+        raise ArgumentTypeError(
             f"text_or_tokens is {_describe(given)}, but emissions is a batch: pass a list with a text, or a row of "
             f"tokens, per item"
         )
     if len(rows) != items:
-        raise ValueError(
+        raise ArgumentValueError(
             f"text_or_tokens holds {len(rows)} item{'' if len(rows) == 1 else 's'}, but emissions is a batch of {items}"
         )
     requests = []
@@ -76,7 +78,7 @@ def _request(given: Any, spelling: Spelling) -> Request:
     vocabulary = spelling.vocabulary
     if isinstance(given, str):
         if vocabulary is None:
-            raise ValueError(
+            raise ArgumentValueError(
                 "text_or_tokens is a text, but vocabulary is None: pass the model's vocabulary, or the classes of the "
                 "tokens"
             )
@@ -87,6 +89,7 @@ def _request(given: Any, spelling: Spelling) -> Request:
             wildcard=spelling.wildcard,
             words=spelling.words,
         )
+        refuse_lost(transcript)
         return Request(transcript, [_element(piece) for piece in transcript.pieces])
     row = _row(given)
     pieces: list[Piece] = []
@@ -98,26 +101,42 @@ def _request(given: Any, spelling: Spelling) -> Request:
         else:
             pieces.append(_piece(token, position, spelling))
             pattern.append(_element(pieces[-1]))
-    return Request(transcript_of("", pieces, vocabulary), pattern)
+    return Request(transcript_of(pieces, vocabulary), pattern)
 
 
-def transcript_of(text: str, pieces: list[Piece], vocabulary: Vocabulary | None) -> Transcript:
+def refuse_lost(transcript: Transcript) -> None:
+    """Refuse a text that is not empty and of which nothing is left.
+
+    Raises:
+        ArgumentValueError: if it is one.
+    """
+    if transcript.is_lost:
+        shown = ", ".join(map(repr, transcript.dropped[:5])) + (", ..." if len(transcript.dropped) > 5 else "")
+        raise ArgumentValueError(
+            f"nothing is left of the text {excerpt(transcript.text, 0, 40)}: unknown='skip' left out {shown}, as the "
+            f"vocabulary has none of it: is this the model's vocabulary, and the text in its case (fold_case=True)?"
+        )
+
+
+def transcript_of(pieces: list[Piece], vocabulary: Vocabulary | None) -> Transcript:
     """Find the words of a row of tokens."""
     if vocabulary is not None:
-        return vocabulary.in_words(text, pieces)
-    return Transcript(text or " ".join(piece.text for piece in pieces), pieces, [])
+        return vocabulary.in_words(pieces)
+    return Transcript(" ".join(piece.text for piece in pieces), pieces, [])
 
 
 def _row(given: Any) -> Sequence[Any]:
     if isinstance(given, Tensor):
         if given.ndim != 1 or given.is_floating_point() or given.is_complex() or given.dtype == torch.bool:
-            raise TypeError(f"text_or_tokens is {_describe(given)}, but tokens of one item must be integers (S,)")
+            raise ArgumentTypeError(
+                f"text_or_tokens is {_describe(given)}, but tokens of one item must be integers (S,)"
+            )
         return list(given.tolist())
     if isinstance(given, np.ndarray):
         return _row(torch.as_tensor(given))
     if isinstance(given, (list, tuple)):
         return given
-    raise TypeError(
+    raise ArgumentTypeError(
         f"text_or_tokens is {_describe(given)}, but must be a str, a list of tokens, or an integer tensor (S,)"
     )
 
@@ -128,7 +147,7 @@ def _piece(token: Any, position: int, spelling: Spelling) -> Piece:
         return Piece(spelling.wildcard or "*", None, None)
     if isinstance(token, str):
         if vocabulary is None:
-            raise ValueError(
+            raise ArgumentValueError(
                 f"token {position} is {token!r}, a name, but vocabulary is None: pass it, or the classes of the tokens"
             )
         return Piece(token, vocabulary.id_of(token, f"token {position}"), None)

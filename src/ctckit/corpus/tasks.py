@@ -220,6 +220,7 @@ class AlignTask(Task):
         except ValueError:
             self._explain(emissions, self._labels(item))
             raise
+        assert isinstance(alignment, ctckit.Alignment)  # noqa: S101  # for the type checker: of one item
         files = tuple(
             (f"{file_stem(item.id)}.{_SUFFIXES[name]}", _written(alignment, name, item)) for name in self.formats
         )

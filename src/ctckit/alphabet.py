@@ -1,0 +1,276 @@
+"""How a list of tokens spells words: by the longest tokens that fit, with the marks of its kind.
+
+Kinds of marks, known from the tokens:
+
+===================  =============================================================  ==========================
+tokens               the mark                                                       for instance
+===================  =============================================================  ==========================
+``▁the``, ``Ġthe``   stands before a word's first token                             SentencePiece; byte-level BPE
+``##ing``            stands before every other token                                WordPiece
+``▁``, ``##n``       likewise; a bare ``▁`` before a first token that is a part     NeMo's ``decoder.vocabulary``
+``the</w>``          stands behind a word's last token; also a trailing ``_``       BPE as of 2015
+``th@@``             stands behind every other token                                subword-nmt
+===================  =============================================================  ==========================
+
+A mark that is a token by itself may stand alone. Byte-level tokens are read by their bytes, and tokens ``<0xE4>`` spell
+a character that nothing else does.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Collection, Iterator
+from typing import Final, NamedTuple
+
+from ctckit.byte_level import bytes_of, is_byte_level, text_of
+from ctckit.case_folding import CaseFolding
+from ctckit.pieces import Stretch, Unit
+
+__all__ = ["Alphabet", "clusters"]
+
+_START_MARKS: Final = ("▁", "Ġ")
+_WITHIN: Final = "##"
+_END_MARKS: Final = ("</w>", "_")
+_CONTINUED: Final = "@@"
+
+
+class _Word(NamedTuple):
+    """A word to spell, in lower and upper case, too, where one is taken for the other."""
+
+    cases: tuple[str, ...]
+    opens: bool
+    closes: bool
+
+    def __len__(self) -> int:
+        return len(self.cases[0])
+
+
+class _Option(NamedTuple):
+    """A way to go on in a word."""
+
+    tokens: tuple[str, ...]
+    length: int
+    cost: int  # 0, unless a mark is missing
+
+
+class Alphabet:
+    """The tokens of a list, and what their marks say.
+
+    Args:
+        ids: the class of each token.
+        special: tokens that are no text.
+        fold_case: whether to take one case for the other where a character is not in the vocabulary.
+    """
+
+    def __init__(self, ids: dict[str, int], special: Collection[str], *, fold_case: bool) -> None:
+        self._ids = {token: number for token, number in ids.items() if token not in special}
+        self.byte_level = is_byte_level(self._ids)
+        self.start_mark = next((mark for mark in _START_MARKS if self._has(mark, at_end=False)), None)
+        self.within = _WITHIN if self.start_mark is None and self._has(_WITHIN, at_end=False) else ""
+        marked = self.start_mark is not None or bool(self.within)
+        self.continued = _CONTINUED if not marked and self._has(_CONTINUED, at_end=True) else ""
+        self.end_mark = None
+        if not marked and not self.continued:
+            self.end_mark = next((mark for mark in _END_MARKS if self._has(mark, at_end=True)), None)
+        self._bare_start = self.start_mark or ("▁" if self.within else "")
+        self._longest = max(map(len, self._ids), default=0)
+        self._bytes = {byte: name for byte in range(256) if (name := f"<0x{byte:02X}>") in ids}
+        self._byte_ids = {name: ids[name] for name in self._bytes.values()}
+        self._folding = CaseFolding(self._ids) if fold_case else None
+        self._folded: dict[str, str] = {}
+        if self._folding is not None:
+            for token in self._ids:
+                self._folded.setdefault(self._folding.key(token), token)
+
+    @property
+    def marks_words(self) -> bool:
+        """Whether marks tell words apart, so that the space needs no token."""
+        return bool(self.start_mark or self.within or self.continued or self.end_mark)
+
+    @property
+    def white(self) -> str | None:
+        """A character of a text that is white space beside the others: the mark of SentencePiece."""
+        return "▁" if "▁" in (self.start_mark, self._bare_start) else None
+
+    def _has(self, mark: str, *, at_end: bool) -> bool:
+        """Whether tokens have a mark at one end, and a letter or a digit at the other."""
+        for token in self._ids:
+            rest = token.removesuffix(mark) if at_end else token.removeprefix(mark)
+            if rest and len(rest) < len(token) and (rest[-1 if at_end else 0].isalnum() or mark in _START_MARKS):
+                return True
+        return False
+
+    # ------------------------------------------------------------------------------------------------------- spelling
+
+    def spell(self, stretch: Stretch, blank: int | None) -> list[Unit]:
+        """Spell a stretch of text. What no token has is a unit without a class.
+
+        Of the ways to spell a word that leave out the fewest characters it is the one that takes, from left to right,
+        the longest token each time.
+        """
+        text = stretch.text
+        units: list[Unit] = []
+        start = 0
+        ends = sorted({*stretch.cuts, *(at for at, sign in enumerate(text) if sign == " "), len(text)})
+        for end in ends:
+            opens = stretch.opens if start == 0 else text[start - 1] == " "
+            closes = stretch.closes if end == len(text) else text[end] == " "
+            if self.within and self._bare_start not in self._ids:  # words may follow each other without white space
+                opens, closes = opens or start > 0, closes or end < len(text)
+            if end > start:
+                units += self._spell_word(text[start:end], start, blank, opens=opens, closes=closes)
+            start = end + (end < len(text) and text[end] == " ")
+        return units
+
+    def _spell_word(self, text: str, offset: int, blank: int | None, *, opens: bool, closes: bool) -> list[Unit]:
+        written, places = bytes_of(text) if self.byte_level else (text, range(len(text)))
+        cases: tuple[str, ...] = (written,)
+        if self._folding is not None:
+            cases += (self._folding.lower(written), self._folding.upper(written))
+        word = _Word(cases, opens, closes)
+        units: list[Unit] = []
+        at = 0
+        for option in self._best(word, blank):
+            start, end = places[at], places[at + option.length - 1] + 1
+            for token in option.tokens:
+                number = self._ids.get(token, self._byte_ids.get(token))
+                empty = token in (self.start_mark, self._bare_start)
+                units.append(Unit(token, number, offset + start, offset + (start if empty else end)))
+            if not option.tokens:
+                start, end = _widened(text, start, end)
+                units.append(Unit(text[start:end], None, offset + start, offset + end))
+            at += option.length
+        return units
+
+    def _best(self, word: _Word, blank: int | None) -> list[_Option]:
+        """Give the options that spell a word; one without tokens stands for a character that none has."""
+        row: list[_Option] = []
+        at = 0
+        while at < len(word):  # the longest token each time, as long as that leads to the end
+            option = next((option for option in self._options(word, at, blank) if option.cost == 0), None)
+            if option is None:
+                return self._cheapest(word, blank)
+            row.append(option)
+            at += option.length
+        return row
+
+    def _cheapest(self, word: _Word, blank: int | None) -> list[_Option]:
+        size = len(word)
+        costs = [0] * (size + 1)  # of spelling what follows
+        best: list[_Option] = [_Option((), 1, 0)] * size
+        for at in range(size - 1, -1, -1):
+            unspelt = _Option((), 1, 2 * size)
+            choices = [*self._options(word, at, blank), unspelt]
+            best[at] = min(choices, key=lambda option: option.cost + costs[at + option.length])
+            costs[at] = best[at].cost + costs[at + best[at].length]
+        row: list[_Option] = []
+        at = 0
+        while at < size:
+            row.append(best[at])
+            at += best[at].length
+        return row
+
+    def _options(self, word: _Word, at: int, blank: int | None) -> Iterator[_Option]:
+        """Give the ways to go on, the preferred one first."""
+        size = len(word)
+        first = at == 0 and word.opens
+        mark = (self.start_mark or "") if first else self.within
+        lengths = range(min(self._longest, size - at), 0, -1)
+        for length in lengths:
+            last = at + length == size and word.closes
+            token = self._find(word, at, length, mark, (self.end_mark or "") if last else self.continued, blank)
+            if token is not None:
+                yield _Option((token,), length, 0)
+        bare = self._bare_start if first and self._bare_start in self._ids else ""
+        end = self.end_mark if self.end_mark in self._ids and word.closes else None
+        for length in lengths:
+            if bare:
+                token = self._find(word, at, length, self.within, "", blank)
+                if token is not None:
+                    yield _Option((bare, token), length, 0)
+            if end and at + length == size:
+                token = self._find(word, at, length, mark, "", blank)
+                if token is not None:
+                    yield _Option((token, end), length, 0)
+        if (mark and not self.within) or self.end_mark:
+            for length in lengths:
+                token = self._find(word, at, length, "", "", blank)
+                if token is not None:
+                    yield _Option((token,), length, 1)
+        if self._bytes and not self.byte_level:
+            names = [self._bytes.get(byte) for byte in word.cases[0][at].encode("utf-8", "surrogatepass")]
+            if None not in names:
+                yield _Option((*([bare] if bare else []), *(name for name in names if name)), 1, 0)
+
+    def _find(self, word: _Word, at: int, length: int, before: str, behind: str, blank: int | None) -> str | None:
+        """Give the token for a part of a word."""
+        for case in word.cases:
+            token = before + case[at : at + length] + behind
+            if token in self._ids and self._ids[token] != blank:
+                return token
+        if self._folding is not None:
+            part = before + word.cases[0][at : at + length] + behind
+            found = self._folded.get(self._folding.key(part))
+            if found is not None and self._ids[found] != blank:
+                return found
+        return None
+
+    # ------------------------------------------------------------------------------------------------ tokens to words
+
+    def starts_word(self, token: str, before: str | None) -> bool:
+        """Tell whether a token starts a word, given the token before it in the row, if there is one."""
+        if before is None:
+            return True
+        if self.start_mark is not None:
+            return token.startswith(self.start_mark)
+        if self.within:
+            is_bare = token == self._bare_start
+            return is_bare or not (token.startswith(self.within) or before == self._bare_start)
+        if self.continued:
+            return not before.endswith(self.continued)
+        return self.end_mark is not None and before.endswith(self.end_mark)
+
+    def bare(self, token: str) -> str:
+        """Return a token without its marks."""
+        for mark in (self.start_mark, self.within, "▁" if self.within else None):
+            if mark and token.startswith(mark):
+                token = token[len(mark) :]
+                break
+        for mark in (self.end_mark, self.continued):
+            if mark:
+                token = token.removesuffix(mark)
+        return token
+
+    def text_of(self, tokens: str) -> str:
+        """Return the text that bare tokens in a row stand for."""
+        return text_of(tokens) if self.byte_level else tokens
+
+
+def clusters(text: str) -> list[tuple[int, int]]:
+    """Find letters that are written as several characters that compose to one: where they start and end.
+
+    >>> clusters("cafe\u0301s")
+    [(3, 5)]
+    """
+    found: list[tuple[int, int]] = []
+    for at in range(1, len(text)):
+        character = text[at]
+        if not (unicodedata.category(character).startswith("M") or "\u1160" <= character <= "\u11ff"):
+            continue
+        start = found[-1][0] if found and found[-1][1] == at else at - 1
+        before = unicodedata.normalize("NFC", text[start:at])
+        if len(unicodedata.normalize("NFC", text[start : at + 1])) <= len(before):
+            if found and found[-1][1] == at:
+                found.pop()
+            found.append((start, at + 1))
+    return found
+
+
+def _widened(text: str, start: int, end: int) -> tuple[int, int]:
+    """Take the whole letter where a part of one is given."""
+    if text.isascii():
+        return start, end
+    for first, last in clusters(text):
+        if first < end and start < last:
+            start, end = min(start, first), max(end, last)
+    return start, end

@@ -1,0 +1,72 @@
+"""Byte-level alphabets: a character for each of the 256 bytes, as GPT-2's tokenizer has it.
+
+Bytes that print in Latin-1 stand for themselves. The others, in order, are the characters from U+0100 on: the space is
+"Ġ", the line feed "Ċ". "é", two bytes in UTF-8, is "Ã©".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+__all__ = ["bytes_of", "is_byte_level", "text_of"]
+
+_PRINTED: Final = frozenset([*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)])
+_OTHERS: Final = [byte for byte in range(256) if byte not in _PRINTED]
+_CHARACTERS: Final = [chr(byte if byte in _PRINTED else 0x100 + _OTHERS.index(byte)) for byte in range(256)]
+_BYTES: Final = {character: byte for byte, character in enumerate(_CHARACTERS)}
+
+
+def bytes_of(text: str) -> tuple[str, list[int]]:
+    """Write a text in characters for bytes; beside each, the index of the text's character it is a byte of.
+
+    >>> bytes_of("né")
+    ('nÃ©', [0, 1, 1])
+    """
+    written: list[str] = []
+    places: list[int] = []
+    for place, character in enumerate(text):
+        encoded = character.encode("utf-8", "surrogatepass")
+        written += [_CHARACTERS[byte] for byte in encoded]
+        places += [place] * len(encoded)
+    return "".join(written), places
+
+
+def text_of(token: str) -> str:
+    """Read characters for bytes as text; a character that is cut off is "\N{REPLACEMENT CHARACTER}".
+
+    >>> text_of("ĠnÃ©")
+    ' né'
+    """
+    if any(character not in _BYTES for character in token):
+        return token
+    return bytes(_BYTES[character] for character in token).decode("utf-8", "replace")
+
+
+def is_byte_level(tokens: Collection[str]) -> bool:
+    """Tell whether tokens are written in characters for bytes.
+
+    They are if some start with "Ġ", or nearly all bytes are tokens, and all are cut from text in UTF-8. Where no token
+    has a byte of a character beyond ASCII, there is no telling, and no need to.
+    """
+    high = 0
+    marked = sum(token in _BYTES for token in tokens) > 200
+    for token in tokens:
+        marked = marked or (len(token) > 1 and token[0] == "Ġ")
+        encoded = [_BYTES.get(character, -1) for character in token]
+        if -1 in encoded or not _is_cut_from_utf8(bytes(encoded)):
+            return False
+        high += any(0x80 <= byte < 0xC0 for byte in encoded)
+    return marked and high > 0
+
+
+def _is_cut_from_utf8(encoded: bytes) -> bool:
+    """Tell whether bytes are a part of a text: at its ends characters may be cut off."""
+    start = 0
+    while start < min(3, len(encoded)) and 0x80 <= encoded[start] < 0xC0:
+        start += 1
+    try:
+        encoded[start:].decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.reason == "unexpected end of data"
+    return True

@@ -1,0 +1,54 @@
+"""One case for the other, letter by letter: what changes the length or the letter is left alone.
+
+`str.casefold` is no help here: it makes "ss" of "ß", and two characters of "İ".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+__all__ = ["CaseFolding"]
+
+
+class CaseFolding:
+    """The cases of a vocabulary's letters.
+
+    In a vocabulary with a dotless "ı" or a dotted "İ", as for Turkish, "I" is the capital of "ı", and "İ" that of "i".
+
+    >>> folding = CaseFolding(["a"])
+    >>> folding.lower("ΟΔΟΣ"), folding.lower("İß"), folding.upper("ß")
+    ('οδος', 'İß', 'ß')
+    >>> CaseFolding(["ı", "i"]).lower("İI")
+    'iı'
+    """
+
+    def __init__(self, tokens: Collection[str]) -> None:
+        dotless = any("\u0131" in token or "İ" in token for token in tokens)
+        self._lower = {ord("I"): "\u0131", ord("İ"): "i"} if dotless else {}
+        self._upper = {0x131: "I", ord("i"): "İ"} if dotless else {}
+
+    def lower(self, word: str) -> str:
+        """Write a word in lower case, a capital sigma at its end as the final one."""
+        word = word.translate(self._lower)
+        whole = word.lower()
+        return whole if len(whole) == len(word) else "".join(map(_lower, word))
+
+    def upper(self, word: str) -> str:
+        """Write a word in upper case."""
+        word = word.translate(self._upper)
+        whole = word.upper()
+        return whole if len(whole) == len(word) and "ß" not in word else "".join(map(_upper, word))
+
+    def key(self, word: str) -> str:
+        """Write a word so that it is equal to one that differs in case only."""
+        return "".join(map(_lower, word.translate(self._lower))).replace("\u03c2", "\u03c3")  # the final sigma
+
+
+def _lower(letter: str) -> str:
+    other = letter.lower()
+    return other if len(other) == 1 else letter
+
+
+def _upper(letter: str) -> str:
+    other = letter.upper()
+    return other if len(other) == 1 else letter

@@ -1,0 +1,283 @@
+"""A text becomes a row of tokens: words are found, spelt, and what cannot be spelt is left out or a wildcard.
+
+What is left out is left out before the rest is spelt, so that the result is that of the text without it. Separators are
+put between the tokens that are left, where there is white space between them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final, NamedTuple, TypeAlias
+
+from ctckit.errors import ArgumentValueError
+from ctckit.pieces import Piece, Stretch, Transcript, Unit
+from ctckit.unknown import Kind, UnknownPolicy, kinds_of
+from ctckit.word_layout import Layout
+
+__all__ = ["Explain", "Spell", "encode_text"]
+
+Spell: TypeAlias = Callable[[Stretch], list[Unit]]
+"""What segments a stretch of text into tokens; what has none is a unit without a class."""
+Explain: TypeAlias = Callable[[str, int, int], str]
+"""What says why a part of a text, from start to end, has no token."""
+
+_KEPT: Final = 0
+_SKIPPED: Final = 1
+_WILD: Final = 2
+_ORDER: Final[tuple[Kind, ...]] = ("punctuation", "numbers", "words")
+
+
+class _Item(NamedTuple):
+    """A token or a wildcard, and its place in the text."""
+
+    piece: Piece
+    start: int
+    end: int
+    is_edge: bool = False  # a wildcard of punctuation, which is no part of a word at its ends
+
+
+class _Fates:
+    """What becomes of each character of a text."""
+
+    def __init__(self, text: str, wildcard: str | None, policy: UnknownPolicy) -> None:
+        self.text = text
+        self.policy = policy
+        self.states = [_KEPT] * len(text)
+        for match in re.finditer(re.escape(wildcard), text) if wildcard else ():
+            self.states[match.start() : match.end()] = [_WILD] * len(match[0])
+        self.asked = [state == _WILD for state in self.states]  # for, by the caller
+        self._kinds: list[Kind] | None = None
+
+    def kind(self, at: int) -> Kind:
+        if self._kinds is None:
+            self._kinds = kinds_of(self.text)
+        return self._kinds[at]
+
+    def call_word(self, start: int, end: int) -> None:
+        """Take a part for a word, whatever its characters are."""
+        self.kind(start)
+        assert self._kinds is not None  # noqa: S101  # for the type checker
+        self._kinds[start:end] = ["words"] * (end - start)
+
+    def decide(self, places: list[int]) -> bool:
+        """Decide on characters that belong together and have no token; False if the caller is to be told.
+
+        Where they are of several kinds, it is one kind at a time: the others may then be spelt.
+        """
+        for kind in _ORDER:
+            chosen = [at for at in places if self.kind(at) == kind and self.states[at] == _KEPT]
+            choice = getattr(self.policy, kind)
+            if chosen and choice != "raise":
+                for at in chosen:
+                    self.states[at] = _SKIPPED if choice == "skip" else _WILD
+                return True
+        return all(self.states[at] != _KEPT for at in places)
+
+
+def encode_text(
+    text: str,
+    layout: Layout,
+    spell: Spell,
+    *,
+    policy: UnknownPolicy,
+    wildcard: str | None,
+    special: list[tuple[int, int]],
+    separator: tuple[str, int] | None,
+    explain: Explain,
+) -> Transcript:
+    """Spell a text.
+
+    Args:
+        text: the text.
+        layout: its words.
+        spell: what segments a stretch of it.
+        policy: what to do with what has no token.
+        wildcard: a character that stands for a wildcard.
+        special: where names of special tokens start and end.
+        separator: the token of the space, and its class; None if there is none.
+        explain: what says why a part has no token.
+
+    Raises:
+        ArgumentValueError: for what has no token, if the policy says so.
+    """
+    fates = _Fates(text, wildcard, policy)
+    for start, end in special:
+        fates.call_word(start, end)
+        if not fates.decide([*range(start, end)]):
+            raise ArgumentValueError(explain(text, start, end))
+    while True:
+        spelt = [(stretch, places, spell(stretch)) for stretch, places in _stretches(text, layout, fates.states)]
+        unknown = [
+            [places[at] for at in range(unit.start, unit.end) if stretch.text[at] != " "]
+            for stretch, places, units in spelt
+            for unit in units
+            if unit.id is None
+        ]
+        told = next((places for places in unknown if not fates.decide(places)), None)
+        if told is not None:
+            raise ArgumentValueError(explain(text, told[0], told[-1] + 1))
+        if not any(unknown):  # a unit without characters is a mark that there is no token for
+            break
+    items = _with_wildcards(
+        layout, fates, [item for _, places, units in spelt for item in _items(layout, places, units)]
+    )
+    return _transcript(text, layout, fates, items, separator)
+
+
+def _stretches(text: str, layout: Layout, states: list[int]) -> list[tuple[Stretch, list[int]]]:
+    """Cut a text into stretches at its wildcards, without what is skipped; beside each, where its characters are."""
+    found: list[tuple[Stretch, list[int]]] = []
+    signs: list[str] = []
+    places: list[int] = []
+    cuts: list[int] = []
+    opens, spaced, word = True, False, -1
+
+    def close(*, closes: bool) -> None:
+        if signs:
+            is_first = not found and not any(state == _WILD for state in states[: places[0]])
+            found.append((Stretch("".join(signs), opens, closes, is_first, tuple(cuts)), [*places]))
+        signs.clear()
+        places.clear()
+        cuts.clear()
+
+    for at, state in enumerate(states):
+        if layout.word_of[at] < 0:
+            spaced = True
+            continue
+        if state == _SKIPPED:
+            continue
+        if state == _WILD:
+            close(closes=spaced or layout.word_of[at] != word)
+            spaced, word, opens = False, layout.word_of[at], False
+            continue
+        if not signs:
+            opens = spaced or word < 0
+        elif spaced:
+            signs.append(" ")
+            places.append(at)
+        elif layout.word_of[at] != word:
+            cuts.append(len(signs))
+        signs.append(text[at])
+        places.append(at)
+        spaced, word = False, layout.word_of[at]
+    close(closes=True)
+    return found
+
+
+def _items(layout: Layout, places: list[int], units: list[Unit]) -> list[_Item]:
+    """Find the word of each token of a stretch."""
+    items: list[_Item] = []
+    word: int | None = None
+    for unit in reversed(units):  # a mark belongs to the word of what follows
+        if unit.id is None:
+            continue
+        first = min(unit.start, len(places) - 1)
+        # The place of a space in a stretch is that of the character behind it.
+        start, end = places[first], places[max(first, unit.end - 1)] + 1
+        if unit.start == unit.end:
+            end = start
+        if word is None or unit.start < unit.end:
+            word = layout.word_of[start]
+        items.append(_Item(Piece(unit.token, unit.id, word), start, end))
+    return items[::-1]
+
+
+def _with_wildcards(layout: Layout, fates: _Fates, items: list[_Item]) -> list[_Item]:
+    """Add the wildcards: one for neighbours of one word."""
+    merged: list[_Item] = []
+    pending = iter(items)
+    following = next(pending, None)
+    for at, state in enumerate(fates.states):
+        while following is not None and following.start <= at:
+            merged.append(following)
+            following = next(pending, None)
+        if state != _WILD or layout.word_of[at] < 0:
+            continue
+        word, sign = layout.word_of[at], fates.text[at]
+        is_edge = not fates.asked[at] and fates.kind(at) == "punctuation"
+        last = merged[-1] if merged else None
+        if last is not None and last.piece.id is None and last.piece.word == word:
+            piece = last.piece._replace(text=last.piece.text + sign)
+            merged[-1] = _Item(piece, last.start, at + 1, last.is_edge and is_edge)
+        else:
+            merged.append(_Item(Piece(sign, None, word), at, at + 1, is_edge))
+    if following is not None:
+        merged += [following, *pending]
+    return merged
+
+
+def _transcript(
+    text: str, layout: Layout, fates: _Fates, items: list[_Item], separator: tuple[str, int] | None
+) -> Transcript:
+    spans, numbers, dropped = _words(text, layout, fates, items)
+    pieces: list[Piece] = []
+    before: _Item | None = None
+    inner = _inner_bounds(items)
+    for index, item in enumerate(items):
+        if separator is not None and before is not None and _has_space(layout, before.end, item.start):
+            pieces.append(Piece(separator[0], separator[1], None))
+        word = item.piece.word
+        assert word is not None  # noqa: S101  # for the type checker: only separators have none
+        first, last = inner[word]
+        at_edge = item.is_edge and not first <= index <= last
+        pieces.append(item.piece._replace(word=None if at_edge else numbers[word]))
+        before = item
+    return Transcript(text, pieces, [text[start:end] for start, end in spans], spans, tuple(dropped))
+
+
+def _inner_bounds(items: list[_Item]) -> dict[int, tuple[int, int]]:
+    """Tell each word's first and last item that is no wildcard of punctuation; of all, if there is no other."""
+    bounds: dict[int, tuple[int, int]] = {}
+    for kind in (False, True):
+        for index, item in enumerate(items):
+            word = item.piece.word
+            if word is None or item.is_edge != kind:
+                continue
+            if kind and word in bounds and not items[bounds[word][0]].is_edge:
+                continue
+            bounds[word] = (bounds.get(word, (index, index))[0], index)
+    return bounds
+
+
+def _words(
+    text: str, layout: Layout, fates: _Fates, items: list[_Item]
+) -> tuple[list[tuple[int, int]], dict[int, int], list[str]]:
+    """Tell the words that are left, the new number of each, and what is left out.
+
+    Words are one where a token reaches over both.
+    """
+    reach: dict[int, int] = {}  # of each word with items, the last place that its tokens cover
+    for item in items:
+        if item.piece.word is not None:
+            reach[item.piece.word] = max(reach.get(item.piece.word, 0), item.end)
+    spans: list[tuple[int, int]] = []
+    numbers: dict[int, int] = {}
+    dropped: list[str] = []
+    last = 0  # place that the last word's tokens cover
+    for word, (start, end) in enumerate(layout.spans):
+        own = [at for at in range(start, end) if layout.word_of[at] >= 0]
+        if word in reach:
+            numbers[word] = len(spans)
+            spans.append((start, end))
+            last = reach[word]
+            dropped += _runs(text, [at for at in own if fates.states[at] == _SKIPPED])
+        elif spans and any(fates.states[at] == _KEPT and at < last for at in own):
+            spans[-1] = (spans[-1][0], end)
+        elif own:
+            dropped.append(text[start:end])
+    return spans, numbers, dropped
+
+
+def _runs(text: str, places: list[int]) -> list[str]:
+    runs: list[str] = []
+    for index, at in enumerate(places):
+        if index and places[index - 1] == at - 1:
+            runs[-1] += text[at]
+        else:
+            runs.append(text[at])
+    return runs
+
+
+def _has_space(layout: Layout, start: int, end: int) -> bool:
+    return any(layout.word_of[at] < 0 for at in range(start, end))

@@ -1,0 +1,90 @@
+"""Where a tokenizer's tokens are in a text, for tokenizers that do not say."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable
+from typing import TypeAlias
+
+from ctckit.pieces import Unit
+
+__all__ = ["Row", "places_of"]
+
+Row: TypeAlias = list[tuple[str, int]]
+"""Tokens and their classes."""
+
+_SPACES = ("▁", "Ġ", "|", "<space>", " ")  # what a tokenizer may have for a space, or before a word
+_AROUND = ("##", "</w>", "@@")
+
+
+def places_of(text: str, row_of: Callable[[str], Row], unknown_id: int | None) -> list[Unit]:
+    """Segment a text whose words have one space between them, and find the places of its tokens.
+
+    The tokens of each word are those that the tokenizer gives to the word alone, or with its space before it, as long
+    as these in a row are what it gives to the text. If they are not, tokens are sought by what they spell.
+
+    Args:
+        text: what to segment.
+        row_of: the tokenizer.
+        unknown_id: the class of what it does not know.
+    """
+    whole = row_of(text)
+    units: list[Unit] = []
+    at = start = 0
+    for word in text.split(" "):
+        row = row_of(word)
+        while at < len(whole) and whole[at][0] in _SPACES and not _starts(whole, at, row):
+            at += 1  # the token of the space
+        if not _starts(whole, at, row):
+            row = row_of(f" {word}")
+        if not _starts(whole, at, row):
+            return _within(text, [item for item in whole if item[0] not in _SPACES[2:]], unknown_id)
+        for token, number, first, last in _within(word, row, unknown_id):
+            units.append(Unit(token, number, first + start, last + start))
+        at += len(row)
+        start += len(word) + 1
+    if at < len(whole):
+        return _within(text, [item for item in whole if item[0] not in _SPACES[2:]], unknown_id)
+    return units
+
+
+def _starts(whole: Row, at: int, row: Row) -> bool:
+    return whole[at : at + len(row)] == row
+
+
+def _within(text: str, row: Row, unknown_id: int | None) -> list[Unit]:
+    """Find tokens in a text by the characters that they spell. One that is not found is what lies between others."""
+    folded = _folded(text)
+    places: list[tuple[int, int] | None] = []
+    at = 0
+    for token, _ in row:
+        spelt = _folded(_bare(token))
+        found = folded.find(spelt, at)
+        is_next = not text[at:found].strip() or (bool(places) and places[-1] is None)
+        if found < 0 or not is_next:
+            places.append(None)
+            continue
+        at = found + len(spelt)
+        places.append((found, at))
+    units: list[Unit] = []
+    before = 0
+    for index, (token, number) in enumerate(row):
+        place = places[index]
+        if place is None:
+            after = next((other for other in places[index + 1 :] if other is not None), None)
+            place = (before, len(text) if after is None else after[0])
+        before = places[index][1] if places[index] is not None else before  # type: ignore[index]
+        units.append(Unit(token, None if number == unknown_id else number, *place))
+    return units
+
+
+def _folded(text: str) -> str:
+    """Write a text without case and accents, character by character."""
+    return "".join((unicodedata.normalize("NFKD", sign)[:1].lower()[:1] or sign) for sign in text)
+
+
+def _bare(token: str) -> str:
+    for mark in (*_SPACES, *_AROUND):
+        if len(token) > len(mark):
+            token = token.removeprefix(mark).removesuffix(mark)
+    return "" if token in _SPACES else token

@@ -1,0 +1,213 @@
+"""The tokenizers of other libraries, as one thing: what segments a text into tokens, and says where they are.
+
+Tokenizers are known by their methods, so that none of the libraries needs to be installed.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import unicodedata
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+from ctckit.pieces import Unit
+from ctckit.token_places import Row, places_of
+
+__all__ = ["Tokenizer", "read_tokenizer"]
+
+
+class Tokenizer(ABC):
+    """What segments a text."""
+
+    ids: dict[str, int]
+    """The class of each token; empty if it does not tell."""
+    special: frozenset[str] = frozenset()
+    """Tokens that are no text."""
+    unknown_id: int | None = None
+    """The class of what it does not know."""
+    padding_id: int | None = None
+    """The class that it pads with: for models of CTC, the blank."""
+    spaced: bool = False
+    """Whether a word within a text must have its space before it to be segmented as such."""
+
+    @abstractmethod
+    def tokens(self, text: str) -> list[str]:
+        """Segment a text, and give the tokens alone."""
+
+    @abstractmethod
+    def segment(self, text: str) -> list[Unit]:
+        """Segment a text whose words have one space between them. What it does not know is a unit without a class."""
+
+
+def read_tokenizer(source: Any) -> Tokenizer | None:
+    """Read a tokenizer, or a processor that has one; None if it is neither."""
+    tokenizer = getattr(source, "tokenizer", source)
+    if hasattr(tokenizer, "encode_as_pieces") and hasattr(tokenizer, "piece_to_id"):
+        return _SentencePiece(tokenizer)
+    if hasattr(tokenizer, "tokenize") and hasattr(tokenizer, "convert_tokens_to_ids"):
+        return _fast(tokenizer) or _Slow(tokenizer)
+    if hasattr(tokenizer, "token_to_id") and hasattr(tokenizer, "encode"):
+        return _Tokenizers(tokenizer)
+    return _Encoder(tokenizer) if hasattr(tokenizer, "encode") else None
+
+
+class _SentencePiece(Tokenizer):
+    """A ``sentencepiece.SentencePieceProcessor``."""
+
+    def __init__(self, processor: Any) -> None:
+        self._processor = processor
+        numbers = range(processor.get_piece_size())
+        self.ids = {processor.id_to_piece(number): number for number in numbers}
+        self.unknown_id = processor.unk_id()
+        kinds = [getattr(processor, name) for name in ("is_control", "is_unknown") if hasattr(processor, name)]
+        self.special = frozenset(processor.id_to_piece(n) for n in numbers if any(kind(n) for kind in kinds))
+        padding = processor.pad_id() if hasattr(processor, "pad_id") else -1
+        self.padding_id = padding if padding >= 0 else None
+
+    def segment(self, text: str) -> list[Unit]:
+        if hasattr(self._processor, "encode_as_offset_mapping"):
+            found = self._processor.encode_as_offset_mapping(text)
+            rows = zip(found["pieces"], found["ids"], found["offsets"], strict=True)
+            return [Unit(token, _known(number, self.unknown_id), *at) for token, number, at in rows]
+        return places_of(text, self._row, self.unknown_id)
+
+    def tokens(self, text: str) -> list[str]:
+        return [token for token, _ in self._row(text)]
+
+    def _row(self, text: str) -> Row:
+        return [(piece, self._processor.piece_to_id(piece)) for piece in self._processor.encode_as_pieces(text)]
+
+
+class _Slow(Tokenizer):
+    """A ``transformers.PreTrainedTokenizer``, which does not say where its tokens are."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self.ids = dict(tokenizer.get_vocab()) if hasattr(tokenizer, "get_vocab") else {}
+        self.unknown_id = getattr(tokenizer, "unk_token_id", None)
+        self.padding_id = getattr(tokenizer, "pad_token_id", None)
+        self.special = frozenset(map(str, getattr(tokenizer, "all_special_tokens", ())))
+        self.spaced = any(len(token) > 1 and token[0] == "Ġ" for token in self.ids)
+
+    def segment(self, text: str) -> list[Unit]:
+        return places_of(text, self._row, self.unknown_id)
+
+    def tokens(self, text: str) -> list[str]:
+        return [token for token, _ in self._row(text)]
+
+    def _row(self, text: str) -> Row:
+        tokens = list(self._tokenizer.tokenize(text))
+        return list(zip(tokens, self._tokenizer.convert_tokens_to_ids(tokens), strict=True))
+
+
+class _Tokenizers(Tokenizer):
+    """A ``tokenizers.Tokenizer``."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        if getattr(tokenizer, "truncation", None) or getattr(tokenizer, "padding", None):
+            tokenizer = copy.deepcopy(tokenizer)
+            tokenizer.no_truncation()
+            tokenizer.no_padding()
+        self._tokenizer = tokenizer
+        self.ids = dict(tokenizer.get_vocab())
+        model = getattr(tokenizer, "model", None)
+        name = getattr(model, "unk_token", None)
+        self.unknown_id = self.ids.get(name) if name else _unknown_of_unigram(tokenizer, model)
+        added = tokenizer.get_added_tokens_decoder() if hasattr(tokenizer, "get_added_tokens_decoder") else {}
+        self.special = frozenset(str(token.content) for token in added.values() if token.special)
+        self.spaced = any(len(token) > 1 and token[0] == "Ġ" for token in self.ids)
+
+    def segment(self, text: str) -> list[Unit]:
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        rows = zip(encoding.tokens, encoding.ids, encoding.offsets, strict=True)
+        units = [Unit(token, _known(number, self.unknown_id), *at) for token, number, at in rows]
+        return _with_lost(text, units, self._survives)
+
+    def tokens(self, text: str) -> list[str]:
+        return list(self._tokenizer.encode(text, add_special_tokens=False).tokens)
+
+    def _survives(self, text: str, at: int) -> bool:
+        """Whether the tokenizer means to segment a character: its normalizer and pre-tokenizer do not remove it."""
+        normalizer, splitter = self._tokenizer.normalizer, self._tokenizer.pre_tokenizer
+        rest = normalizer.normalize_str(text[at]) if normalizer is not None else text[at]
+        if splitter is not None:
+            rest = "".join(part for part, _ in splitter.pre_tokenize_str(rest))
+        return bool(rest.strip(" ▁Ġ"))
+
+
+class _Encoder(Tokenizer):
+    """Whatever has an ``encode`` that gives classes, and perhaps a ``decode``."""
+
+    spaced = True
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self.ids = dict(tokenizer.get_vocab()) if hasattr(tokenizer, "get_vocab") else {}
+        self._names = {number: token for token, number in self.ids.items()}
+        self.unknown_id = getattr(tokenizer, "unk_token_id", None)
+        self.padding_id = getattr(tokenizer, "pad_token_id", None)
+        self.special = frozenset(map(str, getattr(tokenizer, "special_tokens_set", ())))
+        self._around = list(map(int, tokenizer.encode("")))  # starts and ends of sentences
+
+    def segment(self, text: str) -> list[Unit]:
+        return places_of(text, self._row, self.unknown_id)
+
+    def tokens(self, text: str) -> list[str]:
+        return [token for token, _ in self._row(text)]
+
+    def _row(self, text: str) -> Row:
+        numbers = list(map(int, self._tokenizer.encode(text)))
+        around = self._around
+        for cut in range(len(around) + 1 if around else 0):
+            rest = numbers[cut : len(numbers) - len(around) + cut]
+            if around[:cut] + rest + around[cut:] == numbers:
+                numbers = rest
+                break
+        return [(self._name(number), number) for number in numbers]
+
+    def _name(self, number: int) -> str:
+        if number not in self._names and hasattr(self._tokenizer, "decode"):
+            self._names[number] = str(self._tokenizer.decode([number]))
+        return self._names.get(number, f"<{number}>")
+
+
+def _fast(tokenizer: Any) -> Tokenizer | None:
+    """Read a fast tokenizer of ``transformers``, which has one of ``tokenizers`` inside; None if it is another kind."""
+    inner = getattr(tokenizer, "backend_tokenizer", None)
+    if not (hasattr(inner, "encode") and hasattr(inner, "token_to_id")):
+        return None
+    found = _Tokenizers(inner)
+    outer = _Slow(tokenizer)
+    found.ids = outer.ids or found.ids
+    found.special |= outer.special
+    found.padding_id = outer.padding_id
+    found.unknown_id = found.unknown_id if outer.unknown_id is None else outer.unknown_id
+    return found
+
+
+def _unknown_of_unigram(tokenizer: Any, model: Any) -> int | None:
+    """Return the class of the unknown in a model of the kind Unigram, which tells it in its JSON only."""
+    if type(model).__name__ != "Unigram":
+        return None
+    found = json.loads(tokenizer.to_str())["model"].get("unk_id")
+    return found if isinstance(found, int) else None
+
+
+def _known(number: int, unknown_id: int | None) -> int | None:
+    return None if number == unknown_id else number
+
+
+def _with_lost(text: str, units: list[Unit], survives: Callable[[str, int], bool]) -> list[Unit]:
+    """Add units for characters that no token covers, because the model knows neither them nor a token for that."""
+    covered = bytearray(len(text))
+    for unit in units:
+        covered[unit.start : unit.end] = b"\1" * (unit.end - unit.start)
+    lost: list[Unit] = []
+    for at, character in enumerate(text):
+        if covered[at] or character.isspace() or unicodedata.category(character)[0] in "MC":
+            continue
+        if survives(text, at):
+            lost.append(Unit(character, None, at, at + 1))
+    return sorted((*units, *lost), key=lambda unit: unit.start) if lost else units

@@ -24,7 +24,7 @@ _FOLLOWING_SIGNS = frozenset("ะาำๅๆฯະາຳໆຯ")
 
 
 def ends_sentence(text: str) -> bool:
-    """Return whether a mark that ends a sentence is at the end, closing quotes and brackets aside.
+    """Return whether a mark that ends a sentence is at the end, closing marks and white space aside.
 
     >>> ends_sentence('He said "no."'), ends_sentence("你好。」"), ends_sentence("3.5")
     (True, True, False)
@@ -33,13 +33,15 @@ def ends_sentence(text: str) -> bool:
 
 
 def ends_clause(text: str) -> bool:
-    """Return whether a comma or its like is at the end, closing quotes and brackets aside."""
+    """Return whether a comma or its like is at the end, closing marks and white space aside."""
     return _without_closers(text)[-1:] in _CLAUSE_ENDS
 
 
 def _without_closers(text: str) -> str:
     end = len(text)
-    while end and (text[end - 1] in _QUOTES or unicodedata.category(text[end - 1]) in ("Pe", "Pf")):
+    while end and (
+        text[end - 1] in _QUOTES or text[end - 1].isspace() or unicodedata.category(text[end - 1]) in ("Pe", "Pf")
+    ):
         end -= 1
     return text[:end]
 
@@ -65,12 +67,13 @@ def split_gap(before: str, gap: str) -> int:
     for at, character in enumerate(gap):
         if character.isspace():
             continue
-        begins = at > 0 and gap[at - 1].isspace()
+        closes = unicodedata.category(character) in ("Pe", "Pf")
+        begins = at > 0 and gap[at - 1].isspace() and not closes
         if _opens(character) or (begins and (ended or at > last_space)):
             return at
         if character in _SENTENCE_ENDS:
             ended = True
-        elif ended and not (character in _QUOTES or unicodedata.category(character) in ("Pe", "Pf")):
+        elif ended and not (closes or character in _QUOTES):
             return at
     return len(gap)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import timedelta
 from importlib import import_module
@@ -49,7 +50,7 @@ def cues(
     if not rows:
         return []
     if level == "lines":
-        found = [_cue_of_line(alignment, line, limits) for line in alignment.lines or rows]
+        found = _cues_of_lines(alignment, rows, limits)
     else:
         parted = _parted(alignment, limits, by_token=rows is alignment.tokens, asked=level is not None)
         groups = _grouped(parted, limits)
@@ -68,22 +69,31 @@ def _parted(alignment: Parts, limits: Limits, *, by_token: bool, asked: bool) ->
     return parts_of_text(alignment.text, alignment.words, spans, alignment.tokens, limits)
 
 
-def _cue_of_line(alignment: Parts, line: Row, limits: Limits) -> Cue:
-    start, end = map(milliseconds, times_of(line, "a subtitle"))
-    words = line.words if isinstance(line, AlignedLine) else ()
-    tokens = [token for token in alignment.tokens if line.start <= token.start and token.end <= line.end]
-    spans = _spans_in_line(alignment.text, line.text, [word.span for word in words])
-    if spans is None:
-        spans = places_in(line.text, [word.text for word in words])
-    return Cue(start, end, parts_of_text(line.text, words, spans, tokens, limits).parts)
+def _cues_of_lines(alignment: Parts, lines: Sequence[Row], limits: Limits) -> list[Cue]:
+    starts = [token.start for token in alignment.tokens]
+    ranges = iter(line_ranges(alignment.text))
+    result = []
+    for line in lines:
+        start, end = map(milliseconds, times_of(line, "a subtitle"))
+        words = line.words if isinstance(line, AlignedLine) else ()
+        tokens = alignment.tokens[bisect_left(starts, line.start) : bisect_left(starts, line.end)]
+        place = next((place for place in ranges if alignment.text[slice(*place)] == line.text), None)
+        spans = _shifted([word.span for word in words], place)
+        if None in spans:
+            spans = places_in(line.text, [word.text for word in words])
+        result.append(Cue(start, end, parts_of_text(line.text, words, spans, tokens, limits).parts))
+    return result
 
 
-def _spans_in_line(text: str, line: str, spans: Sequence[Span | None]) -> list[Span | None] | None:
-    """Return the characters of words in a line, instead of in the whole text; None if they are not known."""
-    for start, end in line_ranges(text):
-        if text[start:end] == line and all(span is not None and start <= span[0] and span[1] <= end for span in spans):
-            return [span and (span[0] - start, span[1] - start) for span in spans]
-    return None
+def _shifted(spans: Sequence[Span | None], place: Span | None) -> Sequence[Span | None]:
+    """Return the characters of words in a line, instead of in the whole text; None for each that is not in it."""
+    if place is None:
+        return [None] * len(spans)
+    start, end = place
+    return [
+        (span[0] - start, span[1] - start) if span is not None and start <= span[0] and span[1] <= end else None
+        for span in spans
+    ]
 
 
 def _grouped(parted: Parted, limits: Limits) -> list[list[Part]]:

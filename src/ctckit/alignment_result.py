@@ -173,8 +173,9 @@ class Alignment:
 
         Args:
             path: file to write.
-            max_characters: how many characters a cue may have, unless one word, or token, has more.
-            max_duration: how many seconds a cue may last, unless one word, or token, does.
+            max_characters: how many characters a cue may have, unless one word has more.
+            max_duration: how many seconds a cue may last, unless one word does. (Of
+                scripts without spaces: one token or grapheme.)
             max_gap: how many seconds there may be between two words of a cue. Within a word, a gap is a pause if it is
                 longer than this and than 3 times the usual gap there, or than 2.5 times this.
             level: as for `to_ctm`. Tokens are written without spaces between them. "lines" makes each line of the

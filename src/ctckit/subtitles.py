@@ -60,13 +60,18 @@ def cues(
 
 def _parted(alignment: Parts, limits: Limits, *, by_token: bool, asked: bool) -> Parted:
     names = [token.text for token in alignment.tokens]
-    # Of a row of tokens, the text is their names.
-    if by_token and (asked or alignment.text == " ".join(names) or not any(places_in(alignment.text, names))):
+    # Of a row of tokens, the text is their names; of other texts, most tokens are found in it.
+    if by_token and (asked or alignment.text == " ".join(names) or not _has_most(alignment.text, names)):
         return parts_of_tokens(alignment.tokens, limits)
     spans = [word.span for word in alignment.words]
     if None in spans:
         spans = places_in(alignment.text, [word.text for word in alignment.words])
     return parts_of_text(alignment.text, alignment.words, spans, alignment.tokens, limits)
+
+
+def _has_most(text: str, names: Sequence[str]) -> bool:
+    places = places_in(text, [name for name in names if name.strip()])
+    return 2 * sum(place is not None for place in places) >= len(places)
 
 
 def _cues_of_lines(alignment: Parts, lines: Sequence[Row], limits: Limits) -> list[Cue]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ctckit import AlignedToken, AlignedWord, Alignment
 from ctckit.alignment_spans import Level
-from ctckit.line_breaks import breaks_line, ends_clause, ends_sentence, is_grapheme_boundary, split_gap
+from ctckit.line_breaks import breaks_line, ends_clause, ends_sentence, split_gap
 from spoken import place, say
 
 srt = pytest.importorskip("srt")

@@ -8,6 +8,7 @@
 #   make sanitize  run the tests of the core under AddressSanitizer and UndefinedBehaviorSanitizer, its threads under
 #                  ThreadSanitizer
 #   make fuzz      look for inputs that break the readers of manifests and vocabularies (FUZZ_SECONDS=60)
+#   make mutants   count which small faults in the code the tests notice; takes hours (MUTANTS=lattice for one module)
 #   make wheel     build this platform's wheel, install it in an empty environment, and use it there
 #   make clean     remove the environment and everything built
 
@@ -22,6 +23,7 @@ TORCH ?= torch==2.13.0
 EXTRAS ?= demo,bench,align,corpus
 
 FUZZ_SECONDS ?= 60
+MUTANTS ?=
 
 PYTEST_ARGS ?=
 # Tests run on so many processes side by side; 0 runs them in one, for a debugger. A file stays in one process: the
@@ -35,7 +37,7 @@ PIP := $(PY) -m pip --disable-pip-version-check
 SOURCES := pyproject.toml CMakeLists.txt $(shell find native src -not -path '*/__pycache__*')
 CXX_FILES = $(wildcard native/*.cpp native/*.hpp native/*.inl tests/*.cpp)
 
-.PHONY: demo test bench docs lint format sanitize fuzz fuzz-python wheel clean
+.PHONY: demo test bench docs lint format sanitize fuzz fuzz-python mutants mutants-python wheel clean
 
 demo: $(VENV)/installed
 	@$(PY) examples/digits.py
@@ -92,6 +94,11 @@ fuzz: fuzz-python
 
 fuzz-python: $(VENV)/installed $(VENV)/dev $(VENV)/hunt
 	@PYTHONPATH=tests $(PY) tests/fuzz_python.py --seconds $(FUZZ_SECONDS)
+
+mutants: mutants-python
+
+mutants-python: $(VENV)/installed $(VENV)/dev $(VENV)/hunt
+	@$(PY) tests/mutants_python.py $(MUTANTS)
 
 # Only the core is instrumented, so the runtime has to be loaded before Python; libstdc++ comes with it, or the runtime
 # does not find the functions that throw. Fresh memory is filled with 0xff, a NaN in every floating-point type. A fault

@@ -49,6 +49,7 @@ class Scenario(NamedTuple):
     """A command, and what is there before it runs."""
 
     prepare: Callable[[Path], None]
+    """Called with a folder that has the user's files."""
     options: tuple[str, ...] = ()
     keeps: bool = True
     """Whether results that were there before stay."""
@@ -56,6 +57,7 @@ class Scenario(NamedTuple):
 
 def user_files(folder: Path) -> None:
     """Write a corpus of three good items and a bad one, and a file that is none of ours."""
+    folder.mkdir()
     corpora.write_corpus(folder / "corpus", 3)
     lines = corpora.read_lines(folder / "corpus" / "items.jsonl")
     lines.insert(1, {"id": "bad", "emissions": "nowhere.npy", "text": "cab"})
@@ -67,7 +69,6 @@ def user_files(folder: Path) -> None:
 
 def an_earlier_run(folder: Path) -> None:
     """Leave what a run leaves that was killed after two items, one of which has another text since; and an old page."""
-    user_files(folder)
     manifest = folder / "corpus" / "items.jsonl"
     now = manifest.read_bytes()
     lines = corpora.read_lines(manifest)
@@ -80,12 +81,12 @@ def an_earlier_run(folder: Path) -> None:
 
 
 def results_of_other_options(folder: Path) -> None:
-    user_files(folder)
+    """Leave the results of a run with another duration of a frame."""
     _run(folder, (*_COMMAND, "--frame-duration", "0.5"))
 
 
 SCENARIOS = {
-    "fresh": Scenario(user_files),
+    "fresh": Scenario(lambda _: None),
     "resumed": Scenario(an_earlier_run),
     "overwritten": Scenario(results_of_other_options, ("--overwrite",), keeps=False),
 }
@@ -158,7 +159,7 @@ def _damage(before: dict[str, bytes], after: dict[str, bytes], good: dict[str, b
             yield f"{name} is lost"
     for name, content in after.items():
         if name not in good:
-            if not (name.endswith((".partial", ".lock")) or name == str(_FAULTS)):
+            if not (Path(name).name.startswith(".") or name == str(_FAULTS)):  # the next run removes it
                 yield f"{name} is there, which no good run leaves"
         elif name not in (results, str(_FAULTS)) and content not in (good[name], before.get(name)):
             yield f"{name} is neither the old file nor the new one"
@@ -179,14 +180,16 @@ def _damage(before: dict[str, bytes], after: dict[str, bytes], good: dict[str, b
             yield f"results are lost: {sorted(lost)}"
 
 
-def _after_an_error(run: _Run, after: dict[str, bytes], good: dict[str, bytes]) -> Iterator[str]:
+def _after_an_error(
+    run: _Run, before: dict[str, bytes], after: dict[str, bytes], good: dict[str, bytes]
+) -> Iterator[str]:
     """What an error leaves, as against a kill."""
     if "Traceback" in run.log:
         yield f"it ended with a traceback: {run.log[-1500:]}"
     for name, content in after.items():
         if name.endswith(".partial"):
             yield f"{name} is left"
-        if name.endswith(".jsonl") and content and not content.endswith(b"\n"):
+        if name.endswith(".jsonl") and content and not content.endswith(b"\n") and content != before.get(name):
             yield f"{name} has a torn line"
     if run.code not in (_NORMAL, 2):
         yield f"its exit status is {run.code}"
@@ -202,7 +205,7 @@ def _after_another_run(run: _Run, after: dict[str, bytes], good: dict[str, bytes
     if run.code != _NORMAL:
         yield f"run again, it ends with {run.code}: {run.log[-500:]}"
     for name in sorted(after.keys() | good.keys()):
-        if name == str(_RESULTS):
+        if name == str(_RESULTS):  # in another order, perhaps
             if sorted(_whole_lines(after.get(name, b""))) != sorted(_whole_lines(good[name])):
                 yield "run again, the results are others"
         elif after.get(name) != good.get(name):
@@ -213,25 +216,23 @@ def _after_another_run(run: _Run, after: dict[str, bytes], good: dict[str, bytes
 def problems(scenario: Scenario, folder: Path) -> Iterator[str]:
     """Yield what is wrong, for every call and every kind of fault."""
     command = (*_COMMAND, *scenario.options)
-    template, clean = folder / "template", folder / "clean"
-    for place, prepare in ((template, scenario.prepare), (clean, user_files)):
-        place.mkdir()
-        prepare(place)
-    before = _state(template)
-    fresh = _run(clean, command)
-    good = _state(clean)
-    undisturbed = folder / "undisturbed"
-    shutil.copytree(template, undisturbed)
-    run = _run(undisturbed, command)
-    yield from (f"without a fault: {text}" for text in _after_another_run(fresh, good, good))
-    yield from (f"without a fault: {text}" for text in _after_another_run(run, _state(undisturbed), good))
+    work, template = folder / "work", folder / "template"  # all is done in one folder, since results depend on paths
+    user_files(work)
+    shutil.copytree(work, template)
+    yield from (f"a good run: {text}" for text in _after_another_run(_run(work, command), {}, {}))
+    good = _state(work)
+    _restore(work, template)
+    scenario.prepare(work)
+    shutil.rmtree(template)
+    shutil.copytree(work, template)
+    before = _state(work)
+    run = _run(work, command)
+    yield from (f"without a fault: {text}" for text in _after_another_run(run, _state(work), good))
     if len(_whole_lines(good[str(_RESULTS)])) != 3 or run.calls < 10:
         yield f"the run does too little: {run.calls} calls, {sorted(good)}"
-    work = folder / "work"
     for kind, fault in _KINDS.items():
         for number in range(1, run.calls + 1):
-            shutil.rmtree(work, ignore_errors=True)
-            shutil.copytree(template, work)
+            _restore(work, template)
             disturbed = _run(work, command, number, fault)
             after = _state(work)
             found = list(_damage(before, after, good, scenario.keeps))
@@ -239,9 +240,14 @@ def problems(scenario: Scenario, folder: Path) -> Iterator[str]:
                 if disturbed.code != -9:
                     found.append(f"it was not killed, but ended with {disturbed.code}")
             else:
-                found += _after_an_error(disturbed, after, good)
+                found += _after_an_error(disturbed, before, after, good)
             found += _after_another_run(_run(work, command), _state(work), good)
             yield from (f"{kind} at call {number} of {run.calls}: {text}" for text in found)
+
+
+def _restore(work: Path, template: Path) -> None:
+    shutil.rmtree(work)
+    shutil.copytree(template, work)  # dates, too
 
 
 if __name__ == "__main__":

@@ -1,0 +1,245 @@
+"""Counts which small faults in the Python code the tests notice.
+
+``make mutants-python``, or ``python tests/mutants_python.py lattice``: Cosmic Ray's operators (and one that leaves a
+statement out) make the faults, one at a time, in a copy of the package; the tests that pyproject.toml names for the
+module are run on each. What survives is listed with its line: write a test that sees it, or, if no test can, put the
+line into ``tests/mutants_equivalent.txt`` with the reason. ``--share 0.2`` tries every fifth fault.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import contextlib
+import importlib.util
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+_ROOT = Path(__file__).parent.parent
+_EQUIVALENT = Path(__file__).parent / "mutants_equivalent.txt"
+_OPERATORS = (
+    "AddNot", "ExceptionReplacer", "NumberReplacer", "ReplaceAndWithOr", "ReplaceOrWithAnd", "ReplaceBreakWithContinue",
+    "ReplaceContinueWithBreak", "ReplaceFalseWithTrue", "ReplaceTrueWithFalse", "ReplaceUnaryOperator_Delete_Invert",
+    "ReplaceUnaryOperator_Delete_Not", "ReplaceUnaryOperator_Delete_USub", "ZeroIterationForLoop",
+    "ReplaceBinaryOperator_Add_Sub", "ReplaceBinaryOperator_Sub_Add", "ReplaceBinaryOperator_Mul_FloorDiv",
+    "ReplaceBinaryOperator_FloorDiv_Mul", "ReplaceBinaryOperator_Div_Mul", "ReplaceBinaryOperator_Mod_Add",
+    "ReplaceBinaryOperator_BitAnd_BitOr", "ReplaceBinaryOperator_BitOr_BitAnd", "ReplaceComparisonOperator_Eq_NotEq",
+    "ReplaceComparisonOperator_NotEq_Eq", "ReplaceComparisonOperator_Lt_LtE", "ReplaceComparisonOperator_LtE_Lt",
+    "ReplaceComparisonOperator_Gt_GtE", "ReplaceComparisonOperator_GtE_Gt", "ReplaceComparisonOperator_Is_IsNot",
+    "ReplaceComparisonOperator_IsNot_Is",
+)  # fmt: skip
+# Hypothesis is imported before pytest could rewrite its assertions, which is a warning, and so an error.
+_PYTEST = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-W", "ignore::pytest.PytestAssertRewriteWarning")
+
+
+class Mutant(NamedTuple):
+    """A module with one fault."""
+
+    operator: str
+    line: int
+    text: str
+    """The line as it is then."""
+    code: str
+
+
+def mutants(code: str) -> Iterator[Mutant]:
+    """Yield every fault of a module, those aside that change annotations only."""
+    from cosmic_ray.mutating import mutate_code
+    from cosmic_ray.plugins import get_operator
+
+    seen = {_meaning(code)}
+    faulty = [
+        (name, mutated) for name in _OPERATORS for mutated in _all(mutate_code, get_operator(f"core/{name}"), code)
+    ]
+    faulty += [("LeaveOut", mutated) for mutated in _without_statements(code)]
+    for name, mutated in faulty:
+        try:
+            meaning = _meaning(mutated)
+        except SyntaxError:  # the star of a signature taken for a product, for instance
+            continue
+        if meaning in seen:
+            continue
+        seen.add(meaning)
+        pairs = enumerate(zip(code.splitlines(), mutated.splitlines(), strict=False), 1)
+        line, text = next((number, new.strip()) for number, (old, new) in pairs if old != new)
+        yield Mutant(name, line, text, mutated)
+
+
+def _all(mutate: Any, operator: Any, code: str) -> Iterator[str]:
+    occurrence = 0
+    while (mutated := mutate(code, operator(), occurrence)) is not None:
+        yield mutated
+        occurrence += 1
+
+
+def _without_statements(code: str) -> Iterator[str]:
+    lines = code.splitlines(keepends=True)
+    for node in ast.walk(ast.parse(code)):
+        if not isinstance(node, (ast.Expr, ast.AugAssign, ast.Raise, ast.Assign)):
+            continue
+        is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        is_name = isinstance(node, ast.Assign) and isinstance(node.targets[0], (ast.Name, ast.Tuple))
+        if not (is_text or is_name):
+            assert node.end_lineno is not None
+            first = lines[node.lineno - 1]
+            left_out = first[: node.col_offset] + "pass\n"
+            yield "".join([*lines[: node.lineno - 1], left_out, *lines[node.end_lineno :]])
+
+
+class _Plain(ast.NodeTransformer):
+    """Leaves annotations out."""
+
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        node.annotation = None
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:  # ast names it
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:  # likewise
+        node.annotation = ast.Constant(value=None)
+        return self.generic_visit(node)
+
+
+def _meaning(code: str) -> str:
+    return ast.dump(_Plain().visit(ast.parse(code)))
+
+
+class Place:
+    """A copy of the package, in which a module can be replaced, and tests that are run on it."""
+
+    def __init__(self, folder: Path) -> None:
+        spec = importlib.util.find_spec("ctckit")
+        assert spec is not None
+        assert spec.origin is not None
+        self.folder = folder
+        self.log = folder / "log"
+        shutil.copytree(Path(spec.origin).parent, folder / "ctckit", ignore=shutil.ignore_patterns("__pycache__"))
+
+    def run(self, module: str, code: str, tests: list[str], seconds: float) -> int:
+        """Run the tests on a module; return pytest's exit status, or -1 if they take longer."""
+        path = self.folder / "ctckit" / module
+        original = path.read_text(encoding="utf-8")
+        path.write_text(code, encoding="utf-8")
+        try:
+            pid = os.fork()
+            if pid == 0:
+                self._test(tests)
+            return _wait(pid, seconds)
+        finally:
+            path.write_text(original, encoding="utf-8")
+
+    def _test(self, tests: list[str]) -> None:
+        """Run in a copy of this process, which has imported what is slow to import, and nothing of ctckit."""
+        import pytest
+
+        code = 3
+        try:
+            os.setsid()
+            log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            sys.dont_write_bytecode = True
+            sys.path.insert(0, str(self.folder))
+            os.environ.update(
+                PYTHONPATH=os.pathsep.join([str(self.folder), os.environ.get("PYTHONPATH", "")]),
+                PYTHONDONTWRITEBYTECODE="1",
+            )
+            code = int(pytest.main([*_PYTEST, f"--basetemp={self.folder / 'scratch'}", *tests]))
+        except BaseException:  # noqa: BLE001  # shown, and the copy must get no further than here
+            sys.excepthook(*sys.exc_info())
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+
+def _wait(pid: int, seconds: float) -> int:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.02)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return -1
+
+
+def test_module(place: Place, module: str, tests: list[str], share: float) -> tuple[int, int]:
+    """Try the faults of one module; return how many were caught, and how many there were."""
+    code = (place.folder / "ctckit" / module).read_text(encoding="utf-8")
+    equivalent = _equivalent(module)
+    start = time.monotonic()
+    if place.run(module, code, tests, 600) != 0:
+        raise SystemExit(f"{module}: the tests fail without a fault:\n{place.log.read_text()[-3000:]}")
+    limit = 4 * (time.monotonic() - start) + 10
+    chosen = [mutant for mutant in mutants(code) if mutant.text not in equivalent]
+    if share < 1:
+        chosen = random.Random(0).sample(chosen, max(1, round(share * len(chosen))))  # noqa: S311  # no secret
+    caught = 0
+    for mutant in sorted(chosen, key=lambda mutant: mutant.line):
+        if place.run(module, mutant.code, tests, limit) != 0:
+            caught += 1
+        else:
+            print(f"  {module}:{mutant.line}: {mutant.operator} survives: {mutant.text}", flush=True)
+    seconds = time.monotonic() - start
+    print(
+        f"{module}: {caught} of {len(chosen)} caught ({100 * caught / len(chosen):.0f} %, {seconds:.0f} s)", flush=True
+    )
+    return caught, len(chosen)
+
+
+def _equivalent(module: str) -> set[str]:
+    """Lines that no test can see: ``MODULE: LINE`` each, after a comment that says why."""
+    lines = _EQUIVALENT.read_text(encoding="utf-8").splitlines()
+    return {line.removeprefix(f"{module}: ") for line in lines if line.startswith(f"{module}: ")}
+
+
+def _configured() -> dict[str, list[str]]:
+    tomllib: Any = importlib.import_module("tomllib")  # since Python 3.11
+    settings = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    modules: dict[str, list[str]] = settings["tool"]["ctckit"]["mutants"]
+    return modules
+
+
+def main(arguments: list[str]) -> int:
+    """Try the faults of some modules, or of all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="MODULE", help="such as lattice, or corpus/results; default: all")
+    parser.add_argument("--share", type=float, default=1, help="of the faults to try (default: all)")
+    options = parser.parse_args(arguments)
+    configured = _configured()
+    for name in options.names:
+        if name not in configured:
+            parser.error(f"no tests are named for {name} in pyproject.toml: choose some of {', '.join(configured)}")
+    _import_what_is_slow()
+    total = [0, 0]
+    with tempfile.TemporaryDirectory(prefix="ctckit-mutants-") as folder:
+        place = Place(Path(folder))
+        for name in options.names or configured:
+            tests = [str(_ROOT / test) for test in configured[name]]
+            for index, number in enumerate(test_module(place, f"{name}.py", tests, options.share)):
+                total[index] += number
+    print(f"Python mutants: {total[0]} of {total[1]} caught ({100 * total[0] / total[1]:.0f} %)")
+    return 0
+
+
+def _import_what_is_slow() -> None:
+    for name in ("torch", "torch.testing", "numpy", "hypothesis", "pytest", "_pytest.pytester"):
+        importlib.import_module(name)
+
+
+if __name__ == "__main__":
+    os.chdir(_ROOT)
+    sys.exit(main(sys.argv[1:]))

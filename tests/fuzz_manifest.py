@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ctckit import corpus
-from ctckit.corpus.results import FaultsFile, result_line
+from ctckit.corpus.faults_file import FaultsFile
+from ctckit.corpus.results import result_line
 
 _MEMORY = Path("/dev/shm")  # noqa: S108  # where there is one, files are faster
 _FOLDER = Path(tempfile.mkdtemp(prefix="ctckit-fuzz-", dir=_MEMORY if _MEMORY.is_dir() else None))
@@ -77,6 +78,8 @@ def _check_outcome(outcome: corpus.Outcome) -> None:
     path = _FOLDER / "errors.jsonl"
     faults = FaultsFile(path)
     faults.write(outcome)
+    faults.finish()
+    faults.close()
     (line,) = path.read_text(encoding="utf-8").splitlines()
     assert json.loads(line)["kind"]
 

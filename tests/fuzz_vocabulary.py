@@ -55,11 +55,10 @@ def _vocabulary(choice: int, source: bytes) -> ctckit.Vocabulary | None:
         path.write_bytes(source)
         task = LossTask(vocabulary=str(path), fold_case=options["fold_case"])
         task.prepare()
-        found: ctckit.Vocabulary = task._spelling_of(str(path))
+        return task._vocabulary()
     except (ValueError, TypeError) as error:  # CorpusError is a ValueError
         _check_message(error)
         return None
-    return found
 
 
 def _check_message(error: Exception) -> None:

@@ -401,7 +401,7 @@ def test_bad_items_are_listed_and_tried_again(manifest: Path, tmp_path: Path) ->
 
 @pytest.mark.parametrize("name", ["a/b", ".", "..", "con\x00", "ü" * 300, "a\nb", "%2F", ".hidden"])
 def test_any_id_is_a_file_name(tmp_path: Path, name: str) -> None:
-    from ctckit.corpus.tasks import file_stem
+    from ctckit.corpus.item_files import file_stem
 
     path = tmp_path / f"{file_stem(name)}.json"
     path.write_text("x")

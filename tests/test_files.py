@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ctckit import files
-from ctckit.files import same_file, write_whole
+from ctckit.files import same_file, whole_file, write_whole
 
 unix = pytest.mark.skipif(sys.platform == "win32", reason="links and modes")
 
@@ -73,6 +73,9 @@ def _opens_a_full_disk(error: BaseException) -> object:
             os.write(self.descriptor, data[:1])
             raise error
 
+        def flush(self) -> None:
+            pass
+
     return File
 
 
@@ -81,6 +84,15 @@ def test_text_that_utf8_does_not_have_touches_nothing(tmp_path: Path) -> None:
     path.write_text("old")
     with pytest.raises(UnicodeEncodeError):
         write_whole(path, "\ud800")
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_an_error_in_the_block_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(TypeError), whole_file(path) as file:
+        file.writelines([b"half", None])  # type: ignore[list-item]
     assert path.read_text() == "old"
     assert names(tmp_path) == ["a.txt"]
 

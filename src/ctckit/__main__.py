@@ -1,9 +1,10 @@
-"""``python -m ctckit``: what is installed, and what will compute."""
+"""``python -m ctckit``: what is installed, and what will compute; with arguments, the command line."""
 
 from __future__ import annotations
 
 import os
 import platform
+import sys
 
 import torch
 
@@ -34,4 +35,8 @@ def _present(device: str) -> bool:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        from ctckit.cli import main
+
+        sys.exit(main())
     print(report())

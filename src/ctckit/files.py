@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import os
-import secrets
 import stat
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
-__all__ = ["same_file", "write_whole"]
+__all__ = ["same_file", "whole_file", "write_whole"]
 
 
 def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
     r"""Write a file such that it holds all of `content`, or what it held before.
 
     The content goes into a temporary file of the same folder, whose name ends in ``.partial``, and that is renamed to
-    `path` once it is on the disk. A kill may leave the temporary file; an error removes it.
+    `path` once it is on the disk. A kill may leave the temporary file; an error removes it, and so does the next
+    call for the same path.
 
     Args:
         path: file to write. A symbolic link stays one: the file that it names is written. An existing file keeps its
@@ -35,28 +39,59 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
         b'hello\n'
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
+    with whole_file(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    r"""Open a file to write such that it holds all of what is written, or what it held before.
+
+    It is `write_whole` for content that comes in pieces: the file is in its place when the block ends, and an error in
+    the block leaves what was there.
+
+    Args:
+        path: as for `write_whole`.
+
+    Yields:
+        The temporary file.
+
+    Raises:
+        OSError: if the file cannot be written.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "a.txt"
+        >>> with whole_file(path) as file:
+        ...     _ = file.write(b"hello\n")
+        >>> path.read_bytes()
+        b'hello\n'
+    """
     target = os.path.realpath(os.fspath(path))
     mode = _mode(target)
-    if mode is not None and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        Path(target).write_bytes(data)
-        return
     if mode is not None and stat.S_ISDIR(mode):
-        raise IsADirectoryError(21, "it is a folder, but must be a file", os.fspath(path))
-    folder, name = os.path.split(target)
-    # 255 bytes is the longest name of most file systems; 4 bytes is the longest character.
-    partial = Path(folder) / f".{name[:40]}.{secrets.token_hex(8)}.partial"
+        raise IsADirectoryError(errno.EISDIR, "it is a folder, but must be a file", os.fspath(path))
+    if mode is not None and not stat.S_ISREG(mode):
+        with Path(target).open("wb") as file:
+            yield file
+        return
+    partial = _partial(Path(target))
+    partial.unlink(missing_ok=True)  # what a kill has left
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    identity = _identity(os.fstat(descriptor))
     try:
         with open(descriptor, "wb") as file:  # noqa: PTH123  # of a descriptor
             if mode is not None:
                 partial.chmod(stat.S_IMODE(mode))
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
+        _must_be(partial, identity)
         partial.replace(target)
     except BaseException:
         with contextlib.suppress(OSError):
-            partial.unlink()
+            if _identity(partial.stat()) == identity:
+                partial.unlink()
         raise
 
 
@@ -82,6 +117,23 @@ def same_file(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:
         return rest_a == rest_b or (_folded(rest_a) == _folded(rest_b) and _ignores_case(folder_a))
     except (OSError, ValueError):  # no path at all: a NUL, a name that is too long
         return os.fspath(a) == os.fspath(b)
+
+
+def _partial(path: Path) -> Path:
+    """Return the path of the temporary file, always the same one: what a kill leaves is replaced by the next try."""
+    name = f".{path.name}.partial"
+    if len(os.fsencode(name)) > 255:  # the longest name of most file systems
+        name = f".{path.name[:40]}.{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.partial"
+    return path.with_name(name)
+
+
+def _must_be(partial: Path, identity: tuple[int, int]) -> None:
+    if _identity(partial.stat()) != identity:
+        raise FileExistsError(errno.EEXIST, "another process writes to it at the same time", str(partial))
+
+
+def _identity(state: os.stat_result) -> tuple[int, int]:
+    return state.st_dev, state.st_ino
 
 
 def _mode(path: str) -> int | None:

@@ -14,6 +14,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from ctckit.files import write_whole
+
 __all__ = ["PageItem", "write_page"]
 
 _SECONDS_PER_FRAME = 0.02  # of an alignment that does not say: only how fast the page's own clock runs
@@ -87,7 +89,7 @@ def write_page(path: str | Path, items: Iterable[PageItem], *, title: str = "Ali
     )
     # What goes into the script is escaped by tojson, which leaves no "<", ">", "&" or "'" of any text.
     text = environment.get_template("page.html.j2").render(title=title, items=shown)
-    Path(path).write_text(text, encoding="utf-8", newline="\n")
+    write_whole(path, text)
 
 
 def _for_the_page(item: PageItem) -> dict[str, Any]:

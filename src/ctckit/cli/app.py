@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import functools
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+from rich.text import Text
 
 import ctckit
 from ctckit.cli import report
+from ctckit.cli.streams import any_character, give_up_stdout, say
 from ctckit.corpus import FORMATS, AlignTask, CheckTask, CorpusError, LossTask
+from ctckit.corpus.archives import MAX_ARRAY_BYTES
+from ctckit.unknown import UnknownPolicy
 
 __all__ = ["run"]
 
@@ -30,6 +33,11 @@ What is installed, and what will compute: python -m ctckit
 
 def run(arguments: list[str]) -> int:
     """Run the command line, and return what to exit with. A user's mistake is a message, not a traceback."""
+    with any_character():
+        return _run(arguments)
+
+
+def _run(arguments: list[str]) -> int:
     try:
         code = ctckit_.main(arguments, prog_name="ctckit", standalone_mode=False)
         sys.stdout.flush()
@@ -40,12 +48,15 @@ def run(arguments: list[str]) -> int:
         click.echo("\nInterrupted. Results that were written are kept: the same command goes on from there.", err=True)
         return _INTERRUPTED
     except SystemExit:  # click's way to end when the reader of its output is gone, as in `ctckit loss ... | head`
+        give_up_stdout()
         return _PIPE_CLOSED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains while it exits
+        give_up_stdout()
         return _PIPE_CLOSED
     except (CorpusError, ImportError, OSError) as error:
-        click.echo(f"Error: {error}", err=True)
+        if isinstance(error, OSError):
+            give_up_stdout()  # it may be the one that is full
+        say(Text(f"Error: {error}"))
         return _NOTHING_DONE
     return int(code or _ALL_WELL)
 
@@ -71,15 +82,22 @@ def _options(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda function: functools.reduce(lambda f, decorate: decorate(f), reversed(decorators), function)
 
 
+def _unknown(value: str) -> dict[str, str]:
+    try:
+        return dict(UnknownPolicy.parse(value)._asdict())
+    except (ValueError, TypeError) as error:
+        raise click.BadParameter(str(error)) from None
+
+
 _of_items = _options(
     click.argument("manifest", type=_PATH),
     click.option(
         "--vocab",
         metavar="FILE",
-        help="Which class each token is: vocab.json (a list, or an object from token to class), a .txt file with a "
-        "token per line, or module:name of a tokenizer. Not needed where tokens are classes.",
+        help="Which class each token is: vocab.json (a list, or an object from token to class), tokens.txt, a .txt "
+        "file with a token per line, or module:name of a tokenizer. Not needed where tokens are classes.",
     ),
-    click.option("--blank", default=0, show_default=True, metavar="CLASS", help="Class of the blank."),
+    click.option("--blank", type=int, metavar="CLASS", help="Class of the blank. [default: what --vocab says, else 0]"),
     click.option("--logits", is_flag=True, help="Emissions are logits, not log-probabilities."),
     click.option(
         "--model",
@@ -93,10 +111,20 @@ _of_items = _options(
     click.option("--fold-case", is_flag=True, help="Take one case for the other where --vocab has only that."),
     click.option(
         "--unknown",
-        type=click.Choice(["raise", "wildcard", "skip"]),
         default="raise",
         show_default=True,
-        help="Characters that --vocab lacks: the item is bad, or they match anything, or they are left out.",
+        metavar="CHOICE",
+        callback=lambda _context, _parameter, value: _unknown(value),
+        help="Characters that --vocab lacks: raise (the item is bad), wildcard (they match anything), skip (they are "
+        "left out). Or apart: numbers=wildcard,punctuation=skip,words=raise.",
+    ),
+    click.option(
+        "--max-array-bytes",
+        type=click.IntRange(min=1),
+        default=MAX_ARRAY_BYTES,
+        show_default=True,
+        metavar="BYTES",
+        help="How large an array of an .npz or .safetensors file may be.",
     ),
     click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N items of the manifest."),
     click.option(
@@ -119,12 +147,13 @@ _to_a_file = _options(
         type=_PATH,
         metavar="FILE",
         help="Write results here, a line of JSON per item as soon as it is done. Items that it has already are "
-        "skipped: the same command goes on where it was stopped. [default: standard output]",
+        "skipped, if they have not changed: the same command goes on where it was stopped. [default: standard output]",
     ),
     click.option(
         "--errors", type=_PATH, metavar="FILE", help="List bad items here. [default: OUTPUT with .errors.jsonl]"
     ),
-    click.option("--overwrite", is_flag=True, help="Start OUTPUT anew."),
+    click.option("--overwrite", is_flag=True, help="Start OUTPUT anew, and replace files in --folder."),
+    click.option("--wait", is_flag=True, help="If another run writes to OUTPUT, wait until it ends."),
 )
 
 
@@ -136,6 +165,12 @@ _to_a_file = _options(
 )
 @click.option("--free-start", is_flag=True, help="The text may begin later than the input.")
 @click.option("--free-end", is_flag=True, help="The text may end earlier than the input.")
+@click.option(
+    "--wildcard-score",
+    type=float,
+    metavar="NATS",
+    help="Score of a frame of a wildcard, or outside of the text at a free end. [default: that of ctckit.align]",
+)
 @click.option("--no-confidence", is_flag=True, help="Leave confidences out: about a third of the time.")
 @click.option(
     "--format",
@@ -148,6 +183,11 @@ _to_a_file = _options(
 @click.option("--html", type=_PATH, metavar="FILE", help="Write a page that plays the audio and shows each word.")
 @click.option(
     "--html-items", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="How many it shows."
+)
+@click.option(
+    "--html-any-audio",
+    is_flag=True,
+    help="Let the page hold audio from outside of the manifest's folder. For manifests that you trust.",
 )
 def align(manifest: Path, **options: Any) -> int:
     """Find where each word and token of the MANIFEST's texts is.
@@ -181,6 +221,7 @@ def align(manifest: Path, **options: Any) -> int:
         free_start=options["free_start"],
         free_end=options["free_end"],
         confidence=not options["no_confidence"],
+        wildcard_score=options["wildcard_score"],
         formats=formats,
     )
     return report.align(task, manifest, **_of_run(options))
@@ -209,8 +250,9 @@ def check(manifest: Path, **options: Any) -> int:
     """Find the items of the MANIFEST that are invalid or cannot be aligned, and say why.
 
     Looks for lines that are no items, files that are missing or cannot be read, wrong shapes, characters and labels
-    that the vocabulary or the model does not have, texts too long for their frames, NaN and infinity. The exit code is
-    1 if there is any, so that a script can stop.
+    that the vocabulary or the model does not have, texts too long for their frames, NaN and infinity; and for what a
+    person would see at once: emissions that are no log-probabilities, a blank that is another class, fewer classes than
+    the vocabulary has. The exit code is 1 if there is any, so that a script can stop.
 
     \b
     Example:
@@ -248,12 +290,15 @@ def demo(html: Path | None, text: str, seed: int) -> int:
 
 
 def _of_task(options: dict[str, Any]) -> dict[str, Any]:
-    names = ("blank", "logits", "model", "word_separator", "fold_case", "unknown")
+    names = ("blank", "logits", "model", "word_separator", "fold_case", "unknown", "max_array_bytes")
     return {"vocabulary": options["vocab"], **{name: options[name] for name in names}}
 
 
 def _of_run(options: dict[str, Any]) -> dict[str, Any]:
-    names = ("output", "errors", "overwrite", "folder", "html", "html_items", "limit", "workers", "quiet")
+    names = (
+        "output", "errors", "overwrite", "wait", "folder", "html", "html_items", "html_any_audio", "limit", "workers",
+        "quiet",
+    )  # fmt: skip
     return {
         "ray": options["ray_address"] or options["ray"],
         **{name: options[name] for name in names if name in options},

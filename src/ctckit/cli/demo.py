@@ -14,6 +14,7 @@ from rich.console import Console
 from torch import Tensor
 
 import ctckit
+from ctckit.cli.page_file import refuse_other_files
 from ctckit.corpus import CorpusError
 from ctckit.page import PageItem, write_page
 
@@ -85,6 +86,8 @@ def emissions(samples: npt.NDArray[np.float64]) -> Tensor:
 
 def show(text: str, page: Path | None, seed: int) -> int:
     """Make the sound, align it, and print what was found beside what is true."""
+    if page is not None:
+        refuse_other_files(page)
     console = Console(highlight=False, soft_wrap=True)
     recording = record(text, seed)
     heard = emissions(recording.samples)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,9 +15,23 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from ctckit.corpus import AlignTask, CheckTask, Item, LossTask, Outcome, Summary, count_items, process, read_manifest
-from ctckit.corpus.results import result_line
-from ctckit.page import PageItem, write_page
+from ctckit.cli.page_file import PageFile, refuse_other_files
+from ctckit.cli.streams import console, plain, say, stdout_is_utf8
+from ctckit.corpus import (
+    AlignTask,
+    CheckTask,
+    Item,
+    ItemWarning,
+    LossTask,
+    Outcome,
+    Summary,
+    Task,
+    count_items,
+    process,
+)
+from ctckit.corpus.clashes import refuse_clashes
+from ctckit.corpus.pipeline import errors_file
+from ctckit.corpus.results import read_results, result_line
 
 __all__ = ["align", "check", "loss"]
 
@@ -25,15 +39,19 @@ _SHOWN = 20  # bad items listed on the terminal; files have them all
 
 
 def align(
-    task: AlignTask, manifest: Path, *, output: Path | None, folder: Path | None, html: Path | None, html_items: int,
-    quiet: bool, **options: Any,
+    task: AlignTask, manifest: Path, *, output: Path | None, errors: Path | None, folder: Path | None,
+    html: Path | None, html_items: int, html_any_audio: bool, quiet: bool, **options: Any,
 ) -> int:  # fmt: skip
     """Align, write results, files and page; return what to exit with."""
-    page = _Page(html_items if html is not None else 0)
+    errors = errors_file(output, errors)
+    refuse_clashes(task, manifest, {"the results": output, "the errors": errors, "the page": html}, folder)
+    page = PageFile(html_items if html is not None else 0)
     watch: list[Callable[[Outcome], None]] = [page.see]
+    if html is not None:
+        refuse_other_files(html)
     if output is None and folder is None and html is None:
-        digest = task.digest()
-        watch.append(lambda outcome: _print_result(outcome, digest))
+        digest, ascii_only = task.digest(), not stdout_is_utf8()
+        watch.append(lambda outcome: _print_result(outcome, digest, ascii_only=ascii_only))
     bad = _Bad()
     with _progress(manifest, options.get("limit"), quiet=quiet) as (step, skip):
 
@@ -41,37 +59,50 @@ def align(
             page.skip(item)
             skip(item)
 
-        summary = process(
-            task, manifest, output, folder=folder, watch=[*watch, bad.see, step],
+        summary = _process(
+            task, manifest, output=output, errors=errors, folder=folder, watch=[*watch, bad.see, step],
             skipped=skipped, **options,
         )  # fmt: skip
-    _conclude("aligned", summary, bad, _errors_file(output, options), quiet=quiet)
-    if html is not None and page.write(html, manifest, output) and not quiet:
-        _error().print(f"the page: {html}", highlight=False)
+    _conclude("aligned", summary, bad, errors, quiet=quiet)
+    if html is not None:
+        left_out = page.write(html, manifest, output, any_audio=html_any_audio)
+        for reason in left_out or ():
+            say(Text(f"the page has no audio where {plain(reason)}"), style="yellow")
+        if left_out is not None and not quiet:
+            say(Text(f"the page: {html}"))
     return 1 if summary.failed else 0
 
 
-def loss(task: LossTask, manifest: Path, *, output: Path | None, quiet: bool, **options: Any) -> int:
+def loss(
+    task: LossTask, manifest: Path, *, output: Path | None, errors: Path | None, quiet: bool, **options: Any
+) -> int:
     """Measure losses, write or print them and their mean; return what to exit with."""
+    errors = errors_file(output, errors)
     totals = _Losses()
     bad = _Bad()
+    skipped: set[str] = set()
     watch: list[Callable[[Outcome], None]] = [totals.see]
     if output is None:
         print("id\tloss\tloss per label\tframes\tlabels")
         watch.append(_print_loss)
     with _progress(manifest, options.get("limit"), quiet=quiet) as (step, skip):
-        summary = process(task, manifest, output, watch=[*watch, bad.see, step], skipped=skip, **options)
-    if summary.skipped and output is not None:
-        totals = _Losses()
-        with output.open(encoding="utf-8") as lines:
-            for line in lines:
-                totals.add(json.loads(line))
-    _conclude("measured", summary, bad, _errors_file(output, options), quiet=quiet)
+
+        def skip_one(item: Item) -> None:
+            skipped.add(item.id)
+            skip(item)
+
+        summary = _process(
+            task, manifest, output=output, errors=errors, watch=[*watch, bad.see, step], skipped=skip_one, **options
+        )
+    if skipped and output is not None:
+        for entry in read_results(output):
+            if entry["id"] in skipped:
+                totals.add(entry)
+    _conclude("measured", summary, bad, errors, quiet=quiet)
     if totals.items and not quiet:
-        _error().print(
+        say(
             f"mean loss {totals.loss / totals.items:.4f} nats per item, {totals.per_label / totals.items:.4f} per "
-            f"label (torch's 'mean'), over {_count(totals.items, 'item')}",
-            highlight=False,
+            f"label (torch's 'mean'), over {_count(totals.items, 'item')}"
         )
     return 1 if summary.failed else 0
 
@@ -79,33 +110,48 @@ def loss(task: LossTask, manifest: Path, *, output: Path | None, quiet: bool, **
 def check(task: CheckTask, manifest: Path, *, errors: Path | None, quiet: bool, **options: Any) -> int:
     """List what is wrong; return what to exit with."""
     found: list[Outcome] = []
-    console = Console()
-    plain = not console.is_terminal
+    terminal = Console()
+    is_table = terminal.is_terminal
 
     def see(outcome: Outcome) -> None:
-        if outcome.fault is None:
+        fault = outcome.fault
+        if fault is None:
             return
-        if plain:
-            print(
-                "\t".join((outcome.id, str(outcome.line), outcome.fault.kind, " ".join(outcome.fault.message.split())))
-            )
+        if not is_table:
+            print("\t".join((plain(outcome.id), str(outcome.line), fault.kind, plain(" ".join(fault.message.split())))))
         elif len(found) < 10 * _SHOWN:
             found.append(outcome)
 
     with _progress(manifest, options.get("limit"), quiet=quiet) as (step, skip):
-        summary = process(task, manifest, errors=errors, watch=[see, step], skipped=skip, **options)
+        summary = _process(task, manifest, errors=errors, watch=[see, step], skipped=skip, **options)
     if found:
         table = Table("item", "line", "kind", "what is wrong", caption=_left_out(summary.failed - len(found), errors))
         for outcome in found:
             fault = outcome.fault
             if fault is not None:
-                table.add_row(Text(outcome.id), str(outcome.line), fault.kind, Text(fault.message))
-        console.print(table)
+                table.add_row(Text(plain(outcome.id)), str(outcome.line), fault.kind, Text(plain(fault.message)))
+        terminal.print(table)
     if not quiet:
         kinds = ": " + _kinds(summary) if summary.failed else ""
         good = _count(summary.done, "good item")
-        _error().print(f"{good}, {summary.failed:,} bad{kinds} ({summary.seconds:.1f} s)", highlight=False)
+        dropped = f"; {_count(summary.dropped, 'unknown word')} left out" if summary.dropped else ""
+        say(f"{good}, {summary.failed:,} bad{kinds}{dropped} ({summary.seconds:.1f} s)")
     return 1 if summary.failed else 0
+
+
+def _process(task: Task, manifest: Path, *, watch: list[Callable[[Outcome], None]], **options: Any) -> Summary:
+    """Process the manifest, and say once if items look wrong that are done nonetheless."""
+    warned = False
+
+    def warn(outcome: Outcome) -> None:
+        nonlocal warned
+        if outcome.warnings and not warned:
+            warned = True
+            say(Text(f"Warning: {plain(outcome.id)}: {plain(outcome.warnings[0])}"), style="yellow")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ItemWarning)
+        return process(task, manifest, watch=[warn, *watch], **options)
 
 
 class _Bad:
@@ -135,49 +181,9 @@ class _Losses:
         self.per_label += result["loss"] / max(1, result["labels"])
 
 
-class _Page:
-    """The first few alignments, for the page; those of an earlier run are read from its results."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self.alignments: dict[str, dict[str, Any] | None] = {}
-
-    def see(self, outcome: Outcome) -> None:
-        if outcome.result is not None and len(self.alignments) < self.count:
-            self.alignments[outcome.id] = outcome.result
-
-    def skip(self, item: Item) -> None:
-        if len(self.alignments) < self.count:
-            self.alignments[item.id] = None
-
-    def write(self, path: Path, manifest: Path, output: Path | None) -> bool:
-        """Write the page, if there is anything to show."""
-        wanted = {name for name, alignment in self.alignments.items() if alignment is None}
-        if wanted and output is not None:
-            with output.open(encoding="utf-8") as lines:
-                for line in lines:
-                    entry = json.loads(line)
-                    if entry["id"] in wanted:
-                        self.alignments[entry["id"]] = entry
-        audio: dict[str, str | None] = {}
-        for item in read_manifest(manifest):
-            if item.id in self.alignments:
-                audio[item.id] = item.audio
-                if len(audio) == len(self.alignments):
-                    break
-        shown = [
-            PageItem(alignment, name, audio.get(name))
-            for name, alignment in self.alignments.items()
-            if alignment is not None
-        ]
-        if shown:
-            write_page(path, shown, title=manifest.stem if len(shown) > 1 else f"{manifest.stem}: {shown[0].name}")
-        return bool(shown)
-
-
-def _print_result(outcome: Outcome, digest: str) -> None:
+def _print_result(outcome: Outcome, digest: str, *, ascii_only: bool) -> None:
     if outcome.result is not None:
-        sys.stdout.write(result_line(outcome, digest))
+        sys.stdout.write(result_line(outcome, digest, ascii_only=ascii_only))
         sys.stdout.flush()
 
 
@@ -185,7 +191,7 @@ def _print_loss(outcome: Outcome) -> None:
     result = outcome.result
     if result is not None:
         per_label = result["loss"] / max(1, result["labels"])
-        print(f"{outcome.id}\t{result['loss']:.4f}\t{per_label:.4f}\t{result['frames']}\t{result['labels']}")
+        print(f"{plain(outcome.id)}\t{result['loss']:.4f}\t{per_label:.4f}\t{result['frames']}\t{result['labels']}")
 
 
 @contextmanager
@@ -193,13 +199,13 @@ def _progress(
     manifest: Path, limit: int | None, *, quiet: bool
 ) -> Iterator[tuple[Callable[[Outcome], None], Callable[[Item], None]]]:
     """Show a bar while it lasts; yield what to call for an item done, and for one skipped."""
-    console = _error()
+    terminal = console()
     total = count_items(manifest)
     total = total if limit is None else min(limit, total)
     columns = (
         BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[bad]}"), TimeElapsedColumn(), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
+    with Progress(*columns, console=terminal, disable=quiet or not terminal.is_terminal, transient=True) as bar:
         row = bar.add_task("", total=total, bad="")
         bad = 0
 
@@ -212,27 +218,32 @@ def _progress(
 
 
 def _conclude(what: str, summary: Summary, bad: _Bad, errors: Path | None, *, quiet: bool) -> None:
-    console = _error()
     if errors is None:  # then this is the only place that says so
         for outcome in bad.first:
             if outcome.fault is not None:
-                console.print(Text(f"{outcome.id} (line {outcome.line}): {outcome.fault.message}"), style="yellow")
+                text = f"{plain(outcome.id)} (line {outcome.line}): {plain(outcome.fault.message)}"
+                say(Text(text), style="yellow")
         if caption := _left_out(summary.failed - len(bad.first), None):
-            console.print(caption, style="yellow")
+            say(caption, style="yellow")
     if quiet:
         return
     speed = summary.done / summary.seconds if summary.seconds else 0.0
     parts = [f"{what} {_count(summary.done, 'item')} in {summary.seconds:.1f} s ({speed:,.0f} per second)"]
+    if summary.redone:
+        parts.append(f"{summary.redone:,} redone since their inputs changed")
     if summary.skipped:
         parts.append(f"{summary.skipped:,} done before")
     if summary.failed:
         parts.append(f"{summary.failed:,} bad: {_kinds(summary)}" + (f", see {errors}" if errors else ""))
-    console.print(Text("; ".join(parts)))
-
-
-def _errors_file(output: Path | None, options: dict[str, Any]) -> Path | None:
-    given: Path | None = options.get("errors")
-    return given or (output.with_suffix(".errors.jsonl") if output is not None else None)
+    if summary.stale:
+        parts.append(f"{_count(summary.stale, 'result')} of earlier inputs kept, marked stale")
+    if summary.absent:
+        parts.append(f"{_count(summary.absent, 'result')} of items that the manifest lacks kept")
+    if summary.dropped:
+        parts.append(f"{_count(summary.dropped, 'unknown word')} left out")
+    if summary.warned:
+        parts.append(f"{_count(summary.warned, 'item')} with implausible emissions (ctckit check lists them)")
+    say(Text("; ".join(parts)))
 
 
 def _kinds(summary: Summary) -> str:
@@ -247,7 +258,3 @@ def _left_out(count: int, file: Path | None) -> str | None:
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _error() -> Console:
-    return Console(stderr=True, soft_wrap=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CorpusError", "ItemError"]
+__all__ = ["CorpusError", "ItemError", "ItemWarning"]
 
 
 class CorpusError(ValueError):
@@ -20,3 +20,7 @@ class ItemError(ValueError):
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
         self.kind = kind
+
+
+class ItemWarning(UserWarning):
+    """Items look wrong, and are done nonetheless."""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import codecs
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from ctckit.corpus.errors import CorpusError
+from ctckit.corpus.parquet import count_rows, is_parquet, read_rows
 
 __all__ = ["Item", "count_items", "read_manifest"]
+
+_WHITE = b" \t\r\n"  # what JSON takes for white space
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +49,13 @@ def read_manifest(path: str | Path) -> Iterator[Item]:
     """Read a manifest, one item at a time.
 
     Args:
-        path: a ``.parquet`` file, or a file of JSON lines with any other name. Columns are the fields of `Item`, all
-            optional but for one of `emissions` and `audio`; others are ignored. Paths are relative to the manifest's
-            folder.
+        path: a ``.parquet`` file, or a file of JSON lines with any other name, in UTF-8. Columns are the fields of
+            `Item`, all optional but for one of `emissions` and `audio`; others are ignored. Paths are relative to the
+            manifest's folder.
 
     Yields:
-        An `Item` per line, in order, empty lines aside. A line that is no JSON object, has a field of the wrong type,
-        or the id of an earlier one, is an item with a `fault`, named ``line 12``.
+        An `Item` per line, in order, empty lines aside. A line that is no JSON object, has a field of the wrong type or
+        with a value that cannot be, or the id of an earlier one, is an item with a `fault`, named ``line 12``.
 
     Raises:
         CorpusError: if the file cannot be read.
@@ -65,8 +70,8 @@ def read_manifest(path: str | Path) -> Iterator[Item]:
     path = Path(path)
     _must_be_a_file(path)
     seen: dict[str, int] = {}
-    for line, values in _parquet_rows(path) if _is_parquet(path) else _json_lines(path):
-        item = values if isinstance(values, Item) else _item(values, line, path.absolute().parent)
+    for line, values in read_rows(path, _FIELDS) if is_parquet(path) else _json_lines(path):
+        item = _item(values, line, path.absolute().parent)
         if item.fault is None and item.id in seen:
             fault = f"the id {item.id!r} is also that of line {seen[item.id]}: give every item an id of its own"
             item = Item(f"line {line}", line, fault=fault)
@@ -85,10 +90,7 @@ def count_items(path: str | Path) -> int:
     """
     path = Path(path)
     _must_be_a_file(path)
-    if _is_parquet(path):
-        return int(_open_parquet(path).metadata.num_rows)
-    with path.open("rb") as file:
-        return sum(not line.isspace() for line in file)
+    return count_rows(path) if is_parquet(path) else sum(1 for _ in _full_lines(path))
 
 
 def _must_be_a_file(path: Path) -> None:
@@ -97,74 +99,110 @@ def _must_be_a_file(path: Path) -> None:
         raise CorpusError(f"the manifest {str(path)!r} {what}: name a file of JSON lines, or a .parquet file")
 
 
-def _is_parquet(path: Path) -> bool:
-    return path.suffix.lower() in (".parquet", ".pq")
-
-
-def _json_lines(path: Path) -> Iterator[tuple[int, Any]]:
-    with path.open("rb") as file:
-        for line, raw in enumerate(file, 1):
-            if raw.isspace():
-                continue
-            try:
-                yield line, json.loads(raw)
-            except ValueError as error:  # bad UTF-8 and bad JSON alike
-                yield line, Item(f"line {line}", line, fault=f"it is no JSON: {error}")
-
-
-def _open_parquet(path: Path) -> Any:
+def _full_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines that are not empty, without white space at their ends, and their numbers."""
     try:
-        from pyarrow import lib, parquet  # noqa: PLC0415  # optional
-    except ImportError as error:
-        raise CorpusError(
-            f"{str(path)!r} is Parquet, which pyarrow reads, and it is not installed: pip install 'ctckit[corpus]'"
-        ) from error
+        with path.open("rb") as file:
+            for number, raw in enumerate(file, 1):
+                line = raw
+                if number == 1:
+                    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                        raise CorpusError(f"the manifest {str(path)!r} is in UTF-16: save it in UTF-8")
+                    line = raw.removeprefix(codecs.BOM_UTF8)
+                if line := line.strip(_WHITE):
+                    yield number, line
+    except OSError as error:
+        raise CorpusError(f"the manifest {str(path)!r} cannot be read: {error.strerror or error}") from error
+
+
+def _json_lines(path: Path) -> Iterator[tuple[int, object]]:
+    for number, line in _full_lines(path):
+        try:
+            yield number, json.loads(line.decode("utf-8"))
+        except UnicodeDecodeError as error:  # noqa: PERF203  # a line at a time
+            yield number, TypeError(f"it is no UTF-8: {error}")
+        except RecursionError:
+            yield number, TypeError("it is nested too deeply")
+        except ValueError as error:  # also a number of too many digits
+            yield number, TypeError(f"it is no JSON: {error}")
+
+
+def _item(values: object, line: int, folder: Path) -> Item:
     try:
-        return parquet.ParquetFile(path)
-    except (lib.ArrowException, OSError) as error:
-        raise CorpusError(f"{str(path)!r} is named as Parquet but cannot be read as such: {error}") from error
-
-
-def _parquet_rows(path: Path) -> Iterator[tuple[int, Any]]:
-    file = _open_parquet(path)
-    columns = [name for name in file.schema_arrow.names if name in _FIELDS]
-    line = 0
-    for batch in file.iter_batches(batch_size=1024, columns=columns):
-        for row in batch.to_pylist():
-            line += 1
-            yield line, row
-
-
-def _item(values: Any, line: int, folder: Path) -> Item:
-    try:
+        if isinstance(values, TypeError):
+            raise values
         return _checked(values, line, folder)
     except TypeError as error:
         return Item(f"line {line}", line, fault=str(error))
 
 
-def _checked(values: Any, line: int, folder: Path) -> Item:
+def _checked(values: object, line: int, folder: Path) -> Item:
     if not isinstance(values, Mapping):
         raise TypeError(f"it is a JSON {type(values).__name__}, but must be an object with emissions, text and so on")
-    given = {name: values[name] for name in _FIELDS if values.get(name) is not None}
+    given: dict[str, Any] = {name: values[name] for name in _FIELDS if values.get(name) is not None}
     for name in ("emissions", "audio", "text"):
-        if not isinstance(given.get(name, ""), str):
-            raise TypeError(f"its {name} is a {type(given[name]).__name__}, but must be a string")
+        if name in given:
+            _must_be_text(given[name], f"its {name}")
+    for name in ("emissions", "audio"):
+        if "\0" in given.get(name, ""):
+            raise TypeError(f"its {name} holds a NUL character, which no path has")
     for name in ("frame_duration", "offset"):
-        if isinstance(given.get(name, 0.0), bool) or not isinstance(given.get(name, 0.0), (int, float)):
-            raise TypeError(f"its {name} is a {type(given[name]).__name__}, but must be a number of seconds")
+        if name in given:
+            given[name] = _seconds(given[name], name)
     if "tokens" in given:
-        tokens = given["tokens"]
-        if not isinstance(tokens, list) or not all(
-            isinstance(token, (str, int)) and not isinstance(token, bool) for token in tokens
-        ):
-            raise TypeError("its tokens must be a list of strings or integers")
-        given["tokens"] = tuple(tokens)
+        given["tokens"] = _tokens(given["tokens"])
     if "emissions" not in given and "audio" not in given:
-        raise TypeError(f"it has neither emissions nor audio (its fields: {', '.join(map(str, values)) or 'none'})")
+        raise TypeError(f"it has neither emissions nor audio (its fields: {_listed(values)})")
     name = given.pop("id", given.get("emissions", given.get("audio")))
-    if isinstance(name, bool) or not isinstance(name, (str, int)):
-        raise TypeError(f"its id is a {type(name).__name__}, but must be a string")
+    if isinstance(name, int) and not isinstance(name, bool):
+        name = str(name)
+    _must_be_text(name, "its id")
+    if not name:
+        raise TypeError("its id is empty: leave it out, or give a name")
     for key in ("emissions", "audio"):
         if key in given:
             given[key] = str(folder / given[key])
-    return Item(str(name), line, **given)
+    return Item(name, line, **given)
+
+
+def _must_be_text(value: object, what: str) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{what} is a {type(value).__name__}, but must be a string")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        code = ord(value[error.start])
+        raise TypeError(
+            f"{what} holds half of a surrogate pair (U+{code:04X}, at character {error.start}), which is no character"
+        ) from None
+
+
+def _seconds(value: object, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"its {name} is a {type(value).__name__}, but must be a number of seconds")
+    try:
+        seconds = float(value)
+    except OverflowError:
+        seconds = math.inf
+    if not math.isfinite(seconds) or (name == "frame_duration" and seconds <= 0):
+        kind = "positive, finite" if name == "frame_duration" else "finite"
+        raise TypeError(f"its {name} is {seconds}, but must be a {kind} number of seconds")
+    return seconds
+
+
+def _tokens(values: object) -> tuple[str | int, ...]:
+    if not isinstance(values, list) or not all(
+        isinstance(token, (str, int)) and not isinstance(token, bool) for token in values
+    ):
+        raise TypeError("its tokens must be a list of strings or integers")
+    for position, token in enumerate(values):
+        if isinstance(token, str):
+            _must_be_text(token, f"its token {position}")
+        elif not -(2**63) <= token < 2**63:
+            raise TypeError(f"its token {position} is a number of {token.bit_length()} bits, but must be a class")
+    return tuple(values)
+
+
+def _listed(values: Mapping[Any, Any]) -> str:
+    names = [str(name)[:40] for name in list(values)[:8]]
+    return (", ".join(names) + ", ..." * (len(values) > len(names))) or "none"

@@ -21,7 +21,8 @@ import torch
 
 from ctckit.corpus.errors import CorpusError
 from ctckit.corpus.manifest import Item
-from ctckit.corpus.tasks import Fault, Outcome, Task
+from ctckit.corpus.outcomes import Fault, Outcome
+from ctckit.corpus.tasks import Task
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection

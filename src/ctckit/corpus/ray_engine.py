@@ -18,7 +18,8 @@ from typing import Any
 
 from ctckit.corpus.errors import CorpusError
 from ctckit.corpus.manifest import Item
-from ctckit.corpus.tasks import Fault, Outcome, Task
+from ctckit.corpus.outcomes import Fault, Outcome
+from ctckit.corpus.tasks import Task
 
 __all__ = ["run_on_ray"]
 

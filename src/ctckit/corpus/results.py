@@ -1,127 +1,376 @@
-"""Results on the disk, such that a run that was stopped at any moment can be gone on with."""
+"""Results on the disk, such that a run that was stopped at any moment can be gone on with.
+
+A results file holds one line of JSON per item: its id, a digest of the options, a digest of its inputs, and the result.
+
+- A new result is appended as a whole line. What a kill may leave is a torn last line; it is cut off by the next run. A
+  line that a full disk cut short is cut off at once.
+- A result that replaces an older one goes to a second file, ``.NAME.redone``. At the end of a run, or at the beginning
+  of the next one if this one was killed, both are put together in a new file, which then takes the old one's place. So
+  the results file never has an item twice.
+- One run at a time: each holds the lock ``.NAME.lock``, which the system gives back whatever ends the run.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, NamedTuple
 
+import filelock
+
+from ctckit.corpus.digests import belongs
 from ctckit.corpus.errors import CorpusError
-from ctckit.corpus.tasks import Outcome
+from ctckit.corpus.item_files import digests_of
+from ctckit.corpus.outcomes import Outcome
+from ctckit.files import whole_file
 
-__all__ = ["FaultsFile", "ResultsFile", "write_files"]
+__all__ = ["ResultsFile", "lock_file", "read_results", "redone_file", "result_line"]
+
+_BEGINNING = re.compile(rb'\{"id": "(?:[^"\\]|\\.)*"')
+_TORN_ID = re.compile(rb'\{"id": "(?:[^"\\]|\\.)*\\?')
+_NEXT = b', "options": "'
+
+
+def result_line(outcome: Outcome, digest: str, *, ascii_only: bool = False) -> str:
+    """Write a result as one line of JSON.
+
+    Args:
+        outcome: the result.
+        digest: of the options, from `Task.digest`.
+        ascii_only: whether to escape all other characters.
+
+    Raises:
+        ValueError: for NaN and infinities, which JSON does not have.
+        TypeError: for what JSON has no form for.
+    """
+    entry: dict[str, Any] = {"id": outcome.id, "options": digest, "inputs": outcome.inputs}
+    if outcome.files:
+        entry["files"] = digests_of(outcome)
+    entry |= outcome.result or {}
+    return json.dumps(entry, ensure_ascii=ascii_only, allow_nan=False) + "\n"
+
+
+def lock_file(path: Path) -> Path:
+    """Return the path of the lock of a results file."""
+    return path.with_name(f".{path.name}.lock")
+
+
+def redone_file(path: Path) -> Path:
+    """Return the path of the results that are to replace those of a results file."""
+    return path.with_name(f".{path.name}.redone")
+
+
+def read_results(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the results of a results file as they are, but for those that no longer belong to their item."""
+    with path.open("rb") as lines:
+        for line in lines:
+            entry = json.loads(line)
+            if not entry.get("stale"):
+                yield entry
+
+
+class _Entry(NamedTuple):
+    """A line of a results file."""
+
+    id: str
+    options: str
+    inputs: str
+    stale: bool
+    files: tuple[str, ...]
 
 
 class ResultsFile:
-    """JSON lines, one per item: its id, a digest of the options that it was made with, and its result.
-
-    Each line is handed to the system as a whole, as soon as it is there. What a kill may leave is a torn last line: it
-    is cut off when the file is opened again.
+    """The results of a run and of those before it; see the module.
 
     Args:
         path: file to go on with, or to make.
         digest: that of the options now.
-        overwrite: whether to start anew.
+        overwrite: whether to start anew. What the file holds is kept until the first result is there.
+        wait: whether to wait while another run writes to it.
 
     Raises:
-        CorpusError: if it cannot be written, is no such file, or was made with other options.
+        CorpusError: if it cannot be written, is no such file, was made with other options, or holds an item twice; and
+            if another run writes to it, unless `wait`.
     """
 
-    def __init__(self, path: str | Path, digest: str, *, overwrite: bool = False) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, digest: str, *, overwrite: bool = False, wait: bool = False) -> None:
+        self.name = str(path)
+        self.path = Path(os.path.realpath(path))
         self.digest = digest
-        self.done: set[str] = set()
-        """The ids of the items that are in it."""
-        try:
+        self.inputs: dict[str, str] = {}
+        """The digest of the inputs of every item that is in it."""
+        self.files: dict[str, tuple[str, ...]] = {}
+        """Digests of the files that were written for an item, if any were."""
+        self.stale: set[str] = set()
+        """Items of which it has a result that does not belong to their inputs as they are now, with which they cannot
+        be done."""
+        self._was_stale: set[str] = set()
+        self._starts_anew = overwrite
+        self._redone: _Lines | None = None
+        self._places: dict[str, tuple[int, int]] = {}  # of the lines in the second file: offset, length
+        self._lock = filelock.FileLock(lock_file(self.path))
+        with self._said():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            if not overwrite and self.path.exists():
-                self._read()
-            self._file: IO[bytes] = self.path.open("wb" if overwrite else "ab")
-        except OSError as error:
-            raise CorpusError(f"the results cannot be written to {str(path)!r}: {error.strerror or error}") from error
+            regular = self.path.is_file() or not self.path.exists()
+            if regular and not self.path.is_dir():
+                self._acquire(wait=wait)
+            try:
+                if regular:
+                    self._read()
+                self._lines = _Lines(self.path)
+            except BaseException:
+                self._lock.release()
+                raise
+
+    def _acquire(self, *, wait: bool) -> None:
+        try:
+            self._lock.acquire(timeout=-1 if wait else 0)
+        except filelock.Timeout:
+            raise CorpusError(
+                f"another run writes to {self.name!r}: wait for it to end (--wait), or name another output"
+            ) from None
+
+    # -------------------------------------------------------------------------------------------------------- reading
 
     def _read(self) -> None:
+        """Read both files, check that they are ours, and put them in order."""
+        redone = redone_file(self.path)
+        if self._starts_anew:
+            for path in (self.path, redone):
+                if path.exists():
+                    self._check_whose(path)
+            return
+        numbers: dict[str, int] = {}
         end = 0
-        with self.path.open("rb") as file:
+        for number, start, line in self._entries(self.path):
+            entry = self._entry(line, number)
+            if entry.id in numbers:
+                raise CorpusError(
+                    f"{self.name!r} has the item {entry.id!r} twice, in lines {numbers[entry.id]} and {number}: remove "
+                    f"one of them, or start anew with --overwrite"
+                )
+            numbers[entry.id] = number
+            self._remember(entry)
+            if entry.stale:
+                self._was_stale.add(entry.id)
+            end = start + len(line)
+        if self.path.exists() and end < self.path.stat().st_size:
+            os.truncate(self.path, end)
+        self.stale = set(self._was_stale)
+        if redone.exists() and not self.path.exists():
+            self._check_whose(redone)
+            redone.unlink()  # of results that were deleted
+        elif redone.exists():
+            for number, start, line in self._entries(redone):
+                entry = self._entry(line, number)
+                self._remember(entry)
+                self.stale.discard(entry.id)
+                self._places[entry.id] = (start, len(line))
+            self._put_together()
+
+    def _remember(self, entry: _Entry) -> None:
+        self.inputs[entry.id] = entry.inputs
+        if entry.files:
+            self.files[entry.id] = entry.files
+
+    def _check_whose(self, path: Path) -> None:
+        for number, _, line in self._entries(path):
+            if _parsed(line) is None:
+                raise CorpusError(
+                    f"{str(path)!r} exists, and its line {number} is no result of this program, so that --overwrite "
+                    f"leaves it alone: name another output, or delete it"
+                )
+
+    def _entries(self, path: Path) -> Iterator[tuple[int, int, bytes]]:
+        """Yield number, place and content of the whole lines, the torn last one aside."""
+        if not path.exists():
+            return
+        at = 0
+        with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 if not line.endswith(b"\n"):
-                    break  # torn
-                self._remember(line, number)
-                end += len(line)
-        if end < self.path.stat().st_size:
-            os.truncate(self.path, end)
+                    if not _may_be_torn(line):
+                        raise CorpusError(
+                            f"{str(path)!r} exists, and its line {number} is no result of this command: name another "
+                            f"output"
+                        )
+                    return
+                yield number, at, line
+                at += len(line)
 
-    def _remember(self, line: bytes, number: int) -> None:
-        try:
-            entry = json.loads(line)
-            name, digest = str(entry["id"]), entry["options"]
-        except (ValueError, KeyError, TypeError):
+    def _entry(self, line: bytes, number: int) -> _Entry:
+        entry = _parsed(line)
+        if entry is None:
             raise CorpusError(
-                f"{str(self.path)!r} exists, and its line {number} is no result of this command: name another output, "
-                f"or start anew with --overwrite"
-            ) from None
-        if digest != self.digest:
-            raise CorpusError(
-                f"{str(self.path)!r} holds results made with other options, or another vocabulary: go on with the "
-                f"same, name another output, or start anew with --overwrite"
+                f"{self.name!r} exists, and its line {number} is no result of this command: name another output"
             )
-        self.done.add(name)
+        if entry.options != self.digest:
+            raise CorpusError(
+                f"{self.name!r} holds results made with other options, or another vocabulary (line {number}): go on "
+                f"with the same, name another output, or start anew with --overwrite"
+            )
+        return entry
 
-    def write(self, outcome: Outcome) -> None:
-        """Add a result."""
-        self._file.write(result_line(outcome, self.digest).encode())
-        self._file.flush()
-        self.done.add(outcome.id)
+    # -------------------------------------------------------------------------------------------------------- writing
+
+    def has(self, name: str, inputs: str) -> bool:
+        """Return whether it has an item's result, made from these inputs."""
+        then = self.inputs.get(name)
+        if then is None or not belongs(then, inputs):
+            return False
+        self.stale.discard(name)
+        return True
+
+    def write(self, outcome: Outcome, line: str) -> None:
+        """Add a result, or replace the item's older one.
+
+        Raises:
+            CorpusError: if it cannot be written. Results that are there stay.
+        """
+        data = line.encode("utf-8", "backslashreplace")  # as JSON writes half a surrogate pair
+        with self._said():
+            self._start_anew()
+            if outcome.id in self.inputs:
+                if self._redone is None:
+                    self._redone = _Lines(redone_file(self.path), anew=True)
+                self._places[outcome.id] = (self._redone.append(data), len(data))
+            else:
+                self._lines.append(data)
+            self.inputs[outcome.id] = outcome.inputs
+            self.stale.discard(outcome.id)
+
+    def finish(self, *, complete: bool = True) -> None:
+        """Put what was done again in the place of what was there.
+
+        Args:
+            complete: whether the run came to its end. If not, and nothing was written yet, what was to be started anew
+                is kept.
+
+        Raises:
+            CorpusError: if it cannot be written; then it is done by the next run.
+        """
+        with self._said():
+            if complete:
+                self._start_anew()
+            if self._redone is not None:
+                self._redone.close()
+                self._redone = None
+            if self._places or self.stale != self._was_stale:
+                self._lines.close()
+                self._put_together()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, and let others write to it."""
+        if self._redone is not None:
+            self._redone.close()
+        self._lines.close()
+        self._lock.release()
+
+    def _start_anew(self) -> None:
+        if self._starts_anew:
+            self._starts_anew = False
+            redone_file(self.path).unlink(missing_ok=True)
+            self._lines.clear()
+
+    def _put_together(self) -> None:
+        redone = redone_file(self.path)
+        with contextlib.ExitStack() as stack:
+            target = stack.enter_context(whole_file(self.path))
+            source = stack.enter_context(self.path.open("rb"))
+            replacing = stack.enter_context(redone.open("rb")) if self._places else None
+            left = dict(self._places)
+            for line in source:
+                entry = _parsed(line)
+                name = "" if entry is None else entry.id
+                if replacing is not None and name in left:
+                    target.write(_piece(replacing, left.pop(name)))
+                elif entry is not None and entry.stale != (name in self.stale):
+                    target.write(_marked(line, stale=name in self.stale))
+                else:
+                    target.write(line)
+            if replacing is not None:
+                for place in left.values():
+                    target.write(_piece(replacing, place))
+        redone.unlink(missing_ok=True)
+        self._places.clear()
+        self._was_stale = set(self.stale)
+
+    @contextlib.contextmanager
+    def _said(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise CorpusError(
+                f"the results cannot be written to {self.name!r}: {error.strerror or error}; those that are there stay"
+            ) from error
+
+
+class _Lines:
+    """A file that whole lines are appended to."""
+
+    def __init__(self, path: Path, *, anew: bool = False) -> None:
+        self._file = path.open("wb" if anew else "ab", buffering=0)
+        self._whole = path.is_file()  # and no pipe
+        self._end = path.stat().st_size if self._whole else 0
+
+    def append(self, data: bytes) -> int:
+        """Append a line, and return where it begins. If it cannot be written as a whole, it is not there."""
+        start, rest = self._end, memoryview(data)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) or 0 :]
+        except BaseException:
+            if self._whole:
+                with contextlib.suppress(OSError):
+                    self._file.truncate(start)
+            raise
+        self._end = start + len(data)
+        return start
+
+    def clear(self) -> None:
+        if self._whole:
+            self._file.truncate(0)
+            self._end = 0
+
+    def close(self) -> None:
         self._file.close()
 
 
-def result_line(outcome: Outcome, digest: str) -> str:
-    """Write a result as one line of JSON."""
-    entry: dict[str, Any] = {"id": outcome.id, "options": digest, **(outcome.result or {})}
-    return json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n"
+def _parsed(line: bytes) -> _Entry | None:
+    """Return what a line is about; None if it is no result of ours."""
+    try:
+        entry = json.loads(line)
+        name, options, inputs = entry["id"], entry["options"], entry.get("inputs", "")
+        stale, files = entry.get("stale", False), entry.get("files", ())
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    if not (isinstance(name, str) and isinstance(options, str) and re.fullmatch("[0-9a-f]{12}", options)):
+        return None
+    return _Entry(name, options, str(inputs), stale is True, tuple(map(str, files)) if isinstance(files, list) else ())
 
 
-class FaultsFile:
-    """JSON lines of what could not be done: id, line, kind, message. Made at the first fault, anew in every run.
-
-    Args:
-        path: file to make; one of an earlier run is removed.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self.path.unlink(missing_ok=True)
-
-    def write(self, outcome: Outcome) -> None:
-        """Add a fault."""
-        fault = outcome.fault
-        if fault is None:
-            return
-        entry = {"id": outcome.id, "line": outcome.line, "kind": fault.kind, "message": fault.message}
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+def _may_be_torn(line: bytes) -> bool:
+    """Return whether a last line without its end can be the beginning of a result, and of nothing else."""
+    begun = _BEGINNING.match(line)
+    if begun is None:
+        start = b'{"id": "'
+        return start.startswith(line) or _TORN_ID.fullmatch(line) is not None
+    rest = line[begun.end() :]
+    return _NEXT.startswith(rest) or rest.startswith(_NEXT)
 
 
-def write_files(outcome: Outcome, folder: Path) -> None:
-    """Write an outcome's files, each at once: a file that is there is whole."""
-    for name, content in outcome.files:
-        partial = folder / f".{name[:200]}.partial"
-        partial.write_text(content, encoding="utf-8", newline="\n")
-        partial.replace(folder / name)
+def _marked(line: bytes, *, stale: bool) -> bytes:
+    entry = json.loads(line)
+    entry.pop("stale", None)
+    if stale:
+        entry = {key: entry.pop(key) for key in ("id", "options", "inputs") if key in entry} | {"stale": True} | entry
+    return (json.dumps(entry, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
 
 
-@contextlib.contextmanager
-def opened(path: str | Path | None, digest: str, *, overwrite: bool) -> Any:
-    """Open a results file; yield its `done` and `write`, of nothing if there is no path."""
-    if path is None:
-        nothing: tuple[set[str], Callable[[Outcome], None]] = (set(), lambda _: None)
-        yield nothing
-        return
-    with contextlib.closing(ResultsFile(path, digest, overwrite=overwrite)) as file:
-        yield file.done, file.write
+def _piece(file: Any, place: tuple[int, int]) -> bytes:
+    file.seek(place[0])
+    return bytes(file.read(place[1]))

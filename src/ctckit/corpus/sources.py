@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import importlib
-import re
 import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ctckit.corpus.archives import MAX_ARRAY_BYTES, Array, opened, split_key
 from ctckit.corpus.errors import CorpusError, ItemError
 from ctckit.corpus.manifest import Item
+from ctckit.corpus.objects import load_object
 
-__all__ = ["load_emissions", "load_object"]
-
-_KEYED = re.compile(r"(?P<path>.*\.(?:npz|safetensors))\[(?P<key>[^\[\]]+)\]", re.IGNORECASE | re.DOTALL)
+__all__ = ["load_emissions"]
 
 
-def load_emissions(item: Item, model: str | None = None) -> Tensor:
+def load_emissions(item: Item, model: str | None = None, *, max_array_bytes: int = MAX_ARRAY_BYTES) -> Tensor:
     """Load the emissions of an item.
 
     Args:
@@ -33,6 +28,8 @@ def load_emissions(item: Item, model: str | None = None) -> Tensor:
         model: ``module:function``, which makes emissions of a path of audio: (T, C), a tensor or an array. It is
             imported once per process, the current folder included in the search, and called where an item has no
             emissions of its own.
+        max_array_bytes: how large an array of an ``.npz`` or ``.safetensors`` file may be, in bytes: a small
+            compressed file can expand to more than the memory holds.
 
     Returns:
         (T, C), float16, bfloat16, float32 or float64, on the CPU. A leading batch dimension of 1 is dropped.
@@ -48,7 +45,10 @@ def load_emissions(item: Item, model: str | None = None) -> Tensor:
         >>> load_emissions(Item("b", 1, emissions=f"{path}[b]")).shape
         torch.Size([9, 3])
     """
-    values = _from_file(item.emissions) if item.emissions is not None else _from_model(str(item.audio), model)
+    if item.emissions is not None:
+        values = _from_file(item.emissions, max_array_bytes)
+    else:
+        values = _from_model(str(item.audio), model)
     if values.ndim == 3 and values.shape[0] == 1:
         values = values[0]
     if values.ndim != 2 or not values.is_floating_point():
@@ -61,27 +61,31 @@ def load_emissions(item: Item, model: str | None = None) -> Tensor:
     return values
 
 
-def _from_file(source: str) -> Tensor:
-    keyed = _KEYED.fullmatch(source)
-    path, key = (Path(keyed["path"]), keyed["key"]) if keyed else (Path(source), None)
+def _from_file(source: str, limit: int) -> Tensor:
+    path, key = split_key(source)
     suffix = path.suffix.lower()
-    if not path.is_file():
+    if not _is_file(path):
         raise ItemError("missing", f"there is no file {str(path)!r} (paths are relative to the manifest's folder)")
     try:
         if suffix == ".npy":
             return _tensor(np.load(path, mmap_mode="r", allow_pickle=False), path)
-        if suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                return _tensor(archive[_only(list(archive.files), key, path)], path)
-        if suffix == ".safetensors":
-            with _safetensors().safe_open(path, framework="pt") as archive:
-                values: Tensor = archive.get_tensor(_only(list(archive.keys()), key, path))
-                return values
-    except (ItemError, CorpusError):
+        if suffix in (".npz", ".safetensors"):
+            archive = opened(path)
+            return _tensor(archive.read(_only(archive.names, key, path), limit), path)
+    except ItemError as error:
+        raise ItemError(error.kind, str(error).replace("its array", f"in {str(path)!r}, the array")) from error
+    except CorpusError:
         raise
     except Exception as error:  # a torn zip file has a dozen ways to fail
         raise ItemError("unreadable", f"{str(path)!r} cannot be read: {type(error).__name__}: {error}") from error
     raise ItemError("unreadable", f"{str(path)!r} is no emissions file: it must be .npy, .npz or .safetensors")
+
+
+def _is_file(path: str | Path) -> bool:
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):  # too long a name, a NUL
+        return False
 
 
 def _only(names: list[str], key: str | None, path: Path) -> str:
@@ -94,15 +98,9 @@ def _only(names: list[str], key: str | None, path: Path) -> str:
     raise ItemError("unreadable", f"{str(path)!r} {what}: name one as {path.name}[NAME], NAME being one of {shown}")
 
 
-def _safetensors() -> Any:
-    try:
-        import safetensors  # noqa: PLC0415  # optional
-    except ImportError as error:
-        raise CorpusError("safetensors is not installed: pip install 'ctckit[corpus]'") from error
-    return safetensors
-
-
-def _tensor(values: Any, source: object) -> Tensor:
+def _tensor(values: Tensor | Array, source: object) -> Tensor:
+    if isinstance(values, Tensor):
+        return values.detach().cpu()
     array = np.asarray(values)
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
@@ -121,7 +119,7 @@ def _from_model(audio: str, model: str | None) -> Tensor:
             "missing", "it has audio but no emissions: name a model that makes them, --model module:function"
         )
     function = load_object(model, "model")
-    if not Path(audio).is_file():
+    if not _is_file(audio):
         raise ItemError("missing", f"there is no file {audio!r} (paths are relative to the manifest's folder)")
     try:
         # What a model prints must not get between results on the standard output.
@@ -129,46 +127,4 @@ def _from_model(audio: str, model: str | None) -> Tensor:
             values = function(audio)
     except Exception as error:
         raise ItemError("model", f"{model} failed for {audio!r}: {type(error).__name__}: {error}") from error
-    if isinstance(values, Tensor):
-        return values.detach().cpu()
     return _tensor(values, model)
-
-
-@functools.cache
-def load_object(name: str, what: str) -> Any:
-    """Import ``module:attribute``, once per process.
-
-    Args:
-        name: module and attribute; the module may be a file of the current folder.
-        what: what it is for, in the message of an error.
-
-    Raises:
-        CorpusError: if there is no such thing, or its module cannot be imported.
-
-    Example:
-        >>> load_object("math:sqrt", "model")(9.0)
-        3.0
-    """
-    module, colon, attribute = name.partition(":")
-    if not (module and colon and attribute):
-        raise CorpusError(
-            f"{what} is {name!r}, but must be module:function, such as my_model:emissions for my_model.py"
-        )
-    try:
-        with _current_folder_first():
-            found = importlib.import_module(module)
-    except Exception as error:
-        raise CorpusError(f"{what} {name!r} cannot be imported: {type(error).__name__}: {error}") from error
-    try:
-        return functools.reduce(getattr, attribute.split("."), found)
-    except AttributeError:
-        raise CorpusError(f"{what} is {name!r}, but the module {module!r} has no {attribute!r}") from None
-
-
-@contextlib.contextmanager
-def _current_folder_first() -> Iterator[None]:
-    sys.path.insert(0, "")
-    try:
-        yield
-    finally:
-        sys.path.remove("")

@@ -6,58 +6,40 @@ can be pickled, so that any process can do it: what it needs (vocabulary, model)
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import json
 import math
-import os
 import re
-import urllib.parse
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 import ctckit
+from ctckit.alignment_result import Alignment
+from ctckit.blank import blank_of
+from ctckit.corpus.archives import MAX_ARRAY_BYTES
+from ctckit.corpus.digests import file_digest, inputs_digest, object_digest, short_digest
 from ctckit.corpus.errors import CorpusError, ItemError
+from ctckit.corpus.item_files import SUFFIXES, file_stem
 from ctckit.corpus.manifest import Item
-from ctckit.corpus.sources import load_emissions, load_object
+from ctckit.corpus.objects import load_object
+from ctckit.corpus.outcomes import Fault, Outcome
+from ctckit.corpus.sources import load_emissions
+from ctckit.corpus.spelling import is_object, load_vocabulary
+from ctckit.plausibility import implausible
+from ctckit.transcripts import refuse_lost
+from ctckit.unknown import UnknownPolicy
+from ctckit.vocabulary import Transcript, Vocabulary
 
-__all__ = ["FORMATS", "AlignTask", "CheckTask", "Fault", "LossTask", "Outcome", "Task"]
+__all__ = ["FORMATS", "AlignTask", "CheckTask", "LossTask", "Task"]
 
-FORMATS = ("json", "ctm", "textgrid", "srt", "vtt")
+FORMATS = tuple(SUFFIXES)
 """What `AlignTask` can write a file of, per item."""
 
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Why an item could not be done."""
-
-    kind: str
-    """'manifest' (its line), 'missing', 'unreadable', 'emissions', 'model', 'text', 'worker' (the process died over
-    it), 'failed', or a kind of `ctckit.Problem`."""
-    message: str
-    """The same in words, and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of an item: a result or a fault."""
-
-    id: str
-    """Its name."""
-    line: int
-    """Its line in the manifest."""
-    result: dict[str, Any] | None = None
-    """What the task found; None if there is a fault."""
-    fault: Fault | None = None
-    """Why there is no result."""
-    files: tuple[tuple[str, str], ...] = ()
-    """Names and contents of files to write beside it."""
+_WARNED_OF = ("positive", "unnormalised")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +47,11 @@ class Task(ABC):
     """Options that all tasks have."""
 
     vocabulary: str | None = None
-    """Path of a vocab.json (a list, or an object from token to class) or of a .txt file with one token per line; or
-    ``module:name`` of a list, dict or tokenizer, or of a function that returns one."""
-    blank: int = 0
-    """Class of the blank."""
+    """Path of a vocab.json (a list, or an object from token to class), of a tokens.txt, or of a .txt file with one
+    token per line; or ``module:name`` of a list, dict or tokenizer, or of a function that returns one."""
+    blank: int | None = None
+    """Class of the blank; None for what the vocabulary says, else the last class if there is one more than the
+    vocabulary has, else 0."""
     logits: bool = False
     """Whether emissions are logits rather than log-probabilities."""
     model: str | None = None
@@ -77,14 +60,21 @@ class Task(ABC):
     """Token that stands for the space between words; None to find it, "" for none."""
     fold_case: bool = False
     """Whether a character that the vocabulary lacks may be looked up in the other case."""
-    unknown: Literal["raise", "wildcard", "skip"] = "raise"
-    """What to do with characters that the vocabulary lacks."""
+    unknown: str | Mapping[str, str] = "raise"
+    """What to do with characters that the vocabulary lacks: "raise", "wildcard" or "skip"; or a dict that says it for
+    some of "words", "numbers" and "punctuation"."""
+    max_array_bytes: int = MAX_ARRAY_BYTES
+    """How large an array of an .npz or .safetensors file may be, in bytes."""
 
     def __post_init__(self) -> None:
-        if self.unknown not in ("raise", "wildcard", "skip"):
-            raise CorpusError(f"unknown is {self.unknown!r}, but must be 'raise', 'wildcard' or 'skip'")
-        if self.blank < 0:
+        try:
+            UnknownPolicy.of(self.unknown)
+        except (ValueError, TypeError) as error:
+            raise CorpusError(str(error)) from None
+        if self.blank is not None and self.blank < 0:
             raise CorpusError(f"blank is {self.blank}, but classes are numbered from 0")
+        if self.max_array_bytes < 1:
+            raise CorpusError(f"max_array_bytes is {self.max_array_bytes}, but must be at least 1")
 
     def prepare(self) -> None:
         """Load what all items need.
@@ -92,18 +82,27 @@ class Task(ABC):
         Raises:
             CorpusError: if it cannot be loaded.
         """
-        if self.vocabulary is not None:
-            self._spelling_of(self.vocabulary)
+        self._vocabulary()
         if self.model is not None:
             load_object(self.model, "model")
 
     def digest(self) -> str:
         """Return a name for the options, the same as long as they, and the vocabulary's file, are the same."""
         options: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        if self.vocabulary is not None and Path(self.vocabulary).is_file():
-            options["vocabulary"] = hashlib.sha256(Path(self.vocabulary).read_bytes()).hexdigest()
-        text = json.dumps([type(self).__name__, options], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        del options["max_array_bytes"]  # which no result depends on
+        options["unknown"] = UnknownPolicy.of(self.unknown)
+        if self.vocabulary is not None:
+            source = self.vocabulary
+            options["vocabulary"] = [source, object_digest(source)] if is_object(source) else file_digest(source)
+        return short_digest([type(self).__name__, options])
+
+    def inputs(self, item: Item) -> str:
+        """Return a name for what an item's result is made from.
+
+        It is the same as long as these are: text or tokens, frame_duration and offset; path, size and date of the
+        emissions; where there are none, those of the audio, and the source of the model.
+        """
+        return inputs_digest(item, self.model)
 
     def __call__(self, item: Item) -> Outcome:
         """Do it with one item.
@@ -113,7 +112,8 @@ class Task(ABC):
         """
         try:
             if item.fault is None:
-                return self._do(item)
+                inputs = self.inputs(item)  # before it is read: what changes meanwhile is done again
+                return replace(self._do(item), inputs=inputs)
             fault = Fault("manifest", item.fault)
         except CorpusError:
             raise
@@ -129,49 +129,50 @@ class Task(ABC):
     def _do(self, item: Item) -> Outcome: ...
 
     def _emissions(self, item: Item) -> Tensor:
-        return load_emissions(item, self.model)
+        return load_emissions(item, self.model, max_array_bytes=self.max_array_bytes)
 
-    def _spelling(self, item: Item) -> Any:
-        """Return the vocabulary, or None if the item needs none."""
-        if self.vocabulary is not None:
-            return self._spelling_of(self.vocabulary)
-        words = item.tokens if item.tokens is not None else [""]
-        if any(isinstance(token, str) for token in words):
-            if item.tokens is None and item.text is None:
-                raise ItemError("text", "it has neither text nor tokens: one of them says what to look for")
+    def _vocabulary(self) -> Vocabulary | None:
+        if self.vocabulary is None:
+            return None
+        vocabulary = load_vocabulary(self.vocabulary, self.word_separator, fold_case=self.fold_case)
+        try:
+            blank_of(vocabulary, None, self.blank)
+        except ValueError as error:
+            raise CorpusError(str(error)) from None
+        return vocabulary
+
+    def _spelling(self, item: Item) -> Vocabulary | None:
+        """Return the vocabulary, or None if there is none and the item needs none."""
+        if item.tokens is None and item.text is None:
+            raise ItemError("text", "it has neither text nor tokens: one of them says what to look for")
+        vocabulary = self._vocabulary()
+        if vocabulary is None and (item.tokens is None or any(isinstance(token, str) for token in item.tokens)):
             raise CorpusError(
                 f"{item.id!r} has a {'text' if item.tokens is None else 'token by name'}, and there is no vocabulary "
                 f"to spell it with: name one (--vocab vocab.json), or give tokens as classes, numbers from 0"
             )
-        return None
+        return vocabulary
 
-    def _spelling_of(self, source: str) -> Any:
-        return _vocabulary(source, _stamp(source), self.word_separator, fold_case=self.fold_case)
-
-    def _explain(self, emissions: Tensor, labels: Tensor) -> None:
-        """Raise what is wrong with emissions and labels, if anything is."""
-        problems = ctckit.check(emissions, labels, len(emissions), len(labels), self.blank)
-        if problems:
-            raise ItemError(problems[0].kind, "; ".join(_of_one_item(problem.message) for problem in problems))
-
-    def _labels(self, item: Item) -> Tensor:
-        """Spell the item in classes, for questions that know no wildcard."""
-        vocabulary = self._spelling(item)
+    def _transcript(self, item: Item, vocabulary: Vocabulary | None, blank: int) -> Transcript | None:
+        """Spell the item; None if it is in classes and there is no vocabulary."""
         if vocabulary is None:
-            return torch.tensor(item.tokens or (), dtype=torch.int64)
+            return None
         try:
             if item.tokens is not None:
-                transcript = vocabulary.encode_tokens(item.tokens)
-            else:
-                transcript = vocabulary.encode(self._text(item), blank=self.blank, unknown=self.unknown)
+                return vocabulary.encode_tokens(item.tokens)
+            transcript = vocabulary.encode(
+                item.text or "", blank=blank, unknown=UnknownPolicy.of(self.unknown)._asdict()
+            )
+            refuse_lost(transcript)
         except ValueError as error:
             raise ItemError("text", str(error)) from error
-        return torch.tensor(transcript.ids, dtype=torch.int64)
+        return transcript
 
-    def _text(self, item: Item) -> str:
-        if item.text is None:
-            raise ItemError("text", "it has neither text nor tokens: one of them says what to look for")
-        return item.text
+    def _explain(self, emissions: Tensor, labels: Tensor, blank: int) -> None:
+        """Raise what is wrong with emissions and labels, if anything is."""
+        problems = ctckit.check(emissions, labels, len(emissions), len(labels), blank)
+        if problems:
+            raise ItemError(problems[0].kind, "; ".join(_of_one_item(problem.message) for problem in problems))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,6 +187,9 @@ class AlignTask(Task):
     """Whether the transcript may end earlier than the input."""
     confidence: bool = True
     """Whether to compute confidences."""
+    wildcard_score: float | None = None
+    """What a frame of a wildcard, or outside of the transcript at a free end, scores, in nats; None for the default of
+    `ctckit.align`."""
     formats: tuple[str, ...] = ()
     """Formats to write each alignment in, some of `FORMATS`."""
 
@@ -195,85 +199,128 @@ class AlignTask(Task):
         for name in self.formats:
             if name not in FORMATS:
                 raise CorpusError(f"there is no format {name!r}: choose some of {', '.join(FORMATS)}")
-        duration = self.frame_duration
+        duration, score = self.frame_duration, self.wildcard_score
         if duration is not None and not (duration > 0 and math.isfinite(duration)):
             raise CorpusError(f"frame_duration is {duration}, but must be a positive number of seconds")
+        if score is not None and not math.isfinite(score):
+            raise CorpusError(f"wildcard_score is {score}, but must be a finite number of nats")
 
     def _do(self, item: Item) -> Outcome:
         vocabulary = self._spelling(item)
-        duration = self.frame_duration if item.frame_duration is None else item.frame_duration
         emissions = self._emissions(item)
+        duration = self.frame_duration if item.frame_duration is None else item.frame_duration
+        _check_times(duration, item.offset, len(emissions))
+        score: dict[str, Any] = {} if self.wildcard_score is None else {"wildcard_score": self.wildcard_score}
         try:
-            alignment = ctckit.align(
-                emissions,
-                self._text(item) if item.tokens is None else list(item.tokens),
-                vocabulary,
-                blank=self.blank,
-                logits=self.logits,
-                frame_duration=duration,
-                offset=item.offset,
-                unknown=self.unknown,
-                confidence=self.confidence,
-                free_start=self.free_start,
-                free_end=self.free_end,
-            )
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                alignment = ctckit.align(
+                    emissions,
+                    (item.text or "") if item.tokens is None else list(item.tokens),
+                    vocabulary,
+                    blank=self.blank,
+                    logits=self.logits,
+                    frame_duration=duration,
+                    offset=item.offset,
+                    unknown=UnknownPolicy.of(self.unknown)._asdict(),
+                    confidence=self.confidence,
+                    free_start=self.free_start,
+                    free_end=self.free_end,
+                    **score,
+                )
         except ValueError:
-            self._explain(emissions, self._labels(item))
+            blank = blank_of(vocabulary, emissions.shape[1], self.blank)
+            labels = _labels(item, self._transcript(item, vocabulary, blank))
+            self._explain(emissions, labels, blank)
             raise
-        assert isinstance(alignment, ctckit.Alignment)  # noqa: S101  # for the type checker: of one item
+        assert isinstance(alignment, Alignment)  # noqa: S101  # for the type checker: of one item
         files = tuple(
-            (f"{file_stem(item.id)}.{_SUFFIXES[name]}", _written(alignment, name, item)) for name in self.formats
+            (f"{file_stem(item.id)}.{SUFFIXES[name]}", _written(alignment, name, item)) for name in self.formats
         )
-        return Outcome(item.id, item.line, result=alignment.to_dict(), files=files)
+        return Outcome(
+            item.id, item.line, result=alignment.to_dict(), files=files,
+            warnings=tuple(str(entry.message) for entry in caught if entry.category is UserWarning),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossTask(Task):
-    """Measure the CTC loss, in nats. The result has loss, frames and labels."""
+    """Measure the CTC loss, in nats. The result has loss, frames and labels, and what was dropped, if anything was."""
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        super().__post_init__()
+        if "wildcard" in UnknownPolicy.of(self.unknown):
+            raise CorpusError("unknown is 'wildcard', which a loss does not have: choose 'raise' or 'skip'")
 
     def _do(self, item: Item) -> Outcome:
-        labels = self._labels(item)
+        vocabulary = self._spelling(item)
         emissions = self._emissions(item)
+        blank = blank_of(vocabulary, emissions.shape[1], self.blank)
+        transcript = self._transcript(item, vocabulary, blank)
+        labels = _labels(item, transcript)
         function = ctckit.ctc_loss_with_logits if self.logits else ctckit.ctc_loss
         try:
-            loss = float(function(emissions, labels, len(emissions), len(labels), self.blank, reduction="sum"))
+            loss = float(function(emissions, labels, len(emissions), len(labels), blank, reduction="sum"))
         except ValueError:
-            self._explain(emissions, labels)
+            self._explain(emissions, labels, blank)
             raise
         if not math.isfinite(loss):
-            self._explain(emissions, labels)
+            self._explain(emissions, labels, blank)
             raise ItemError("infinite", f"its loss is {loss}: classes at -inf bar every path")
-        return Outcome(item.id, item.line, {"loss": loss, "frames": len(emissions), "labels": len(labels)})
+        result: dict[str, Any] = {"loss": loss, "frames": len(emissions), "labels": len(labels)}
+        if transcript is not None and transcript.dropped:
+            result["dropped"] = list(transcript.dropped)
+        problems = implausible(emissions, logits=self.logits)
+        warned = tuple(_of_one_item(problem.message) for problem in problems if problem.kind in _WARNED_OF)
+        return Outcome(item.id, item.line, result, warnings=warned)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckTask(Task):
-    """Look for what is wrong: `ctckit.check`. The result has frames, classes and labels."""
+    """Look for what is wrong: `ctckit.check`, and what a person would see at once.
+
+    That is emissions that are no log-probabilities, or not of this vocabulary; durations that cannot be; and a text of
+    which nothing is left. The result has frames, classes and labels, and what was dropped, if anything was.
+    """
 
     def _do(self, item: Item) -> Outcome:
-        labels = self._labels(item)
+        vocabulary = self._spelling(item)
         emissions = self._emissions(item)
-        self._explain(emissions, labels)
         frames, classes = emissions.shape
-        return Outcome(item.id, item.line, {"frames": frames, "classes": classes, "labels": len(labels)})
+        _check_times(item.frame_duration, item.offset, frames)
+        blank = blank_of(vocabulary, classes, self.blank)
+        transcript = self._transcript(item, vocabulary, blank)
+        labels = _labels(item, transcript)
+        self._explain(emissions, labels, blank)
+        named = None if vocabulary is None else vocabulary.size
+        problems = implausible(emissions, logits=self.logits, blank=blank, classes_named=named or None)
+        if not emissions.any():  # a place holder, which is no model's output
+            problems = [problem for problem in problems if problem.kind not in _WARNED_OF]
+        if problems:
+            raise ItemError(problems[0].kind, "; ".join(_of_one_item(problem.message) for problem in problems))
+        result: dict[str, Any] = {"frames": frames, "classes": classes, "labels": len(labels)}
+        if transcript is not None and transcript.dropped:
+            result["dropped"] = list(transcript.dropped)
+        return Outcome(item.id, item.line, result)
 
 
-_SUFFIXES = {"json": "json", "ctm": "ctm", "textgrid": "TextGrid", "srt": "srt", "vtt": "vtt"}
+def _labels(item: Item, transcript: Transcript | None) -> Tensor:
+    """Return the classes, for questions that know no wildcard."""
+    return torch.tensor((item.tokens or ()) if transcript is None else transcript.ids, dtype=torch.int64)
 
 
-def file_stem(name: str) -> str:
-    """Make an item's id the name of a file: whatever no file system minds stays, the rest is written ``%2F``.
-
-    >>> file_stem("speaker 1/a.npy")
-    'speaker 1%2Fa.npy'
-    """
-    stem = urllib.parse.quote(name, safe=" +,=@()[]{}!#&'")
-    if stem.startswith("."):
-        stem = "%2E" + stem[1:]
-    return stem if len(stem) <= 200 else f"{stem[:180]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+def _check_times(duration: float | None, offset: float, frames: int) -> None:
+    if duration is not None and not (duration > 0 and math.isfinite(duration)):
+        raise ItemError("time", f"its frame_duration is {duration}, but must be a positive number of seconds")
+    end = offset + (duration or 0.0) * frames
+    if not math.isfinite(end):
+        raise ItemError(
+            "time", f"its end is at {end} s, {frames} frames of {duration} s after {offset} s: these must be finite"
+        )
 
 
-def _written(alignment: Any, name: str, item: Item) -> str:
+def _written(alignment: Alignment, name: str, item: Item) -> str:
     if name == "ctm":
         recording = re.sub(r"\s+", "_", item.id) or "audio"
         return str(alignment.to_ctm(recording=recording))
@@ -283,38 +330,3 @@ def _written(alignment: Any, name: str, item: Item) -> str:
 def _of_one_item(message: str) -> str:
     """Say "the item" where a message about a batch of one says "item 0"."""
     return re.sub(r"\bof item 0\b", "of the item", re.sub(r"^item 0\b", "the item", message)).replace(" in item 0", "")
-
-
-def _stamp(source: str) -> tuple[str, int, int] | None:
-    """Tell one state of a file from another, and from that of the same name in another folder."""
-    try:
-        state = Path(source).stat()
-    except OSError:
-        return None
-    return os.path.abspath(source), state.st_mtime_ns, state.st_size  # noqa: PTH100  # not resolve(): it is slow
-
-
-@functools.lru_cache(maxsize=8)
-def _vocabulary(source: str, _: tuple[str, int, int] | None, word_separator: str | None, *, fold_case: bool) -> Any:
-    try:
-        return ctckit.Vocabulary(_vocabulary_source(source), word_separator=word_separator, fold_case=fold_case)
-    except CorpusError:
-        raise
-    except (ValueError, TypeError, OSError) as error:
-        raise CorpusError(f"the vocabulary cannot be used: {error}") from error
-
-
-def _vocabulary_source(source: str) -> Any:
-    path = Path(source)
-    if ":" in source and not path.exists():
-        found = load_object(source, "vocabulary")
-        is_function = callable(found) and not any(hasattr(found, name) for name in ("encode", "tokenize"))
-        return found() if is_function else found
-    if path.suffix.lower() == ".txt":
-        return _lines(path)
-    return path
-
-
-def _lines(path: Path) -> Sequence[str]:
-    # Not splitlines(), nor strip(): a space, or a rare kind of line end, may be a token.
-    return [line.rstrip("\r") for line in path.read_text(encoding="utf-8").removesuffix("\n").split("\n")]

@@ -1,0 +1,102 @@
+"""The page that ``--html`` writes: which items it shows, and what it may replace and embed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ctckit.corpus import CorpusError, Item, Outcome, read_manifest
+from ctckit.corpus.results import read_results
+from ctckit.page import PageItem, write_page
+
+__all__ = ["PageFile", "refuse_other_files"]
+
+_MARK = b'<meta name="generator" content="ctckit">'
+
+
+def refuse_other_files(path: Path) -> None:
+    """Raise an error if there is a file in the place of a page that is no page of ours.
+
+    Raises:
+        CorpusError: naming it.
+    """
+    try:
+        if path.is_dir():
+            raise CorpusError(f"the page cannot be written to {str(path)!r}: it is a folder")
+        if not path.is_file():
+            return
+        with path.open("rb") as file:
+            beginning = file.read(4096)
+    except OSError as error:
+        raise CorpusError(f"the page cannot be written to {str(path)!r}: {error.strerror or error}") from error
+    if beginning and _MARK not in beginning:
+        raise CorpusError(f"{str(path)!r} exists, and is no page of this program: name another file, or delete it")
+
+
+class PageFile:
+    """The first few alignments, for the page; those of an earlier run are read from its results."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.alignments: dict[str, dict[str, Any] | None] = {}
+
+    def see(self, outcome: Outcome) -> None:
+        """Take a result."""
+        if outcome.result is not None and len(self.alignments) < self.count:
+            self.alignments[outcome.id] = outcome.result
+
+    def skip(self, item: Item) -> None:
+        """Take the result that an item has from an earlier run."""
+        if len(self.alignments) < self.count:
+            self.alignments[item.id] = None
+
+    def write(self, path: Path, manifest: Path, output: Path | None, *, any_audio: bool) -> list[str] | None:
+        """Write the page.
+
+        Args:
+            path: where to.
+            manifest: for the audio.
+            output: results of earlier runs.
+            any_audio: whether to embed audio from outside of the manifest's folder, too.
+
+        Returns:
+            What audio is left out, in words; None if there is nothing to show, and no page.
+        """
+        wanted = {name for name, alignment in self.alignments.items() if alignment is None}
+        if wanted and output is not None:
+            self.alignments |= {entry["id"]: entry for entry in read_results(output) if entry["id"] in wanted}
+        audio = dict.fromkeys(self.alignments) | self._audio(manifest)
+        left_out: list[str] = []
+        shown = []
+        for name, alignment in self.alignments.items():
+            if alignment is not None:
+                allowed = _allowed(audio[name], manifest, left_out, any_audio=any_audio)
+                shown.append(PageItem(alignment, name, allowed))
+        if not shown:
+            return None
+        write_page(path, shown, title=manifest.stem if len(shown) > 1 else f"{manifest.stem}: {shown[0].name}")
+        return left_out
+
+    def _audio(self, manifest: Path) -> dict[str, str | None]:
+        audio: dict[str, str | None] = {}
+        if self.alignments:
+            for item in read_manifest(manifest):
+                if item.id in self.alignments:
+                    audio[item.id] = item.audio
+                    if len(audio) == len(self.alignments):
+                        break
+        return audio
+
+
+def _allowed(audio: str | None, manifest: Path, left_out: list[str], *, any_audio: bool) -> str | None:
+    """Return the path of audio to embed; None if there is none, or it must not be."""
+    if audio is None:
+        return None
+    path = Path(audio).resolve()
+    if not any_audio and not path.is_relative_to(manifest.resolve().parent):
+        left_out.append(f"{audio!r} is outside of the manifest's folder (--html-any-audio embeds it)")
+    elif not path.is_file():
+        left_out.append(f"{audio!r} is no file")
+    else:
+        return audio
+    return None

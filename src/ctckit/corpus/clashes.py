@@ -1,0 +1,101 @@
+"""That no file is written that is read, or written for another purpose: seen before any is opened for writing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from ctckit.corpus.errors import CorpusError
+from ctckit.corpus.item_files import SUFFIXES, FileNames
+from ctckit.corpus.manifest import read_manifest
+from ctckit.corpus.objects import source_file
+from ctckit.corpus.results import lock_file, redone_file
+from ctckit.corpus.spelling import is_object
+from ctckit.corpus.tasks import Task
+from ctckit.files import same_file
+
+__all__ = ["refuse_clashes"]
+
+
+def refuse_clashes(task: Task, manifest: Path, outputs: Mapping[str, Path | None], folder: Path | None = None) -> None:
+    """Raise an error if an output is an input, or two outputs are one file.
+
+    Args:
+        task: whose vocabulary and model are inputs.
+        manifest: an input.
+        outputs: files to be written, by what they are ("the results"); None for none.
+        folder: where a file per item is to be written.
+
+    Raises:
+        CorpusError: naming both.
+    """
+    inputs = {"the manifest": manifest, **_of_task(task)}
+    written = {what: path for what, path in outputs.items() if path is not None and not _is_device(path)}
+    if (results := written.get("the results")) is not None:
+        written |= {"the lock of the results": lock_file(results), "what is done again": redone_file(results)}
+    named = list(inputs.items())
+    for what, path in written.items():
+        for other, its in named:
+            if same_file(path, its):
+                raise CorpusError(f"{what} and {other} are one file, {str(path)!r}: name another file for {what}")
+        named.append((what, path))
+    if folder is not None:
+        _refuse_item_files(task, manifest, dict(named), folder)
+
+
+def _of_task(task: Task) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    if task.vocabulary is not None:
+        path = source_file(task.vocabulary) if is_object(task.vocabulary) else Path(task.vocabulary)
+        if path is not None:
+            files["the vocabulary"] = path
+    if task.model is not None and (path := source_file(task.model)) is not None:
+        files["the model"] = path
+    return files
+
+
+def _is_device(path: Path) -> bool:
+    """Return whether a path is that of a pipe or a terminal, which nothing is lost in."""
+    try:
+        return path.exists() and not path.is_file() and not path.is_dir()
+    except OSError:
+        return False
+
+
+def _refuse_item_files(task: Task, manifest: Path, named: Mapping[str, Path], folder: Path) -> None:
+    taken: dict[str, str] = {}  # names in the folder, as no case makes a difference, and what they are
+    for what, path in named.items():
+        if path.parent.exists() and folder.exists() and same_file(path.parent, folder):
+            taken[path.name.casefold()] = what
+    if folder.is_dir():
+        files = {_identity(path): what for what, path in named.items()}
+        files.pop(None, None)
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                what_it_is = files.get(_identity(Path(entry.path)))
+                if what_it_is is not None:
+                    taken[entry.name.casefold()] = what_it_is
+    if not taken:
+        return
+    suffixes = [SUFFIXES[name] for name in getattr(task, "formats", ())]
+    names = FileNames()
+    for item in read_manifest(manifest):
+        if item.fault is not None:
+            continue
+        stem = names.reserve(item.id)
+        for suffix in suffixes:
+            name = f"{stem}.{suffix}".casefold()
+            if name in taken:
+                path = folder / f"{stem}.{suffix}"
+                raise CorpusError(
+                    f"the file of {item.id!r} and {taken[name]} are one, {str(path)!r}: name another folder"
+                )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_dev, state.st_ino

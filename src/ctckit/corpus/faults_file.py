@@ -1,0 +1,89 @@
+"""The list of what could not be done, on the disk."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from ctckit.corpus.errors import CorpusError
+from ctckit.corpus.outcomes import Outcome
+from ctckit.files import whole_file
+
+__all__ = ["FaultsFile"]
+
+_KEYS = {"id", "line", "kind", "message"}
+_IN_MEMORY = 2**22  # bytes; more of them wait in a temporary file
+
+
+class FaultsFile:
+    """JSON lines of what could not be done: id, line, kind, message. It is made anew at the end of every run.
+
+    Args:
+        path: file to make. One of an earlier run is replaced, or removed if all is well; nothing else is.
+
+    Raises:
+        CorpusError: if there is a file that is none of an earlier run.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.count = 0
+        try:
+            self._regular = self.path.is_file() or not self.path.exists()
+            if self.path.is_dir():
+                raise CorpusError(f"the errors cannot be written to {str(path)!r}: it is a folder")
+            if self._regular and self.path.exists():
+                self._check_whose()
+        except (OSError, ValueError) as error:
+            if isinstance(error, CorpusError):
+                raise
+            raise CorpusError(f"the errors cannot be written to {str(path)!r}: {error}") from error
+        self._faults = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  # closed by close()
+
+    def _check_whose(self) -> None:
+        with self.path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                try:
+                    entry = json.loads(line)
+                except (ValueError, RecursionError):
+                    entry = None
+                if not (isinstance(entry, dict) and entry.keys() == _KEYS):
+                    raise CorpusError(
+                        f"{str(self.path)!r} exists, and its line {number} is none of a list of errors: name another "
+                        f"file for the errors (--errors), or delete it"
+                    )
+
+    def write(self, outcome: Outcome) -> None:
+        """Add a fault."""
+        fault = outcome.fault
+        if fault is None:
+            return
+        entry = {"id": outcome.id, "line": outcome.line, "kind": fault.kind, "message": fault.message}
+        line = json.dumps(entry, ensure_ascii=False) + "\n"
+        self._faults.write(line.encode("utf-8", "backslashreplace"))  # as JSON writes half a surrogate pair
+        self.count += 1
+
+    def finish(self) -> None:
+        """Put the list in its place, or remove that of an earlier run if there is nothing to list.
+
+        Raises:
+            CorpusError: if it cannot be written.
+        """
+        try:
+            if self.count:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._faults.seek(0)
+                with whole_file(self.path) as file:
+                    shutil.copyfileobj(self._faults, file)
+            elif self._regular:
+                self.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise CorpusError(
+                f"the errors cannot be written to {str(self.path)!r}: {error.strerror or error}"
+            ) from error
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._faults.close()

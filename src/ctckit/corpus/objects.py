@@ -1,0 +1,70 @@
+"""The user's own functions and objects, named as ``module:attribute``: models and tokenizers."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ctckit.corpus.errors import CorpusError
+
+__all__ = ["load_object", "source_file"]
+
+
+@functools.cache
+def load_object(name: str, what: str) -> Any:  # whatever the user has there
+    """Import ``module:attribute``, once per process.
+
+    Args:
+        name: module and attribute; the module may be a file of the current folder.
+        what: what it is for, in the message of an error.
+
+    Raises:
+        CorpusError: if there is no such thing, or its module cannot be imported.
+
+    Example:
+        >>> load_object("math:sqrt", "model")(9.0)
+        3.0
+    """
+    module, colon, attribute = name.partition(":")
+    if not (module and colon and attribute):
+        raise CorpusError(
+            f"{what} is {name!r}, but must be module:function, such as my_model:emissions for my_model.py"
+        )
+    try:
+        with _current_folder_first():
+            found = importlib.import_module(module)
+    except Exception as error:
+        raise CorpusError(f"{what} {name!r} cannot be imported: {type(error).__name__}: {error}") from error
+    try:
+        return functools.reduce(getattr, attribute.split("."), found)
+    except AttributeError:
+        raise CorpusError(f"{what} is {name!r}, but the module {module!r} has no {attribute!r}") from None
+
+
+def source_file(name: str) -> Path | None:
+    """Return the Python file of ``module:attribute``, without importing it; None if there is none.
+
+    Args:
+        name: as for `load_object`.
+    """
+    module = Path(*name.partition(":")[0].split("."))
+    for folder in ("", *sys.path):
+        for path in (folder / module.with_suffix(".py"), folder / module / "__init__.py"):
+            with contextlib.suppress(OSError, ValueError):
+                if path.is_file():
+                    return path
+    return None
+
+
+@contextlib.contextmanager
+def _current_folder_first() -> Iterator[None]:
+    sys.path.insert(0, "")
+    try:
+        yield
+    finally:
+        sys.path.remove("")

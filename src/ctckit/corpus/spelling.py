@@ -1,0 +1,55 @@
+"""The vocabulary that a task names, loaded once per process."""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+from typing import Any
+
+from ctckit.corpus.digests import stamp
+from ctckit.corpus.errors import CorpusError
+from ctckit.corpus.objects import load_object
+from ctckit.vocabulary import Vocabulary
+
+__all__ = ["is_object", "load_vocabulary"]
+
+
+def is_object(source: str) -> bool:
+    """Return whether a vocabulary is named as ``module:name``, and not by the path of a file."""
+    return ":" in source and not os.path.exists(source)  # noqa: PTH110  # false for whatever is no path
+
+
+def load_vocabulary(source: str, word_separator: str | None, *, fold_case: bool) -> Vocabulary:
+    """Load a vocabulary; the same object for the same options, as long as the file is the same.
+
+    Args:
+        source: the path of a file, or ``module:name`` of whatever `ctckit.Vocabulary` takes, or of a function that
+            returns it.
+        word_separator: as for `ctckit.Vocabulary`.
+        fold_case: likewise.
+
+    Raises:
+        CorpusError: if it cannot be read.
+    """
+    return _loaded(source, os.path.abspath(source), stamp(source), word_separator, fold_case)  # noqa: PTH100
+
+
+@functools.lru_cache(maxsize=8)
+def _loaded(
+    source: str, _path: str, _state: tuple[int, int] | None, word_separator: str | None, fold_case: bool
+) -> Vocabulary:
+    try:
+        return Vocabulary(_source(source), word_separator=word_separator, fold_case=fold_case)
+    except CorpusError:
+        raise
+    except (ValueError, TypeError, OSError, RecursionError) as error:
+        raise CorpusError(f"the vocabulary cannot be used: {error}") from error
+
+
+def _source(source: str) -> Any:  # whatever the user has there
+    if not is_object(source):
+        return Path(source)
+    found = load_object(source, "vocabulary")
+    is_function = callable(found) and not any(hasattr(found, name) for name in ("encode", "tokenize"))
+    return found() if is_function else found

@@ -1,8 +1,13 @@
 // Scratch memory: pieces handed out one after the other from a block, or, without a block, only counted.
+//
+// Built with AddressSanitizer, what lies between two pieces must not be touched: the unused end of a piece's last line,
+// and one line more.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+
+#include "sanitizer.hpp"
 
 namespace ctckit::CTCKIT_ISA {
 namespace {
@@ -14,9 +19,15 @@ class Arena {
   template <class T>
   T* take(std::int64_t count) {
     constexpr std::size_t line = 64;
-    T* piece = base_ == nullptr ? nullptr : reinterpret_cast<T*>(base_ + used_);
-    used_ += (static_cast<std::size_t>(count) * sizeof(T) + line - 1) / line * line;
-    return piece;
+    const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(T);
+    const std::size_t taken = (bytes + line - 1) / line * line + (kAddressSanitizer ? line : 0);
+    std::byte* const piece = base_ == nullptr ? nullptr : base_ + used_;
+    used_ += taken;
+    if (kAddressSanitizer && piece != nullptr) {
+      ASAN_UNPOISON_MEMORY_REGION(piece, taken);
+      ASAN_POISON_MEMORY_REGION(piece + bytes, taken - bytes);
+    }
+    return reinterpret_cast<T*>(piece);
   }
   std::size_t used() const { return used_; }
 

@@ -184,6 +184,7 @@ NB_MODULE(_core, m) {
   m.def("is_one", &is_one, nb::arg("number"), nb::arg("is_double"));
   m.def("buffer", &buffer, nb::arg("bytes"));
   m.def("release_memory", &Buffer::release_kept);
+  m.def("fill_memory", &Buffer::fill_with, nb::arg("byte"));
   m.def("best_path", &best_path, nb::arg("dtype"), nb::arg("log_probs"), nb::arg("shape"), nb::arg("strides"),
         nb::arg("targets"), nb::arg("classes"), nb::arg("states"), nb::arg("scores"), nb::arg("nll"),
         nb::arg("checkpoint_bytes"), nb::arg("threads"));

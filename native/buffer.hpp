@@ -6,12 +6,15 @@
 #include <array>
 #include <atomic>
 #include <cstddef>
+#include <cstring>
 #include <memory>
 #include <new>
 
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
+
+#include "sanitizer.hpp"
 
 namespace ctckit {
 
@@ -20,9 +23,12 @@ class Buffer {
   // A kept buffer if one is large enough, and not more than twice as large, else a fresh one.
   static std::unique_ptr<Buffer> take(std::size_t bytes) {
     std::unique_ptr<Buffer> kept(kept_.exchange(nullptr));
-    if (kept && kept->bytes_ >= bytes && kept->bytes_ / 2 <= bytes) return kept;
-    kept.reset();
-    return std::unique_ptr<Buffer>(new Buffer(bytes));
+    if (!kept || kept->bytes_ < bytes || kept->bytes_ / 2 > bytes) {
+      kept.reset();
+      kept.reset(new Buffer(bytes));
+    }
+    kept->soil(bytes);
+    return kept;
   }
   static void give_back(std::unique_ptr<Buffer> buffer) { delete kept_.exchange(buffer.release()); }
 
@@ -42,6 +48,16 @@ class Buffer {
       Buffer* empty = nullptr;
       if (scratch_slot(k).compare_exchange_strong(empty, buffer.get())) return static_cast<void>(buffer.release());
     }
+  }
+
+  // For tests: from now on fresh results, and scratch memory before each item, are filled with this byte, so that what
+  // is read before it is written shows. -1 ends it.
+  static void fill_with(int byte) { filler_ = byte; }
+  void soil(std::size_t bytes) const {
+    const int filler = filler_.load(std::memory_order_relaxed);
+    if (filler < 0) return;
+    ASAN_UNPOISON_MEMORY_REGION(data_, bytes);
+    std::memset(data_, filler, bytes);
   }
 
   static void release_kept() {
@@ -77,6 +93,7 @@ class Buffer {
   // No lock, so a fork cannot leave one held.
   static inline std::atomic<Buffer*> kept_{nullptr};
   static inline std::array<std::atomic<Buffer*>, 64> kept_scratch_{};
+  static inline std::atomic<int> filler_{-1};
   std::size_t bytes_;
   std::byte* data_;
 };

@@ -105,11 +105,14 @@ class Scratch {
       buffer_.reset();
       buffer_ = Buffer::take_scratch(bytes);
     }
+    bytes_ = bytes;
     return buffer_->data();
   }
+  void soil() const { buffer_->soil(bytes_); }
 
  private:
   std::unique_ptr<Buffer> buffer_;
+  std::size_t bytes_ = 0;  // of which so many are asked for
 };
 
 }  // namespace
@@ -148,6 +151,7 @@ void run(const Kernels& kernels, const Batch& batch, int threads) {
           frames = batch.input_lengths[n];
           labels = batch.target_lengths[n];
         }
+        scratch.soil();
         kernels.run_item(batch, n, memory);
       }
     } catch (...) {

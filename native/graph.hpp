@@ -17,6 +17,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <vector>
 
@@ -58,6 +59,14 @@ constexpr double kNothing = -std::numeric_limits<double>::infinity();
 struct Range {
   std::int64_t begin, end;
 };
+
+// Fresh values of 0xff bytes, in doubles a NaN: what is read before it is written shows.
+template <class T>
+std::vector<T> unset(std::size_t count) {
+  T filler;
+  std::memset(&filler, 0xff, sizeof filler);
+  return std::vector<T>(count, filler);
+}
 
 // The arcs in half the memory.
 struct Arcs {

@@ -17,10 +17,10 @@ class BestPaths {
         reach_(graph),
         checkpoints_(emissions.frames),
         width_(static_cast<std::size_t>(graph.states * k)),
-        row_(width_),
-        next_(width_),
-        saved_(width_ * static_cast<std::size_t>(checkpoints_.count)),
-        codes_(width_ * static_cast<std::size_t>(checkpoints_.stretch)) {}
+        row_(unset<double>(width_)),
+        next_(unset<double>(width_)),
+        saved_(unset<double>(width_ * static_cast<std::size_t>(checkpoints_.count))),
+        codes_(unset<Code>(width_ * static_cast<std::size_t>(checkpoints_.stretch))) {}
 
   std::int64_t run(std::int64_t* states, double* totals) {
     forward();

@@ -65,13 +65,13 @@ class Sums {
         reach_(graph),
         checkpoints_(emissions.frames),
         finals_(graph.finals, graph.finals + graph.final_count),
-        factors_(static_cast<std::size_t>(emissions.columns)),
-        saved_(static_cast<std::size_t>(checkpoints_.count * graph.states)),
-        rows_(static_cast<std::size_t>((checkpoints_.stretch + 1) * graph.states)) {}
+        factors_(unset<Scaled>(static_cast<std::size_t>(emissions.columns))),
+        saved_(unset<Scaled>(static_cast<std::size_t>(checkpoints_.count * graph.states))),
+        rows_(unset<Scaled>(static_cast<std::size_t>((checkpoints_.stretch + 1) * graph.states))) {}
 
   double forward() {
     read(0);
-    std::vector<Scaled> next(static_cast<std::size_t>(graph_.states)), row(next.size());
+    auto next = unset<Scaled>(static_cast<std::size_t>(graph_.states)), row = next;
     for (std::int64_t s = 0; s < graph_.states; ++s)
       row[static_cast<std::size_t>(s)] = graph_.initial[s] ? factor(s) : kZero;
     for (std::int64_t t = 0; t < emissions_.frames; ++t) {

@@ -221,7 +221,7 @@ class Item {
       const Ratios ratios{alpha.ratios.label_from_blank, alpha.ratios.blank_from_label, alpha.ratios.label_from_label};
       walk_block<-1>(range, frames, beta_[1], ratios, emissions,
                      Multiply<Real>{alpha.blank, alpha.label, pitch_, occupancy_});
-      if (!flags.too_large()) return swap(beta_);
+      if (!flags.too_large() && holds_total(range, occupancy_, occupancy_scale())) return swap(beta_);
     }
     walk_exactly<-1>(t, frames, range, emissions, extreme, beta_, &alpha);
   }
@@ -390,7 +390,7 @@ class Item {
   }
 
   // What the products of forward and mirror sum to in every frame.
-  double occupancy_scale() const { return std::ldexp(total_, static_cast<int>(kProduct<Real>)); }
+  double occupancy_scale() const { return total_ * kProductUnit<Real>; }
 
   CTCKIT_RARELY void write_states(std::int64_t t, int k, Range range) const {
     T* to = state_row(t);

@@ -91,6 +91,16 @@ inline void multiply_exactly(Range range, int k, const KeptBlock& alpha, const R
   store(to.blank_sums + k * kLanes, sum);
 }
 
+// Whether the states of a block's first frame, which the mirror comes to last, hold the total between them, as those of
+// every frame should: what the mirror lost on its way through the block is lacking there. (Narrowed to float, they hold
+// it to 2^-24.)
+template <class Real>
+inline bool holds_total(Range range, const Occupancy<Real>& first, double total) {
+  F64 sum = load<F64>(first.blank_sums);
+  for (std::int64_t i = range.begin; i < range.end; i += kLanes) sum += load_widened(first.label + i - 1);
+  return sum_of_lanes(sum) > (1 - 0x1p-22) * total;
+}
+
 // Adds up the occupancy of a block per class that the target names: [slot][frame], the blank's slot being the first.
 template <class Real>
 inline void sum_slots(Range range, int frames, const Occupancy<Real>& from, std::int64_t pitch,

@@ -20,7 +20,8 @@
 //
 // The processor's flags tell whether a product of a block left the range of a double; only then the block is done
 // again, frame by frame (`exact_step`), which cannot fail: each sum is scaled by its own largest term. Going backward
-// only what is too large counts: what is too small is an occupancy of less than 2^-80 (2^-600 in double).
+// only what is too large counts: what is too small is an occupancy of less than 2^-80 (2^-600 in double), unless a
+// ratio makes much of it again: then the total is not reached (`holds_total`).
 #pragma once
 
 #include "simd.hpp"
@@ -39,6 +40,8 @@ constexpr std::int64_t kSteepest = 256;  // how many powers of two a state may l
 // Forward times mirror is the occupancy times 2^kProduct, which must be a number of the type that it is kept in.
 template <class Real>
 constexpr std::int64_t kProduct = sizeof(Real) == 4 ? 60 : 600;
+template <class Real>
+constexpr double kProductUnit = sizeof(Real) == 4 ? 0x1p60 : 0x1p600;  // 2^kProduct
 
 // A row of positions: mantissas and exponents of blanks and labels.
 struct Row {

@@ -9,6 +9,8 @@ import hypothesis
 import pytest
 import torch
 
+from core_memory import fill_core_memory
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -29,6 +31,7 @@ def _same_every_time() -> Iterator[None]:
     torch.manual_seed(0)
     # Fills what `torch.empty` returns with NaN, or with the largest integer: what is not written shows.
     torch.use_deterministic_algorithms(True)
+    fill_core_memory(0xFF)  # the same for the core's own memory
     yield
     torch.use_deterministic_algorithms(False)
     torch.set_num_threads(threads)

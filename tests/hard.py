@@ -242,6 +242,45 @@ def _drops() -> Hard:
     return Hard(case, x)
 
 
+def in_segments(frames: int, labels: int, classes: int) -> Case:
+    """An item of which more is kept than the 1 MiB of one segment, so that it is walked again from checkpoints."""
+    assert 20 * labels * frames > 1 << 20
+    generator = torch.Generator().manual_seed(12)
+    target = torch.randint(1, classes, (labels,), generator=generator)
+    return one(frames, classes, tuple(target.tolist()))
+
+
+@hard("several segments, improbable frames in some blocks")
+def _segments() -> Hard:
+    case = in_segments(500, 150, 6)
+    x = case.logits()
+    generator = torch.Generator().manual_seed(13)
+    for first, count in ((20, 3), (120, 80), (250, 1), (330, 20), (480, 16)):
+        rare = torch.rand(count, 1, 6, generator=generator) < 0.7
+        x[first : first + count] = torch.where(rare, -200.0, 0.0).double()
+    return Hard(case, x)
+
+
+@hard("several segments, large vocabulary, improbable frames in some blocks")
+def _segments_of_a_vocabulary() -> Hard:
+    case = in_segments(403, 150, 1100)
+    x = case.logits()
+    x[100:150, 0, case.targets[0][::3]] -= 400
+    x[100:150:3, 0, 0] -= 400
+    x[300:302] -= torch.where(case.logits(seed=1)[300:302] > 0, 800.0, 0.0)
+    return Hard(case, x)
+
+
+@hard("several segments, emptied and filled again at the start of each")
+def _revival_in_segments() -> Hard:
+    case = in_segments(400, 170, 7)
+    x = case.logits(scale=3)
+    t = torch.arange(400)
+    x[(t % 16 == 15) | (t % 16 == 0), 0, 1:] -= 680
+    x[t % 48 == 1, 0, 0] = -torch.inf
+    return Hard(case, x, limit=1e-6)
+
+
 @hard("late labels improbable early: backward only")
 def _beta_only() -> Hard:
     """Going forward no path has come to the labels when they are improbable, going backward all come through them."""

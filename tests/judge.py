@@ -14,6 +14,7 @@ from torch import Tensor
 
 import ctckit
 from cases import Arguments
+from core_memory import fill_core_memory
 from ctckit import reference
 from ctckit.lattice import gate, tighten
 
@@ -39,6 +40,22 @@ def run(arguments: Arguments, *, logits: bool, batch_first: bool = False) -> Res
     losses = function(x, targets, input_lengths, target_lengths, blank, "none", batch_first=batch_first)
     (gradient,) = torch.autograd.grad(losses.sum(), x)
     return Result(losses.detach(), gradient)
+
+
+def run_on_dirty_memory(arguments: Arguments, *, logits: bool) -> Result:
+    """Losses and gradient, which must be the same bits whether the core's scratch memory holds zeros or NaN before."""
+    fill_core_memory(0)
+    on_zeros = run(arguments, logits=logits)
+    fill_core_memory(0xFF)
+    result = run(arguments, logits=logits)
+    for one, other in zip(on_zeros, result, strict=True):
+        assert same_bits(one, other), "the result depends on what scratch memory held"
+    return result
+
+
+def same_bits(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors hold the same numbers, counting NaN as one of them."""
+    return torch.equal(one.isnan(), other.isnan()) and torch.equal(one.nan_to_num(0), other.nan_to_num(0))
 
 
 class Answer(NamedTuple):

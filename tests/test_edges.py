@@ -106,6 +106,49 @@ def test_nan_stays_in_its_item(frame: int, logits: bool, dtype: torch.dtype) -> 
         assert function(*case.padded(x), reduction=reduction, zero_infinity=True).isnan()
 
 
+@dtypes
+@pytest.mark.parametrize("classes", [2, 7, 200, 1024, 1025, 3000])
+@pytest.mark.parametrize("length", [1, 3, 17])
+def test_nan_among_impossible_classes(length: int, classes: int, dtype: torch.dtype) -> None:
+    """Found wherever it stands, with and without a gradient, in a frame in which nothing else is possible."""
+    targets = ((1,), (), (1,))
+    case = Case("", length, classes, targets, (length,) * 3)
+    for c in {0, 1, classes // 2, classes - 1}:
+        x = torch.zeros(length, 3, classes, dtype=dtype)
+        x[length // 2, :2] = -torch.inf
+        x[length // 2, :2, c] = torch.nan
+        arguments = case.padded(x)
+        losses = ctckit.ctc_loss_with_logits(*arguments, reduction="none")  # no gradient is asked for
+        assert losses.isnan().tolist() == [True, True, False], c
+        with_gradient = run(arguments, logits=True)
+        assert with_gradient.losses.isnan().tolist() == [True, True, False], c
+        assert with_gradient.gradient.isnan().flatten(2).any(2).tolist() == [[True, True, False]] * length, c
+        assert ctckit.posteriors(*arguments, logits=True)[:, :2].isnan().any(2).all(), c
+        # Of log-probabilities it counts where the target names its class.
+        named = torch.tensor([c in {0, *target} for target in targets])
+        losses = ctckit.ctc_loss(*arguments, reduction="none")
+        assert torch.equal(losses.isnan(), named & torch.tensor([True, True, False])), c
+
+
+@dtypes
+@pytest.mark.parametrize("classes", [2, 200, 1025])
+def test_a_frame_in_which_nothing_is_possible(classes: int, dtype: torch.dtype) -> None:
+    """The loss is inf and the gradient 0, with and without a gradient, whichever frame it is."""
+    case = Case("", 18, classes, ((1,), (), (1,)), (18,) * 3)
+    for frame in (0, 7, 15, 16, 17):
+        x = torch.zeros(18, 3, classes, dtype=dtype)
+        x[frame, :2] = -torch.inf
+        arguments = case.padded(x)
+        for logits in (True, False):
+            function = ctckit.ctc_loss_with_logits if logits else ctckit.ctc_loss
+            losses = function(*arguments, reduction="none")
+            assert losses.isinf().tolist() == [True, True, False]
+            actual = run(arguments, logits=logits)
+            assert torch.equal(actual.losses, losses)
+            assert not actual.gradient[:, :2].count_nonzero()
+            assert actual.gradient[:, 2].count_nonzero()
+
+
 def test_nan_in_a_class_that_the_target_does_not_name() -> None:
     """A softmax needs every class; of log-probabilities only those of the target and the blank count."""
     case = Case("", 20, 5, ((1, 2),), (20,))

@@ -46,7 +46,7 @@ def test_wrong_answers_are_noticed(monkeypatch: pytest.MonkeyPatch, field: str, 
 
     problem = next(problem for problem in map(fuzz_core.draw, range(1000)) if is_plain(problem))
     fuzz_core.check(problem)
-    monkeypatch.setattr(fuzz_core, "run", spoil)
+    monkeypatch.setattr(fuzz_core, "run_on_dirty_memory", spoil)
     with pytest.raises(AssertionError):
         fuzz_core.check(problem)
 

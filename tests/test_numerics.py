@@ -12,7 +12,7 @@ from torch import Tensor
 import ctckit
 from cases import Case, random_case, trained
 from hard import HARD, judged, one, spelled
-from judge import errors, exact, run
+from judge import errors, exact, run, run_on_dirty_memory
 
 pytestmark = pytest.mark.usefixtures("core")
 
@@ -28,7 +28,7 @@ GRADIENT_LIMIT = {torch.float64: 2e-11, torch.float16: 2.0**-11, torch.bfloat16:
 @pytest.mark.parametrize("name", HARD)
 def test_hard_numbers(name: str, dtype: torch.dtype, logits: bool) -> None:
     arguments, answer = judged(name, dtype, logits=logits)
-    found = errors(run(arguments, logits=logits), answer)
+    found = errors(run_on_dirty_memory(arguments, logits=logits), answer)
     assert found.loss <= LOSS_LIMIT[dtype]
     assert found.gradient <= GRADIENT_LIMIT.get(dtype, HARD[name]().limit)
 
@@ -135,6 +135,61 @@ def test_sum_of_the_gradient_of_logits_is_zero() -> None:
         arguments, _ = judged(name, torch.float32, logits=True)
         slope = run(arguments, logits=True).gradient.double()
         assert (slope.sum(2).abs() <= 1e-6 * slope.abs().amax(2)).all()
+
+
+@pytest.mark.parametrize("mirrored", [False, True], ids=["forward", "backward"])
+@pytest.mark.parametrize("depth", [690, 700, 708, 709, 735, 744, 745, 746, 760, 780, 1500])
+def test_all_mass_falls_out_of_a_doubles_range_for_a_frame(depth: int, mirrored: bool) -> None:
+    """The one path comes through an emission of e^-depth in some frame of a block, and is the only one after it.
+
+    Before it the blank takes nearly all mass along, until it becomes impossible. So a block may end between the fall
+    and the need for what fell. Loss and gradient are known: a single path is left.
+    """
+    for fall in (1, 13, 14, 15, 16, 17, 30, 31, 32):
+        x = torch.zeros(fall + 3, 1, 2, dtype=torch.float64)
+        x[0, 0, 0] = x[fall + 1, 0, 0] = x[fall + 2, 0, 1] = -torch.inf
+        x[fall, 0, 1] = -depth
+        path = torch.ones(fall + 3, dtype=torch.int64)
+        path[-1] = 0
+        if mirrored:
+            x, path = x.flip(0), path.flip(0)
+        right = -torch.nn.functional.one_hot(path, 2).double()
+        for dtype, rounding in ((torch.float32, 2.0**-24), (torch.float64, 2.0**-52)):
+            losses, slope = run(one(fall + 3, 2, (1,)).padded(x.to(dtype)), logits=False)
+            assert losses.item() == pytest.approx(depth, rel=rounding), fall
+            torch.testing.assert_close(slope[:, 0].double(), right, rtol=0, atol=4 * rounding)  # a product of three
+
+
+@pytest.mark.parametrize("mirrored", [False, True], ids=["forward", "backward"])
+@pytest.mark.parametrize("noise", [0, 0.5])
+@pytest.mark.parametrize(
+    ("repeat", "frames", "costly", "labels"),
+    [(1, 112, 40, 94), (1, 80, 32, 70), (2, 96, 48, 50), (100, 96, 48, 38), (100, 80, 32, 30)],
+)
+def test_states_that_grow_by_nearly_a_doubles_range_in_a_block(
+    repeat: int, frames: int, costly: int, labels: int, noise: float, mirrored: bool
+) -> None:
+    """Labels cost much in the first frames and nothing in later ones, where most of them must be passed.
+
+    So neighbouring states lie far apart, and each grows by as much whenever all mass moves on by one of them. The
+    growth within a block goes from little to more than a double holds, item by item.
+    """
+    costs = torch.arange(45, 58, 0.1, dtype=torch.float64)
+    target = spelled(labels, 4, repeat=repeat)
+    case = Case("", frames, 4, (target,) * len(costs), (frames,) * len(costs))
+    x = case.logits(scale=noise)
+    x[:costly, :, 1:] -= costs[:, None]
+    if mirrored:
+        case = Case("", frames, 4, (target[::-1],) * len(costs), case.input_lengths)
+        x = x.flip(0)
+    for logits in (True, False):
+        arguments = case.padded(x.float())
+        answer = exact(arguments, logits=logits)
+        found = errors(run_on_dirty_memory(arguments, logits=logits), answer)
+        assert found.loss <= 2e-7
+        assert found.gradient <= 2e-6  # a frame's rounding is that of the cost
+        states = ctckit.posteriors(*arguments, logits=logits, per_state=True)
+        torch.testing.assert_close(states.double(), answer.by_state, rtol=0, atol=2e-5)
 
 
 # ----------------------------------------------------------------------------------------------- beyond 2**31 elements

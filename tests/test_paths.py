@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import ctckit
 import pattern_oracle as oracle
 from ctckit import WILDCARD, Alternatives, backends
+from ctckit.pattern import Graph
 
 CASES: dict[str, tuple[int, list[Any], dict[str, Any]]] = {
     "plain": (4, [1, 2], {}),
@@ -265,6 +266,55 @@ def test_more_than_a_byte_of_arcs() -> None:
         expected = ctckit.best_paths(x, pattern, 10)
     found = ctckit.best_paths(x, pattern, 10)
     assert [p.states.tolist() for p in found] == [p.states.tolist() for p in expected]
+
+
+@pytest.mark.parametrize("k", [2, 3, 4, 5, 6, 8])
+@pytest.mark.usefixtures("core")
+def test_about_a_byte_of_places_to_come_from(k: int) -> None:
+    """The last option's last place has the largest number that a backpointer must hold."""
+    for options in range(256 // k - 4, 256 // k + 3):
+        x = torch.randn(8, options + 2, dtype=torch.float64)
+        x[:, options] += 6
+        pattern: list[Any] = [Alternatives(*([label] for label in range(1, options + 1))), options + 1]
+        with backends.use("reference"):
+            expected = ctckit.best_paths(x, pattern, k)
+        found = ctckit.best_paths(x, pattern, k)
+        assert [p.states.tolist() for p in found] == [p.states.tolist() for p in expected], options
+        assert [p.total for p in found] == [p.total for p in expected]
+
+
+def fan(sources: int) -> Graph:
+    """One state after so many others, each of a class of its own."""
+    states = sources + 1
+    return Graph(
+        classes=torch.arange(states),
+        tokens=torch.arange(states),
+        sources=torch.cat((torch.arange(states), torch.arange(sources))),
+        offsets=torch.cat((torch.arange(states), torch.tensor([states + sources]))),
+        initial=torch.arange(states) < sources,
+        final=torch.tensor([sources]),
+        matches_nothing=False,
+        token_options=((-1, -1),) * states,
+        empty_options=(),
+    )
+
+
+@pytest.mark.parametrize("most", [2**8, 2**16])
+@pytest.mark.parametrize("k", [1, 2, 4])
+@pytest.mark.usefixtures("core")
+def test_about_one_and_two_bytes_of_places_to_come_from(most: int, k: int) -> None:
+    """Of k places each in the lists of so many states, about as many as one or two bytes can tell apart."""
+    core = backends.backend_for(torch.device("cpu"))
+    for sources in range(most // k - 3, most // k + 2):
+        graph = fan(sources)
+        x = torch.full((4, sources + 1), -50.0, dtype=torch.float64)
+        x[:, sources - 1] = torch.tensor([-1.0, -2.0, -3.0, -4.0])
+        x[:, sources] = torch.tensor([-50.0, -20.0, -10.0, -5.0])
+        # All from the last source, by the number of frames that they stay there.
+        ways = sorted(((x[:n, sources - 1].sum() + x[n:, sources].sum()).item(), n) for n in (1, 2, 3))[::-1]
+        states, totals = core.best_graph_paths(x, graph, k)
+        assert totals[:3].tolist() == [total for total, _ in ways[:k]]
+        assert states[:3].tolist() == [[sources - 1] * n + [sources] * (4 - n) for _, n in ways[:k]]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])

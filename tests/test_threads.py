@@ -135,6 +135,42 @@ def test_calls_share_the_threads(threads: int) -> None:
         torch.set_num_threads(1)
 
 
+# A thread's stack would be larger than the address space, so that the system refuses it.
+REFUSED = """
+import ctypes, os, torch, ctckit
+pthread = ctypes.CDLL(None)
+attributes = (ctypes.c_char * 256)()
+pthread.pthread_attr_init(attributes)
+def stacks_of(size):
+    assert pthread.pthread_attr_setstacksize(attributes, ctypes.c_size_t(size)) == 0
+    assert pthread.pthread_setattr_default_np(attributes) == 0
+def tasks():
+    return len(os.listdir("/proc/self/task"))
+torch.set_num_threads(1)
+x = torch.randn(800, 8, 20)
+t = torch.ones(8, 100, dtype=torch.int64)
+expected = ctckit.ctc_loss_with_logits(x, t, reduction="none").tolist()
+torch.set_num_threads(3)
+before = tasks()
+stacks_of(2**47)
+for _ in range(3):
+    assert ctckit.ctc_loss_with_logits(x, t, reduction="none").tolist() == expected
+    paths = ctckit.forced_align(x.transpose(0, 1), t)
+assert tasks() == before, "the system gave a thread"
+stacks_of(2**23)
+assert ctckit.ctc_loss_with_logits(x, t, reduction="none").tolist() == expected
+assert tasks() == before + 2, "no thread was started once there was room"
+print("good")
+"""
+
+
+@pytest.mark.skipif(not TASKS.exists(), reason="needs pthread_setattr_default_np and /proc")
+def test_threads_that_the_system_refuses() -> None:
+    """The caller does all the work then; later calls ask again."""
+    done = subprocess.run([sys.executable, "-c", REFUSED], capture_output=True, text=True, timeout=120, check=False)  # noqa: S603
+    assert (done.returncode, done.stdout.split()) == (0, ["good"]), done.stderr
+
+
 def test_the_process_ends_while_threads_wait() -> None:
     """Those asleep are not waited for, nor do they wake up to a world that is gone."""
     program = (

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import ctckit
 from ctckit import AlignedLine, AlignedToken, AlignedWord, Alignment
-from ctckit.alignment_lines import line_ranges, places_in
-from spoken import say
+from ctckit.alignment_lines import line_ranges, lines_of, places_in
+from known_times import say
 
 POEM = "ab cd\nef. gh\n\nij"
 LINES = ["ab cd", "ef. gh", "ij"]
@@ -104,38 +105,20 @@ def test_equal_lines_and_words_are_told_apart() -> None:
 def test_a_word_that_is_part_of_one_left_out() -> None:
     """Words are where they are in the text, not where their letters are first found."""
     words = (AlignedWord("a", 0, 1, -1.0, None, (AlignedToken("a", 1, 0, 1, -1.0),), (5, 6)),)
-    from ctckit.alignment_lines import lines_of
-
     (line,) = lines_of("1a1\n\na", words, [])
     assert line.text == "a"
 
 
 def test_lines_without_words() -> None:
-    """A vocabulary that does not tell words apart: the tokens are found in the text."""
-
-    class Characters:
-        def tokenize(self, text: str) -> list[str]:
-            return [character for character in text if not character.isspace()]
-
-        def convert_tokens_to_ids(self, tokens: list[str]) -> list[int]:
-            return (
-                ["今", "天", "好"].index(tokens[0]) + 1
-                if isinstance(tokens, str)
-                else [["今", "天", "好"].index(token) + 1 for token in tokens]
-            )
-
-        def get_vocab(self) -> dict[str, int]:
-            return {"今": 1, "天": 2, "好": 3}
-
-    emissions = 9.0 * torch.eye(4)[[0, 1, 0, 2, 2, 0, 2, 0, 3]]
-    found = ctckit.align(emissions, "今天\n天好", Characters(), logits=True, frame_duration=0.5)
-    assert isinstance(found, Alignment)
-    assert found.words == ()
-    assert [(line.text, line.start, line.end, line.words) for line in found.lines] == [
-        ("今天", 1, 5, ()),
-        ("天好", 6, 9, ()),
-    ]
-    assert [(line.start_time, line.end_time) for line in found.lines] == [(0.5, 2.5), (3.0, 4.5)]
+    """Where nothing tells words apart, the tokens are found in the text; those of white space are in no line."""
+    names = ["今", "天", "\n", "天", "好", " "]
+    tokens = [AlignedToken(name, 1, 2 * n, 2 * n + 1, -n, 0.5, n, n + 0.5) for n, name in enumerate(names)]
+    assert [
+        (line.text, line.start, line.end, line.start_time, line.end_time, line.score, line.words)
+        for line in lines_of("今天\n天好 ", [], tokens)
+    ] == [("今天", 0, 3, 0, 1.5, -0.5, ()), ("天好", 6, 9, 3, 4.5, -3.5, ())]
+    unknown = AlignedToken("?", None, 3, 4, -1.0)  # not in the text: it is where the token before it is
+    assert [line.end for line in lines_of("今天\n好", [], [*tokens[:2], unknown, tokens[4]])] == [4, 9]
 
 
 def test_rows_of_tokens_have_no_lines() -> None:
@@ -213,7 +196,7 @@ def test_a_cue_for_each_line() -> None:
     """The limits are not for lines: one is a cue, with its sentences, pauses and all."""
     srt, webvtt = pytest.importorskip("srt"), pytest.importorskip("webvtt")
     found = say("ab.  cd\nef gh\n- 7\nij", unheard=".-7", pauses={1: 90})
-    limits = {"max_characters": 1, "max_duration": 0.1, "max_gap": 0.0}
+    limits: dict[str, Any] = {"max_characters": 1, "max_duration": 0.1, "max_gap": 0.0}
     cues = list(srt.parse(found.to_srt(level="lines", **limits)))
     assert [cue.content for cue in cues] == ["ab. cd", "ef gh", "ij"]
     assert [(cue.start.total_seconds(), cue.end.total_seconds()) for cue in cues] == [
@@ -256,7 +239,5 @@ def test_lines_of_a_batch() -> None:
     emissions = 9.0 * torch.eye(4)[torch.tensor([[0, 2, 0, 1, 3, 3], [0, 2, 2, 0, 3, 0]])]
     found = ctckit.align(emissions, ["a\nb", "ab"], ["-", " ", "a", "b"], logits=True)
     assert isinstance(found, list)
-    assert [len(one.lines) for one in found if one is not None] == [2, 0]
-    first = found[0]
-    assert first is not None
-    assert isinstance(first.lines[0], AlignedLine)
+    assert [len(one.lines) for one in found] == [2, 0]
+    assert isinstance(found[0].lines[0], AlignedLine)

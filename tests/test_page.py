@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import html
+import json
 import re
 import shutil
 import time
@@ -11,7 +15,9 @@ from typing import Any
 
 import pytest
 
-from ctckit.page import PageItem, write_page
+from ctckit import ArgumentTypeError, ArgumentValueError
+from ctckit.page import PageItem, _for_the_page, write_page
+from known_times import place, say
 
 pytest.importorskip("jinja2")
 
@@ -65,6 +71,157 @@ def test_what_cannot_be_shown(tmp_path: Path) -> None:
         write_page(tmp_path / "page.html", [])
     with pytest.raises(FileNotFoundError):
         write_page(tmp_path / "page.html", [PageItem(alignment("a"), "a", tmp_path / "nowhere.wav")])
+
+
+def test_times_are_those_of_the_recording() -> None:
+    """Each has the offset; a token has its own times and confidence, and a word has all of its tokens."""
+    values = {
+        "text": "hi", "frames": 12, "frame_duration": 0.1, "offset": 5.0,
+        "tokens": [
+            {"text": "h", "start": 2, "end": 4, "confidence": 0.1},
+            {"text": "i", "start": 5, "end": 9, "confidence": 0.2},
+            {"text": "!", "start": 9, "end": 10, "confidence": 0.3},
+        ],
+        "words": [{"text": "hi", "start": 2, "end": 9, "tokens": [0, 2], "confidence": 0.9}],
+    }  # fmt: skip
+    shown = _for_the_page(PageItem(values))
+    assert shown["duration"] == pytest.approx(6.2)
+    (word,) = shown["words"]
+    assert [word["start"], word["end"], word["confidence"]] == pytest.approx([5.2, 5.9, 0.9])
+    assert word["tokens"] == [["h", pytest.approx(5.2), pytest.approx(5.4), 0.1], ["i", 5.5, pytest.approx(5.9), 0.2]]
+    assert (shown["spaced"], shown["timed"], shown["step"], shown["audio"]) == (True, True, 0.1, None)
+
+
+def test_times_without_seconds() -> None:
+    """Frames of 20 ms, from 0, for the page's own clock."""
+    shown = _for_the_page(PageItem({**alignment("a", duration=None), "offset": 7.0}))
+    assert [shown["words"][0]["start"], shown["words"][0]["end"]] == pytest.approx([0.5, 1.3])
+    assert shown["duration"] == pytest.approx(2.0)
+    assert not shown["timed"]
+
+
+def test_lines_and_spaces_of_the_page() -> None:
+    found = say("今天 好\n天\n\n今").to_dict()
+    shown = _for_the_page(PageItem(found))
+    assert [word["text"] for word in shown["words"]] == ["今天", "好", "天", "今"]
+    assert shown["lines"] == [2, 3]
+    assert [word["space"] for word in shown["words"]] == [True] * 4
+    given = _for_the_page(PageItem(place("今天。好 天", ["今天", "好", "天"]).to_dict()))
+    assert [word["space"] for word in given["words"]] == [True, True, True]
+    given = _for_the_page(PageItem(place("今天好 天", ["今天", "好", "天"]).to_dict()))
+    assert [word["space"] for word in given["words"]] == [True, False, True]
+    tokens = {**found, "words": []}
+    assert _for_the_page(PageItem(tokens))["lines"] == [5, 7]  # 今, 天, |, 好, |, 天, |, 今
+    assert not any(word["space"] for word in _for_the_page(PageItem(tokens))["words"])
+    assert _for_the_page(PageItem(alignment("a", "b")))["lines"] == []
+
+
+WORD = {"text": "a", "start": 0, "end": 1, "tokens": [0, 1], "confidence": 0.5}
+TOKEN = {"text": "a", "start": 0, "end": 1, "id": 1, "confidence": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tokens": None}, "'tokens' is None, but must be a list"),
+        ({"tokens": "abc"}, "'tokens' is 'abc', but must be a list"),
+        ({"tokens": [7]}, r"tokens\[0\] is 7, but must be an object"),
+        ({"words": [{**WORD, "text": None}]}, r"words\[0\]: 'text' is None, but must be a text"),
+        ({"words": [{**WORD, "text": 5}]}, r"words\[0\]: 'text' is 5"),
+        ({"words": [WORD, {**WORD, "start": "x"}]}, r"words\[1\]: 'start' is 'x', but must be a whole number"),
+        ({"words": [{**WORD, "start": 0.5}]}, "'start' is 0.5"),
+        ({"words": [{**WORD, "start": True}]}, "'start' is True"),
+        ({"words": [{**WORD, "start": -1}]}, "from frame -1 to 1"),
+        ({"words": [{**WORD, "end": 10**400}]}, "'end' is 10+"),
+        ({"words": [{**WORD, "start": 3, "end": 2}]}, "from frame 3 to 2"),
+        ({"words": [{**WORD, "tokens": [0, 2]}]}, r"'tokens' is \[0, 2\], but must be two numbers from 0 to 1"),
+        ({"words": [{**WORD, "tokens": [1, 0]}]}, r"'tokens' is \[1, 0\]"),
+        ({"words": [{**WORD, "tokens": [0]}]}, r"'tokens' is \[0\]"),
+        ({"words": [{**WORD, "tokens": "01"}]}, "'tokens' is '01'"),
+        ({"words": [{**WORD, "confidence": 1.5}]}, "'confidence' is 1.5, but must be from 0 to 1"),
+        ({"words": [{**WORD, "confidence": float("nan")}]}, "'confidence' is nan"),
+        ({"words": [{**WORD, "confidence": "high"}]}, "'confidence' is 'high'"),
+        ({"words": [{**WORD, "start": 5, "end": 6}, WORD]}, "its words do not start one after the other"),
+        ({"frames": None}, "'frames' is None, but must be a whole number"),
+        ({"frames": -1}, "'frames' is -1"),
+        ({"frame_duration": 0}, "'frame_duration' is 0.0, but must be positive"),
+        ({"frame_duration": -0.1}, "'frame_duration' is -0.1"),
+        ({"frame_duration": float("inf")}, "'frame_duration' is inf, but must be a finite number"),
+        ({"frame_duration": "0.02"}, "'frame_duration' is '0.02'"),
+        ({"frame_duration": 1e15}, "a time is 1e.15 s, but must be below 100,000 hours"),
+        ({"offset": float("nan")}, "'offset' is nan"),
+        ({"offset": 1e15}, "a time is 1e.15 s"),
+        ({"lines": 5}, "'lines' is 5, but must be a list"),
+        ({"lines": [{"start": 0}]}, r"lines\[0\]: 'end' is missing"),
+    ],
+    ids=str,
+)
+def test_untrusted_values(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    """The message names the item and the value; nothing is written."""
+    values = {"text": "a", "words": [WORD], "tokens": [TOKEN], "frames": 1, "frame_duration": 0.1, "offset": 0.0}
+    write_page(tmp_path / "good.html", [PageItem(values, "good")])
+    items = [PageItem(values, "good"), PageItem({**values, **change}, "bad <one>")]
+    with pytest.raises(ArgumentValueError, match=f"item 'bad <one>' is no alignment that can be shown: .*{message}"):
+        write_page(tmp_path / "page.html", items)
+    assert not (tmp_path / "page.html").exists()
+
+
+@pytest.mark.parametrize("key", ["tokens", "frames"])
+def test_missing_values(key: str, tmp_path: Path) -> None:
+    values = alignment("a")
+    del values[key]
+    with pytest.raises(ArgumentValueError, match=f"item 'x' is no .*: '{key}' is missing"):
+        write_page(tmp_path / "page.html", [PageItem(values, "x")])
+    values = alignment("a")
+    del values["words"][0]["text"]
+    with pytest.raises(ArgumentValueError, match=r"words\[0\]: 'text' is missing"):
+        write_page(tmp_path / "page.html", [PageItem(values, "x")])
+
+
+def test_untrusted_types(tmp_path: Path) -> None:
+    for item, message in (
+        (PageItem([1], "x"), "the alignment of a PageItem is a list, but must be a Mapping"),  # type: ignore[arg-type]
+        (PageItem(alignment("a"), 5), "the name of a PageItem is a int, but must be a str"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(ArgumentTypeError, match=message):
+            write_page(tmp_path / "page.html", [item])
+
+
+def test_the_page_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that cannot be written leaves the one before it, and no part of itself."""
+    page = tmp_path / "page.html"
+    write_page(page, [PageItem(alignment("one"), "item")])
+    before = page.read_bytes()
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OSError, match="No space left"):
+        write_page(page, [PageItem(alignment("two"), "item")])
+    assert page.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_the_policy_names_style_and_script(tmp_path: Path) -> None:
+    """All is forbidden but the style and script of the page, by their digests, and data in the file."""
+    page = tmp_path / "page.html"
+    write_page(page, [PageItem(alignment("one"), "item")])
+    text = page.read_text(encoding="utf-8")
+    policy = re.search(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', text)
+    assert policy is not None
+    assert policy.start() < text.index("<style")
+    rules = dict(rule.split(" ", 1) for rule in html.unescape(policy[1]).split("; "))
+    for name, tag in (("style-src", "style"), ("script-src", "script")):
+        content = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+        assert len(content) == 1
+        digest = base64.b64encode(hashlib.sha256(content[0].encode()).digest()).decode()
+        assert rules.pop(name) == f"'sha256-{digest}'"
+    assert rules == {
+        "default-src": "'none'", "img-src": "data:", "media-src": "data: blob:", "base-uri": "'none'",
+        "form-action": "'none'",
+    }  # fmt: skip
+    assert not re.search(r"\son[a-z]+=|\sstyle=|javascript:", text[: text.index("<script")])
 
 
 # --------------------------------------------------------------------------------------------------------- a browser
@@ -265,6 +422,121 @@ def test_hostile_texts_are_shown_as_they_are(show: Callable[..., Page]) -> None:
     assert page.run("return document.querySelector('#words button').textContent") == HOSTILE
     assert page.run("return document.getElementById('name').textContent") == HOSTILE
     assert page.run("return document.querySelectorAll('b').length") == 0
+
+
+HOSTILE_TEXTS = [
+    "</script><script>window.broken=1</script>", "<!--<script>", "]]>", "<img src=x onerror=window.broken=1>",
+    "\u2028\u2029", "a\x00b", "a\ud800b", "&lt;b&gt;", "{{ 7 * 7 }}", "{% include 'x' %}", "\\u003c", "${1}", "`",
+    "</title><b>x</b>", "__proto__", "javascript:window.broken=1", "😀", "\u202egnp.exe",
+]  # fmt: skip
+
+
+def test_nothing_in_a_text_is_markup(show: Callable[..., Page]) -> None:
+    """As word, token, name and title."""
+    for text in HOSTILE_TEXTS:
+        page = show(PageItem(alignment(text), text), PageItem(alignment("b"), text), title=text)
+        page.click_word(0)
+        for where in ("#words button", "#name", "#detail td", "#items option:last-child"):
+            # As JSON, since lone surrogates do not come through the driver.
+            shown = page.run(f"return JSON.stringify(document.querySelector('{where}').textContent)")
+            assert json.loads(shown) == text
+        assert page.run("return document.querySelectorAll('script').length") == 2
+        assert (
+            page.run("return document.querySelectorAll('img, iframe, h1 *, #words b, .line > :not(button)').length")
+            == 0
+        )
+        assert page.run("return window.broken === undefined")
+
+
+def test_the_policy_holds(driver: Any, tmp_path: Path) -> None:
+    """What somebody smuggles into a page does not run, and nothing is loaded from elsewhere; all is reported."""
+    write_page(tmp_path / "page.html", [PageItem(alignment("one"), "item")])
+    driver.get((tmp_path / "page.html").as_uri())
+    blocked = driver.execute_async_script("""
+      const done = arguments[0], seen = [];
+      document.addEventListener("securitypolicyviolation", (event) => seen.push(event.effectiveDirective));
+      const script = document.createElement("script");
+      script.textContent = "window.broken = 1";
+      document.body.append(script);
+      const box = document.createElement("div");
+      box.innerHTML = '<img src="http://127.0.0.1:9/x.png"><b style="color: red" onclick="window.broken = 1">x</b>'
+        + '<iframe src="http://127.0.0.1:9/"></iframe>';
+      document.body.append(box);
+      box.querySelector("b").click();
+      const style = document.createElement("link");
+      style.rel = "stylesheet";
+      style.href = "http://127.0.0.1:9/x.css";
+      document.head.append(style);
+      const sound = document.createElement("audio");
+      sound.src = "http://127.0.0.1:9/x.wav";
+      document.body.append(sound);
+      sound.load();
+      fetch("http://127.0.0.1:9/").catch(() => {});
+      setTimeout(() => done([...new Set(seen)].sort()), 500);
+    """)
+    driver.get_log("browser")
+    assert blocked == [
+        "connect-src", "frame-src", "img-src", "media-src", "script-src-attr", "script-src-elem", "style-src-attr",
+        "style-src-elem",
+    ]  # fmt: skip
+    assert driver.execute_script("return window.broken === undefined")
+
+
+def order(page: Page) -> list[list[str]]:
+    """Return the words of each line, from left to right as they stand on the screen."""
+    lines: list[list[str]] = page.run(
+        "return [...document.querySelectorAll('#words .line')].map((line) => [...line.children].sort((a, b) =>"
+        "a.getBoundingClientRect().left - b.getBoundingClientRect().left).map((button) => button.textContent))"
+    )
+    return lines
+
+
+def test_right_to_left(show: Callable[..., Page]) -> None:
+    """Words stand from right to left, and the left arrow goes to the next one."""
+    from selenium.webdriver.common.keys import Keys
+
+    page = show(PageItem(alignment("שלום", "OK.", "עולם!"), "פריט"))
+    assert order(page) == [["עולם!", "OK.", "שלום"]]
+    assert page.run("return [...document.querySelectorAll('#words button')].map((b) => b.dir)") == ["auto"] * 3
+    direction = "getComputedStyle(document.querySelectorAll('#words button')[{}]).direction"
+    assert [page.run(f"return {direction.format(i)}") for i in range(3)] == ["rtl", "ltr", "rtl"]
+    assert page.run("return getComputedStyle(document.getElementById('name')).direction") == "rtl"
+    seen = []
+    for key in (Keys.ARROW_LEFT, Keys.ARROW_LEFT, Keys.ARROW_RIGHT, Keys.ARROW_LEFT, Keys.ARROW_LEFT, Keys.ARROW_LEFT):
+        page.press(key)
+        seen.append(page.current_word())
+    assert seen == ["שלום", "OK.", "שלום", "OK.", "עולם!", "עולם!"]
+
+
+def test_lines_on_the_page(show: Callable[..., Page]) -> None:
+    """Each line is one, with its own direction; the arrow keys follow the line of the word."""
+    from selenium.webdriver.common.keys import Keys
+
+    page = show(PageItem(say("ab cd\n\nשלום עולם\nef").to_dict(), "item"))  # noqa: RUF001
+    assert order(page) == [["ab", "cd"], ["עולם", "שלום"], ["ef"]]
+    tops = page.run("return [...document.querySelectorAll('.line')].map((line) => line.getBoundingClientRect().top)")
+    assert tops == sorted(set(tops))
+    assert len(tops) == 3
+    seen = []
+    for key in (
+        Keys.ARROW_RIGHT,
+        Keys.ARROW_RIGHT,
+        Keys.ARROW_RIGHT,
+        Keys.ARROW_LEFT,
+        Keys.ARROW_LEFT,
+        Keys.ARROW_RIGHT,
+    ):
+        page.press(key)
+        seen.append(page.current_word())
+    assert seen == ["ab", "cd", "שלום", "עולם", "ef", "ef"]
+
+
+def test_spaces_on_the_page(show: Callable[..., Page]) -> None:
+    """Words without a space between them in the text stand without one; a selection is the text."""
+    page = show(PageItem(place("今天好 天", ["今天", "好", "天"]).to_dict(), "item"))
+    assert page.run("return document.querySelector('.line').textContent.trim()") == "今天好 天"
+    page = show(PageItem(alignment("one", "two"), "item"))
+    assert page.run("return document.querySelector('.line').textContent.trim()") == "one two"
 
 
 def test_light_and_dark(show: Callable[..., Page]) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ctckit import AlignedToken, AlignedWord, Alignment
 from ctckit.alignment_spans import Level
 from ctckit.line_breaks import breaks_line, ends_clause, ends_sentence, split_gap
-from spoken import place, say
+from known_times import place, say
 
 srt = pytest.importorskip("srt")
 webvtt = pytest.importorskip("webvtt")
@@ -409,7 +409,7 @@ def test_hostile_texts(text: str, tmp_path: Path) -> None:
     pysubs2 = pytest.importorskip("pysubs2")
     found = say(f"x {text} y")
     right = " ".join(re.sub("[\x00\x1b\ud800]", "\ufffd", f"x {text} y").split())
-    limits = {"max_characters": 999, "max_duration": 999.0, "max_gap": 999.0}
+    limits: dict[str, Any] = {"max_characters": 999, "max_duration": 999.0, "max_gap": 999.0}
     levels: tuple[Level | None, ...] = (None, "lines")
     for level in levels:
         if level == "lines" and found.lines:

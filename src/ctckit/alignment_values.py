@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple, NoReturn
@@ -12,6 +11,9 @@ from ctckit.alignment_spans import AlignedLine, AlignedToken, AlignedWord, Parts
 from ctckit.errors import ArgumentValueError
 
 __all__ = ["Fields", "Read", "json_text", "read", "values_of"]
+
+
+_LARGEST = 2.0**53  # a float has all whole numbers up to here; no frame, time or score is beyond
 
 
 class Fields:
@@ -40,15 +42,14 @@ class Fields:
     def number(self, name: str) -> float:
         """Read a finite number."""
         value = self._get(name)
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not is_number or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < _LARGEST:
             self._fail(name, value, "a finite number")
         return float(value)
 
     def whole(self, name: str) -> int:
         """Read a whole number."""
         value = self._get(name)
-        is_whole = isinstance(value, int) and not isinstance(value, bool)
+        is_whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST
         return int(value) if is_whole else self._fail(name, value, "a whole number")
 
     def frames(self) -> tuple[int, int]:

@@ -5,7 +5,7 @@
   const [audio, strip, seek, play, list] = ["audio", "strip", "seek", "play", "words"].map(at);
   const UNSURE = 0.5;
   const WINDOW = 12; // seconds of the strip
-  let item, buttons, current, wave, started, position, running;
+  let item, buttons, leftward, current, wave, started, position, running;
 
   // ------------------------------------------------------------------ time: the audio's, or a clock without audio
   const hasAudio = () => item.audio !== null;
@@ -86,15 +86,34 @@
     const detail = at("detail");
     const name = document.createElement("b");
     name.textContent = word.text;
+    name.dir = "auto";
     const sure = word.confidence === null ? "" : ` · confidence ${percent(word.confidence)}`;
     detail.replaceChildren(name, ` ${span(word.start, word.end)}${sure}`);
     if (word.tokens.length === 0) return;
     const table = detail.appendChild(document.createElement("table"));
+    table.dir = isLeftward([word.text])[0] ? "rtl" : "ltr";
     const lines = [(t) => t[0], (t) => span(t[1], t[2]).replace(" s", ""), (t) => percent(t[3])];
     for (const line of lines) {
       const row = table.insertRow();
-      for (const token of word.tokens) row.insertCell().textContent = line(token);
+      for (const token of word.tokens) {
+        const cell = row.insertCell();
+        cell.dir = "auto";
+        cell.textContent = line(token);
+      }
     }
+  };
+  // Whether each text is written from right to left, as the browser has it.
+  const isLeftward = (texts) => {
+    const probes = texts.map((text) => {
+      const probe = document.createElement("span");
+      probe.dir = "auto";
+      probe.textContent = text;
+      return probe;
+    });
+    at("probes").replaceChildren(...probes);
+    const answers = probes.map((probe) => getComputedStyle(probe).direction === "rtl");
+    at("probes").replaceChildren();
+    return answers;
   };
   const hue = (p) => (p < 0.5 ? 8 + 74 * p : 45 + 200 * (p - 0.5));
   const colour = (p) => (p === null ? null : { hue: hue(p), saturation: p < 0.5 ? 75 : 75 - 60 * (p - 0.5) });
@@ -183,10 +202,14 @@
     const noun = item.spaced ? "word" : "token";
     const count = `${item.words.length} ${noun}${item.words.length === 1 ? "" : "s"}`;
     at("facts").textContent = `${count} · ${item.duration.toFixed(2)} s${mean}${hasAudio() ? "" : " · no audio"}`;
-    list.classList.toggle("spaced", item.spaced);
+    const firsts = [0, ...item.lines], ends = [...item.lines, item.words.length];
+    const text = (from, to) => item.words.slice(from, to).map((word) => word.text).join(" ");
+    const turned = isLeftward(firsts.map((first, k) => text(first, ends[k])));
+    leftward = item.words.map((_, i) => turned[firsts.findLastIndex((first) => first <= i)]);
     buttons = item.words.map((word, i) => {
       const button = document.createElement("button");
       button.type = "button";
+      button.dir = "auto";
       button.textContent = word.text;
       button.tabIndex = i === 0 ? 0 : -1;
       const c = colour(word.confidence);
@@ -199,7 +222,13 @@
       button.addEventListener("click", () => { visit(i); });
       return button;
     });
-    list.replaceChildren(...buttons);
+    list.replaceChildren(...firsts.map((first, k) => {
+      const line = document.createElement("div");
+      line.className = "line";
+      line.dir = turned[k] ? "rtl" : "ltr";
+      for (let i = first; i < ends[k]; i++) line.append(item.words[i].space ? " " : "", buttons[i]);
+      return line;
+    }));
     at("detail").replaceChildren();
     if (hasAudio()) {
       audio.src = item.audio;
@@ -223,14 +252,17 @@
     const after = low.find(([, i]) => i > lastStarted(now())) || low[0];
     if (after) visit(after[1]);
   };
+  const forward = () => visit(lastStarted(now()) + 1);
+  const back = () => visit(Math.max(0, spoken(now()) < 0 ? lastStarted(now()) : lastStarted(now()) - 1));
+  const isLeftwardHere = () => Boolean(leftward[Math.max(0, lastStarted(now()))]);
   document.addEventListener("keydown", (event) => {
     const place = event.target;
     if (event.ctrlKey || event.metaKey || event.altKey || place === seek || place.tagName === "SELECT") return;
     const onButton = place === play || place === at("theme");
     const keys = {
       " ": () => { if (onButton) return false; toggle(); },
-      ArrowRight: () => visit(lastStarted(now()) + 1),
-      ArrowLeft: () => visit(Math.max(0, spoken(now()) < 0 ? lastStarted(now()) : lastStarted(now()) - 1)),
+      ArrowRight: () => (isLeftwardHere() ? back() : forward()),
+      ArrowLeft: () => (isLeftwardHere() ? forward() : back()),
       Home: () => go(0),
       End: () => go(length()),
       n: nextUnsure,
@@ -264,7 +296,11 @@
   dark.addEventListener("change", () => paint(dark.matches ? "dark" : "light"));
   paint(dark.matches ? "dark" : "light");
 
-  items.forEach((each, index) => at("items").add(new Option(each.name, index)));
+  items.forEach((each, index) => {
+    const option = new Option(each.name, index);
+    option.dir = "auto";
+    at("items").add(option);
+  });
   at("choice").hidden = items.length < 2;
   at("items").addEventListener("change", (event) => open(Number(event.target.value)));
   open(0);

@@ -103,11 +103,9 @@ def _check_spelling(vocabulary: ctckit.Vocabulary, text: str) -> None:
         assert [text[slice(*span)] for span in transcript.spans] == transcript.words
         ends = [place for span in transcript.spans for place in span]
         assert ends == sorted(ends)
-        for former, latter in zip(transcript.pieces, transcript.pieces[1:], strict=False):
-            assert former.word is not None or latter.word is not None, "two separators in a row"
-        if transcript.pieces and transcript.words and vocabulary.word_separator:
-            assert transcript.pieces[0].word is not None, "a separator at the start"
-            assert transcript.pieces[-1].word is not None, "a separator at the end"
+        kinds = [piece.word is None and piece.id is not None for piece in transcript.pieces]  # which are separators
+        assert not any(former and latter for former, latter in zip(kinds, kinds[1:], strict=False))
+        assert not kinds or not (kinds[0] or kinds[-1]), "a separator at an end"
         if unknown != "wildcard":
             assert all(piece.id is not None for piece in transcript.pieces)
         if unknown != "skip":

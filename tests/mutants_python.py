@@ -228,8 +228,7 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="ctckit-mutants-") as folder:
         place = Place(Path(folder))
         for name in options.names or configured:
-            tests = [str(_ROOT / test) for test in configured[name]]
-            for index, number in enumerate(test_module(place, f"{name}.py", tests, options.share)):
+            for index, number in enumerate(test_module(place, f"{name}.py", configured[name], options.share)):
                 total[index] += number
     print(f"Python mutants: {total[0]} of {total[1]} caught ({100 * total[0] / total[1]:.0f} %)")
     return 0

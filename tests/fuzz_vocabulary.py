@@ -5,6 +5,7 @@ The first byte says what the vocabulary is read from, and options; a NUL parts i
 
 from __future__ import annotations
 
+import itertools
 import json
 import tempfile
 import unicodedata
@@ -104,7 +105,7 @@ def _check_spelling(vocabulary: ctckit.Vocabulary, text: str) -> None:
         ends = [place for span in transcript.spans for place in span]
         assert ends == sorted(ends)
         kinds = [piece.word is None and piece.id is not None for piece in transcript.pieces]  # which are separators
-        assert not any(former and latter for former, latter in zip(kinds, kinds[1:], strict=False))
+        assert not any(former and latter for former, latter in itertools.pairwise(kinds))
         assert not kinds or not (kinds[0] or kinds[-1]), "a separator at an end"
         if unknown != "wildcard":
             assert all(piece.id is not None for piece in transcript.pieces)

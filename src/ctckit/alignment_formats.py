@@ -77,7 +77,11 @@ def textgrid(alignment: Parts) -> str:
     with tempfile.TemporaryDirectory() as folder:  # it writes to files only
         path = Path(folder) / "alignment.TextGrid"
         grid.save(str(path), format="long_textgrid", includeBlankSpaces=True, reportingMode="error")
-        return path.read_text(encoding="utf-8")
+        written = path.read_text(encoding="utf-8")
+    # praatio writes 0.00005 as 5e-05, which it does not read itself. No label begins a line.
+    return re.sub(
+        r"^( *x(?:min|max) = )(\S+e-\d+)", lambda match: f"{match[1]}{float(match[2]):.6f}", written, flags=re.MULTILINE
+    )
 
 
 def _intervals(rows: Sequence[Row], per_second: int) -> list[tuple[float, float, str]]:

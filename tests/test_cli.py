@@ -92,6 +92,22 @@ def test_files_and_a_page(manifest: Path, capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out == ""
 
 
+def test_a_page_of_results_that_somebody_changed(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are shown only if they are alignments; the message names the item, the value and the file."""
+    command = ["align", str(manifest), *VOCAB, "--html", "page.html", "-o", "out.jsonl"]
+    assert main(command) == 0
+    page = Path("page.html").read_bytes()
+    entries = corpora.read_lines(Path("out.jsonl"))
+    entries[0]["frames"] = "many"
+    Path("out.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
+    capsys.readouterr()
+    assert main(command) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "item 'item 0' is no alignment that can be shown: it: 'frames' is 'many'" in said
+    assert "delete the line of this item in 'out.jsonl'" in said
+    assert Path("page.html").read_bytes() == page
+
+
 def test_loss_prints_a_table_and_the_mean(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["loss", str(manifest), *VOCAB]) == 0
     printed = capsys.readouterr()

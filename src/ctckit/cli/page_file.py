@@ -7,6 +7,7 @@ from typing import Any
 
 from ctckit.corpus import CorpusError, Item, Outcome, read_manifest
 from ctckit.corpus.results import read_results
+from ctckit.errors import ArgumentValueError
 from ctckit.page import PageItem, write_page
 
 __all__ = ["PageFile", "refuse_other_files"]
@@ -74,7 +75,11 @@ class PageFile:
                 shown.append(PageItem(alignment, name, allowed))
         if not shown:
             return None
-        write_page(path, shown, title=manifest.stem if len(shown) > 1 else f"{manifest.stem}: {shown[0].name}")
+        title = manifest.stem if len(shown) > 1 else f"{manifest.stem}: {shown[0].name}"
+        try:
+            write_page(path, shown, title=title)
+        except ArgumentValueError as error:
+            raise CorpusError(f"there is no page: {error}; delete the line of this item in {str(output)!r}") from error
         return left_out
 
     def _audio(self, manifest: Path) -> dict[str, str | None]:

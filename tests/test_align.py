@@ -190,12 +190,122 @@ def test_wildcards() -> None:
         found = align(sharp(path), text, LETTERS, logits=True, **options)
         assert places(found) == [("a", 0, 1), ("b", 1, 2), (text[2], 2, 7), ("|", 7, 8), ("c", 8, 10)]
         assert found.tokens[2].id is None
-        assert found.tokens[2].score == 0
+        assert found.tokens[2].score == -1.0  # the default
+        assert align(sharp(path), text, LETTERS, logits=True, wildcard_score=0.0, **options).tokens[2].score == 0
         assert [word.text for word in found.words] == [text[:3], "c"]
     by_token = align(sharp(path), ["a", "b", WILDCARD, "|", "c"], LETTERS, logits=True)
     assert [(t.id, t.start, t.end) for t in by_token.tokens] == [(t.id, t.start, t.end) for t in found.tokens]
     penalised = align(sharp(path), "ab* c", LETTERS, logits=True, wildcard="*", wildcard_score=-100.0)
     assert len(penalised.tokens[2]) == 1
+
+
+def test_neighbours_of_a_wildcard_keep_their_frames() -> None:
+    """By default, where the model is sure: as in the alignment of the whole text. (docs/alignment.md has more.)"""
+    path = [0, 2, 2, 2, 0, 3, 3, 1, 1, 5, 5, 0, 6, 6, 6, 0, 1, 0, 4, 4, 4, 0]
+    whole = align(sharp(path, by=4), "ab de c", LETTERS, logits=True)
+    for text, options in (("ab * c", {"wildcard": "*"}), ("ab 12 c", {"unknown": {"numbers": "wildcard"}})):
+        found = align(sharp(path, by=4), text, LETTERS, logits=True, **options)
+        spans = [(word.start, word.end) for word in found.words]
+        assert [spans[0], spans[2]] == [(whole.words[0].start, whole.words[0].end), (18, 21)]
+        assert spans[1] == (9, 15)
+    free = align(sharp(path, by=4), "de", LETTERS, logits=True, free_start=True, free_end=True)
+    assert [(word.start, word.end) for word in free.words] == [(9, 15)]
+
+
+def test_a_word_ends_before_a_wildcard_of_punctuation() -> None:
+    path = [2, 0, 3, 0, *[0] * 60, 1, 0, 4, 0, 5, 0]
+    found = align(sharp(path), "ab, cd", LETTERS, logits=True, unknown="wildcard")
+    assert [(word.text, word.start, word.end) for word in found.words] == [("ab,", 0, 3), ("cd", 66, 69)]
+    assert [token.text for token in found.words[0].tokens] == ["a", "b"]
+    assert [token.text for token in found.tokens] == ["a", "b", ",", "|", "c", "d"]
+
+
+def test_what_is_left_out_is_listed() -> None:
+    found = align(noise(40), "a- - bc <unk>", ["<blank>", *LETTERS[1:], "<unk>"], logits=True, unknown="skip")
+    assert found.dropped == ("-", "-", "<unk>")
+    assert [word.text for word in found.words] == ["a-", "bc"]
+    assert ctckit.Alignment.from_json(found.to_json()) == found
+    assert "dropped" not in align(noise(9), "ab", LETTERS, logits=True).to_dict()
+
+
+def test_nothing_is_left_of_a_text() -> None:
+    for text in ("XYZ", "- -", "<unk>"):
+        with pytest.raises(ctckit.ArgumentValueError, match=r"nothing is left of the text .*left out"):
+            align(noise(9), text, LETTERS, logits=True, unknown="skip", infeasible="none")
+    with pytest.raises(ctckit.ArgumentValueError, match="item 1: nothing is left of the text 'XY'"):
+        align(noise(9, items=2), ["a", "XY"], LETTERS, logits=True, unknown="skip")
+    for text in ("", " \n", "|"):
+        assert align(noise(9), text, LETTERS, logits=True, unknown="skip").tokens == ()
+
+
+def test_words_of_the_caller() -> None:
+    x = sharp([2, 0, 3, 4, 0, 5])
+    for words in (["ab", "cd"], lambda text: [text[:2], text[2:]]):
+        found = align(x, "abcd", LETTERS, logits=True, words=words)
+        assert [(word.text, word.start, word.end) for word in found.words] == [("ab", 0, 3), ("cd", 3, 6)]
+
+
+def test_the_blank_is_taken_from_the_vocabulary() -> None:
+    path = [4, 0, 4, 1, 4]
+    last = ["a", "b", "c", "d", "<blank>"]
+    assert places(align(sharp(path, 5), "ab", last, logits=True)) == [("a", 1, 2), ("b", 3, 4)]
+    after = align(sharp(path, 5), "ab", last[:4], logits=True)  # one class more than tokens, as NeMo has it
+    assert (places(after), after.blank) == ([("a", 1, 2), ("b", 3, 4)], 4)
+    assert ctckit.Alignment.from_json(after.to_json()) == after
+    made = Vocabulary(last, blank=2)
+    assert align(sharp([2, 0, 2, 1, 2], 5), "ab", made, logits=True).blank == 2
+    with pytest.raises(
+        ctckit.ArgumentValueError, match=r"blank is 0 \('a'\), but the vocabulary has '<blank>' as class 4"
+    ):
+        align(sharp(path, 5), "ab", last, logits=True, blank=0)
+    with pytest.raises(ctckit.ArgumentValueError, match=r"blank, which no text holds \(class 0 is taken for it"):
+        align(sharp(path, 5), "ab", [*"abcde"], logits=True)
+    with pytest.raises(ctckit.ArgumentValueError, match=r"the blank, which no transcript holds \(class 0 is taken for"):
+        align(sharp(path, 5), ["a"], [*"abcde"], logits=True)
+    assert align(sharp([0, 1, 0]), [1], logits=True).blank == 0  # classes: without a vocabulary it is class 0
+
+
+def test_more_and_fewer_classes_than_the_vocabulary() -> None:
+    x = noise(9).log_softmax(1)
+    with pytest.raises(ctckit.ArgumentValueError, match=r"emissions have 10 classes, but the vocabulary has class 11"):
+        align(x, "a", [*LETTERS, "y", "z"])
+    with pytest.warns(UserWarning, match="emissions have 10 classes, more than the 8 of the vocabulary"):
+        align(x, "a", LETTERS[:8])
+    assert align(x, "a", LETTERS[:9], blank=0).tokens
+    # A tokenizer's special tokens behind all others need no classes.
+    assert align(x, "a", [*LETTERS, "<s>", "</s>"]).tokens
+
+
+def test_implausible_emissions_warn_once() -> None:
+    x = torch.stack([noise(9).log_softmax(1), noise(9).softmax(1), noise(9) + 5])
+    with pytest.warns(UserWarning, match="item 1: emissions hold probabilities, not") as caught:
+        align_batch(x, ["a"] * 3, LETTERS)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__.replace("test_align", "aligned")  # where align was called
+    with pytest.warns(UserWarning, match="logits=True"):
+        align(noise(9), "a", LETTERS)
+    align(noise(9).log_softmax(1).half(), "a", LETTERS)  # rounded, and no warning
+
+
+def test_alternatives_before_other_labels() -> None:
+    """Names and places are those of the path, also behind options of several tokens."""
+    for seed in range(5):
+        x = noise(8, 5, seed=seed).log_softmax(1)
+        pattern = [Alternatives([1, 4], [2]), 3, 1]
+        found = align(x, pattern, ["-", "a", "b", "c", "d"], confidence=False)
+        (path,) = ctckit.best_paths(x, pattern)
+        assert found.score == pytest.approx(path.total)
+        rows = [(0, 1), (1, 4), (2, 2), (3, 3), (4, 1)]  # indices of all options' tokens, and their classes
+        places_ = [(i, c, (path.tokens == i).nonzero()[:, 0]) for i, c in rows if (path.tokens == i).any()]
+        expected = [("-abcd"[c], int(frames[0]), int(frames[-1]) + 1) for _, c, frames in places_]
+        assert places(found) == expected
+
+
+def test_the_wildcard_in_a_row_of_tokens() -> None:
+    x = noise(12).log_softmax(1)
+    found = align(x, ["*", "c"], LETTERS, wildcard="*")
+    assert [(token.text, token.id) for token in found.tokens] == [("*", None), ("c", 4)]
+    assert places(found) == places(align(x, [WILDCARD, "c"], LETTERS))
 
 
 @pytest.mark.parametrize("ends", [(False, False), (True, False), (False, True), (True, True)], ids=str)
@@ -228,7 +338,8 @@ def test_free_ends() -> None:
     x = sharp([7, 8, 9, 0, 2, 3, 0, 4, 9, 8])
     found = align(x, "abc", LETTERS, logits=True, free_start=True, free_end=True)
     assert places(found) == [("a", 4, 5), ("b", 5, 6), ("c", 7, 8)]
-    assert found.score > -1
+    assert found.score == pytest.approx(-5, abs=0.1)  # five frames are outside
+    assert align(x, "abc", LETTERS, logits=True, free_start=True, free_end=True, wildcard_score=0.0).score > -1
     assert align(x, "abc", LETTERS, logits=True).score < -30
 
 

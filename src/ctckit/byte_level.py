@@ -62,11 +62,13 @@ def is_byte_level(tokens: Collection[str]) -> bool:
 
 def _is_cut_from_utf8(encoded: bytes) -> bool:
     """Tell whether bytes are a part of a text: at its ends characters may be cut off."""
+    if len(encoded) == 1:
+        return True
     start = 0
     while start < min(3, len(encoded)) and 0x80 <= encoded[start] < 0xC0:
         start += 1
     try:
         encoded[start:].decode("utf-8")
     except UnicodeDecodeError as error:
-        return error.reason == "unexpected end of data"
+        return error.reason == "unexpected end of data" and error.end == len(encoded) - start
     return True

@@ -56,6 +56,4 @@ def hint(part: str, tokens: Collection[str], *, by_tokenizer: bool) -> str:
         for other in siblings if part in siblings else ():
             if has(other):
                 return f" (it has {other!r}, U+{ord(other):04X}, {unicodedata.name(other)}, which is another character)"
-    if part == "\u2026" and "." in tokens:
-        return " (it has '.': write three of them)"
     return ""

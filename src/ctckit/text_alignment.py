@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, get_args, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +29,10 @@ from ctckit.vocabulary import Transcript, Vocabulary, Words
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-__all__ = ["align"]
+__all__ = ["WILDCARD_SCORE", "align"]
+
+WILDCARD_SCORE: Final = -1.0
+"""What a frame of a wildcard scores unless the caller says, in nats. docs/alignment.md has the measurements."""
 
 Method: TypeAlias = Literal["viterbi", "posterior"]
 Infeasible: TypeAlias = Literal["raise", "none"]
@@ -120,7 +123,7 @@ def align(
     unknown: Unknown | Mapping[str, str] = "raise",
     wildcard: str | None = None,
     words: Words | None = None,
-    wildcard_score: float = 0.0,
+    wildcard_score: float = WILDCARD_SCORE,
     method: Method = "viterbi",
     free_start: bool = False,
     free_end: bool = False,
@@ -164,8 +167,8 @@ def align(
             one frame, of anything. In a row of tokens `ctckit.WILDCARD` does too.
         words: the text's words: a list of them, or a function from a text to such a list, for texts without spaces.
         wildcard_score: what a frame of a wildcard, or outside of the transcript at a free end, scores, in nats; a
-            penalty, if negative. At 0 nothing can do better, and a token beside it keeps one frame; at -1.0 or so it
-            keeps what is its own (see `ctckit.best_paths`).
+            penalty, if negative. At -1.0 a token beside it keeps what is its own; at 0 nothing can do better, and the
+            token keeps one frame (see `ctckit.best_paths`).
         method: "viterbi" for the most probable path, "posterior" for the path with the most frames right in expectation
             (`ctckit.posterior_path`).
         free_start: whether the transcript may begin at any frame.
@@ -381,7 +384,7 @@ def _check_classes(requests: list[Request], classes: int, blank: int, vocabulary
 def _warn_if_implausible(x: Tensor, lengths: list[int], vocabulary: Vocabulary | None, *, logits: bool) -> None:
     """Warn once of the first item whose emissions are no log-probabilities, or not of the vocabulary."""
     for item, length in enumerate(lengths):
-        named = vocabulary.size if vocabulary is not None and vocabulary.size else None
+        named = None if vocabulary is None else vocabulary.classes_named(x.shape[2])
         problems = implausible(x[:length, item], logits=logits, classes_named=named)
         if problems:
             where = f"item {item}: " if x.shape[1] > 1 else ""

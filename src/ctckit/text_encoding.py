@@ -221,7 +221,7 @@ def _transcript(
         assert word is not None  # noqa: S101  # for the type checker: only separators have none
         first, last = inner[word]
         at_edge = item.is_edge and not first <= index <= last
-        pieces.append(item.piece._replace(word=None if at_edge else numbers[word]))
+        pieces.append(Piece(item.piece.text, item.piece.id, None if at_edge else numbers[word]))
         before = item
     return Transcript(text, pieces, [text[start:end] for start, end in spans], spans, tuple(dropped))
 

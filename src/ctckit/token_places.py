@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from ctckit.pieces import Unit
 
-__all__ = ["Row", "places_of"]
+__all__ = ["Row", "in_order", "places_of"]
 
 Row: TypeAlias = list[tuple[str, int]]
 """Tokens and their classes."""
@@ -76,6 +76,21 @@ def _within(text: str, row: Row, unknown_id: int | None) -> list[Unit]:
         before = places[index][1] if places[index] is not None else before  # type: ignore[index]
         units.append(Unit(token, None if number == unknown_id else number, *place))
     return units
+
+
+def in_order(text: str, units: list[Unit]) -> list[Unit] | None:
+    """Find tokens in a text by what they spell, whatever lies between them; None if one is not there."""
+    folded = _folded(text)
+    found: list[Unit] = []
+    at = 0
+    for unit in units:
+        spelt = _folded(_bare(unit.token))
+        start = folded.find(spelt, at)
+        if start < 0:
+            return None
+        at = start + len(spelt)
+        found.append(unit._replace(start=start, end=at))
+    return found
 
 
 def _folded(text: str) -> str:

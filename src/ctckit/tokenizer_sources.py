@@ -9,11 +9,10 @@ import copy
 import json
 import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import Any
 
 from ctckit.pieces import Unit
-from ctckit.token_places import Row, places_of
+from ctckit.token_places import Row, in_order, places_of
 
 __all__ = ["Tokenizer", "read_tokenizer"]
 
@@ -123,15 +122,30 @@ class _Tokenizers(Tokenizer):
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         rows = zip(encoding.tokens, encoding.ids, encoding.offsets, strict=True)
         units = [Unit(token, _known(number, self.unknown_id), *at) for token, number, at in rows]
-        return _with_lost(text, units, self._survives)
+        covered = bytearray(len(text))
+        for unit in units:
+            covered[unit.start : unit.end] = b"\1" * (unit.end - unit.start)
+        if self.unknown_id is None:  # what the model does not know is lost, and the offsets behind it are wrong
+            found = in_order(text, units)
+            if found is None:
+                covered = bytearray(bool(self.tokens(sign)) for sign in text)
+            else:
+                units = found
+                covered = bytearray(any(unit.start <= at < unit.end for unit in found) for at in range(len(text)))
+        lost = [
+            Unit(sign, None, at, at + 1)
+            for at, sign in enumerate(text)
+            if not (covered[at] or sign.isspace() or unicodedata.category(sign)[0] in "MC") and self._survives(sign)
+        ]
+        return sorted((*units, *lost), key=lambda unit: unit.start) if lost else units
 
     def tokens(self, text: str) -> list[str]:
         return list(self._tokenizer.encode(text, add_special_tokens=False).tokens)
 
-    def _survives(self, text: str, at: int) -> bool:
+    def _survives(self, sign: str) -> bool:
         """Whether the tokenizer means to segment a character: its normalizer and pre-tokenizer do not remove it."""
         normalizer, splitter = self._tokenizer.normalizer, self._tokenizer.pre_tokenizer
-        rest = normalizer.normalize_str(text[at]) if normalizer is not None else text[at]
+        rest = normalizer.normalize_str(sign) if normalizer is not None else sign
         if splitter is not None:
             rest = "".join(part for part, _ in splitter.pre_tokenize_str(rest))
         return bool(rest.strip(" ▁Ġ"))
@@ -197,17 +211,3 @@ def _unknown_of_unigram(tokenizer: Any, model: Any) -> int | None:
 
 def _known(number: int, unknown_id: int | None) -> int | None:
     return None if number == unknown_id else number
-
-
-def _with_lost(text: str, units: list[Unit], survives: Callable[[str, int], bool]) -> list[Unit]:
-    """Add units for characters that no token covers, because the model knows neither them nor a token for that."""
-    covered = bytearray(len(text))
-    for unit in units:
-        covered[unit.start : unit.end] = b"\1" * (unit.end - unit.start)
-    lost: list[Unit] = []
-    for at, character in enumerate(text):
-        if covered[at] or character.isspace() or unicodedata.category(character)[0] in "MC":
-            continue
-        if survives(text, at):
-            lost.append(Unit(character, None, at, at + 1))
-    return sorted((*units, *lost), key=lambda unit: unit.start) if lost else units

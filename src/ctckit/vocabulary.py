@@ -145,6 +145,13 @@ class Vocabulary:
         """How many classes emissions must have: special tokens behind all others need none."""
         return max([-1, *(number for token, number in self.ids.items() if token not in self._special)]) + 1
 
+    def classes_named(self, classes: int) -> int | None:
+        """How many of the emissions' classes the vocabulary names, for `implausible`; None if it does not tell.
+
+        It is the vocabulary's size, or all of the classes where only special tokens are behind them.
+        """
+        return (classes if self.classes_needed <= classes <= self.size else self.size) or None
+
     def name(self, number: int) -> str:
         """Give the token that is a class; its number in angle brackets if none is.
 
@@ -198,13 +205,14 @@ class Vocabulary:
         separators = {self.word_separator if self._separates else None, self._alphabet.white, wildcard}
         separators -= {None, wildcard}
         separator = self.word_separator if self._separates else None
+        special = find_special_names(text, self._special, self.ids)
         return encode_text(
             text,
-            layout_of(text, words, sorted(filter(None, separators))),
+            layout_of(text, words, sorted(filter(None, separators)), special),
             lambda stretch: self._spell(stretch, blank),
             policy=policy,
             wildcard=wildcard,
-            special=find_special_names(text, self._special, self.ids),
+            special=special,
             separator=None if separator is None else (separator, self.ids[separator]),
             explain=lambda text, start, end: self._explain(text, start, end, blank),
         )

@@ -23,13 +23,16 @@ class Layout(NamedTuple):
     """Of each character, the word; -1 for white space, also within a word."""
 
 
-def layout_of(text: str, words: Words | None, separators: Sequence[str]) -> Layout:
+def layout_of(
+    text: str, words: Words | None, separators: Sequence[str], names: Sequence[tuple[int, int]] = ()
+) -> Layout:
     """Find the words of a text.
 
     Args:
         text: the text.
         words: as `ctckit.align` has it.
         separators: what stands for white space beside it.
+        names: where names of special tokens start and end, in which separators are none.
 
     Raises:
         ArgumentTypeError: if `words` is no list of str, and no function that returns one.
@@ -37,6 +40,7 @@ def layout_of(text: str, words: Words | None, separators: Sequence[str]) -> Layo
     """
     white = re.compile("(?:" + "|".join([r"\s", *map(re.escape, separators)]) + ")+")
     gaps = [match.span() for match in white.finditer(text)]
+    gaps = [gap for gap in gaps if not any(start <= gap[0] and gap[1] <= end for start, end in names)]
     word_of = [0] * len(text)
     for start, end in gaps:
         word_of[start:end] = [-1] * (end - start)
@@ -86,7 +90,7 @@ def _between(text: str, start: int, end: int, word_of: list[int], what: str) -> 
             continue
         if text[at].isalnum():
             raise ArgumentValueError(
-                f"words has no word for {text[start:end].strip()!r} at position {start} of the text, before {what}: "
+                f"words has no word for {text[at:end].strip()!r} at position {at} of the text, before {what}: "
                 f"give all words of the text"
             )
         if spans and spans[-1][1] == at:

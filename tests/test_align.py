@@ -291,7 +291,7 @@ def test_alternatives_before_other_labels() -> None:
     """Names and places are those of the path, also behind options of several tokens."""
     for seed in range(5):
         x = noise(8, 5, seed=seed).log_softmax(1)
-        pattern = [Alternatives([1, 4], [2]), 3, 1]
+        pattern: list[int | Alternatives] = [Alternatives([1, 4], [2]), 3, 1]
         found = align(x, pattern, ["-", "a", "b", "c", "d"], confidence=False)
         (path,) = ctckit.best_paths(x, pattern)
         assert found.score == pytest.approx(path.total)

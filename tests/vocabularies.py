@@ -46,7 +46,7 @@ class Processor:
 class Pieces:
     """As sentencepiece was before it told places."""
 
-    names = ("<unk>", "<s>", "</s>", "▁", "▁a", *LETTERS, "▁ab")
+    names: tuple[str, ...] = ("<unk>", "<s>", "</s>", "▁", "▁a", *LETTERS, "▁ab")
 
     def get_piece_size(self) -> int:
         return len(self.names)
@@ -78,7 +78,7 @@ class Codes:
     """As tiktoken: classes, and text for each. Space and letter are one token, and what it lacks is class 0."""
 
     unk_token_id = 0
-    names = ("\ufffd", *LETTERS, *(f" {letter}" for letter in LETTERS), " ")
+    names: tuple[str, ...] = ("\ufffd", *LETTERS, *(f" {letter}" for letter in LETTERS), " ")
 
     def encode(self, text: str) -> list[int]:
         row: list[int] = []

@@ -293,8 +293,8 @@ class CheckTask(Task):
         transcript = self._transcript(item, vocabulary, blank)
         labels = _labels(item, transcript)
         self._explain(emissions, labels, blank)
-        named = None if vocabulary is None else vocabulary.size
-        problems = implausible(emissions, logits=self.logits, blank=blank, classes_named=named or None)
+        named = None if vocabulary is None else vocabulary.classes_named(classes)
+        problems = implausible(emissions, logits=self.logits, blank=blank, classes_named=named)
         if not emissions.any():  # a place holder, which is no model's output
             problems = [problem for problem in problems if problem.kind not in _WARNED_OF]
         if problems:

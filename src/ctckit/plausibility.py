@@ -24,7 +24,7 @@ def implausible(
 ) -> list[Problem]:
     """Tell what is implausible about the emissions of one item.
 
-    Sums are looked at in 256 frames of a longer input, at equal distances; everything else in all frames. Values that
+    Sums are looked at in up to 256 frames at equal distances; everything else in all frames. Values that
     are NaN or infinite are passed over (`ctckit.check` finds these), and so are the sums of frames that have classes
     barred with -inf.
 
@@ -96,7 +96,7 @@ def _not_log_probs(x: Tensor) -> Problem | None:
     rows = _rows(x)
     sums = rows.logsumexp(1)
     masked = (rows == -torch.inf).any(1) & (sums < 0)  # whoever bars classes need not give their share to others
-    sums = sums[~(sums.isnan() | masked)]
+    sums = sums[sums.isfinite() & ~masked]
     off = (sums.abs() > tolerance).nonzero()
     if len(off):
         total = math.exp(float(sums[off[0, 0]]))

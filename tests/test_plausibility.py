@@ -1,0 +1,102 @@
+"""What a person would see at once in emissions, and what is fine."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from ctckit.plausibility import implausible
+
+
+def scores(frames: int, classes: int, *, seed: int = 0, by: float = 3.0) -> torch.Tensor:
+    return by * torch.randn(frames, classes, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def kinds(x: torch.Tensor, *, logits: bool = False, blank: int | None = None, named: int | None = None) -> list[str]:
+    problems = implausible(x, logits=logits, blank=blank, classes_named=named)
+    assert all(problem.item == 0 for problem in problems)
+    return [problem.kind for problem in problems]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("classes", [2, 32, 1000, 6625])
+@pytest.mark.parametrize("by", [0.0, 0.3, 3.0, 30.0])
+def test_rounded_log_probabilities_are_fine(dtype: torch.dtype, classes: int, by: float) -> None:
+    """Also where all classes are rounded alike; and what was float16 on the way to float32."""
+    x = scores(20, classes, by=by).log_softmax(1).to(dtype)
+    assert kinds(x) == []
+    if dtype != torch.bfloat16:
+        assert kinds(x.half().float()) == []
+
+
+def test_probabilities() -> None:
+    x = scores(30, 7).softmax(1)
+    for given in (x, x.float(), x.half()):
+        for logits in (False, True):  # nor are they logits
+            (problem,) = implausible(given, logits=logits)
+            assert problem.kind == "positive"
+            assert "hold probabilities" in problem.message
+    assert kinds(torch.zeros(0, 7)) == kinds(torch.zeros(3, 1), logits=True) == []
+
+
+def test_logits() -> None:
+    x = scores(30, 7)
+    (problem,) = implausible(x, logits=False)
+    assert problem.kind == "positive"
+    assert "logits=True" in problem.message
+    assert kinds(x, logits=True) == []
+    (problem,) = implausible(x - 50, logits=False)  # logits, and none above 0
+    assert problem.kind == "unnormalised"
+    assert "logits=True" in problem.message
+
+
+@pytest.mark.parametrize("factor", [0.9, 0.98, 1.02, 1.5])
+def test_sums_that_are_not_1(factor: float) -> None:
+    x = scores(300, 7, by=0.1).log_softmax(1) + math.log(factor)
+    (problem,) = implausible(x, logits=False)
+    assert problem.kind == "unnormalised"
+    assert f"add up to {factor:.4g}"[:15] in problem.message
+
+
+def test_one_value_above_0_is_seen_in_any_frame() -> None:
+    x = scores(5000, 7).log_softmax(1)
+    assert kinds(x) == []
+    x[4321, 3] = 0.5
+    assert kinds(x) == ["positive"]
+
+
+def test_what_is_passed_over() -> None:
+    """NaN and infinities are for `ctckit.check`; barred classes need not leave their share to the others."""
+    x = scores(9, 4).log_softmax(1)
+    for value in (math.nan, math.inf, -math.inf):
+        y = x.clone()
+        y[2, 1] = value
+        y[3] = value
+        assert kinds(y) == []
+    x[:, 2] = -math.inf
+    assert kinds(x) == []
+    assert kinds(torch.full((3, 4), math.nan)) == []
+
+
+def test_a_blank_that_never_wins() -> None:
+    path = torch.tensor([4, 0, 4, 1, 4])
+    x = (5.0 * torch.nn.functional.one_hot(path, 5)).log_softmax(1)
+    (problem,) = implausible(x, logits=False, blank=2, classes_named=4)
+    assert problem.kind == "blank"
+    assert "class 2, the blank, is the most probable class of no frame" in problem.message
+    assert "blank=4" in problem.message
+    assert kinds(x, blank=0, named=4) == []  # it wins once
+    assert kinds(x, blank=2, named=5) == []  # no class without a name
+    assert kinds(x, blank=4, named=4) == []
+    assert kinds(x, blank=2) == kinds(x, named=4) == []
+    assert kinds(x[1:2], blank=2, named=4) == []  # the unnamed class does not win, either
+
+
+def test_numbers_of_classes() -> None:
+    x = scores(9, 10).log_softmax(1)
+    assert [kinds(x, named=named) for named in (8, 9, 10, 11)] == [["classes"], [], [], ["classes"]]
+    messages = [implausible(x, logits=False, classes_named=named)[0].message for named in (8, 11)]
+    assert "10 classes, more than the 8 of the vocabulary" in messages[0]
+    assert "10 classes, fewer than the 11 of the vocabulary" in messages[1]

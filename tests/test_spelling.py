@@ -294,7 +294,7 @@ def test_byte_level_alphabets(tmp_path: Any) -> None:
     """A list, dict or vocab.json of byte-level BPE is read by its bytes, as GPT-2 writes them."""
     import json
 
-    from ctckit.byte_level import bytes_of
+    from ctckit.text.byte_level import bytes_of
 
     row = ["<pad>", *dict.fromkeys(bytes_of("".join(map(chr, range(0x20, 0x100))) + "今天气")[0]), "Ġcaf", "Ã©", "Ġä»Ĭ"]
     (tmp_path / "vocab.json").write_text(json.dumps({token: n for n, token in enumerate(row)}), encoding="utf-8")

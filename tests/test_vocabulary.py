@@ -33,6 +33,15 @@ def test_list_dict_and_file_are_one(tmp_path: Path) -> None:
         assert Vocabulary(source).encode("abba cafe") == expected
 
 
+def test_a_vocabulary_of_a_vocabulary_keeps_its_options() -> None:
+    given = Vocabulary(["-", "|", "A", "/"], word_separator="/", fold_case=True, blank=1)
+    for other in (Vocabulary(given), Vocabulary(Vocabulary(given))):
+        assert other.encode("a a").ids == [2, 3, 2]
+        assert other.blank == 1
+    assert Vocabulary(given, word_separator="|", blank=0).encode("a a").ids == [2, 1, 2]
+    assert Vocabulary(Vocabulary(["-", "|", "a"], word_separator="")).encode("a a").ids == [2, 2]
+
+
 def test_classes_without_text() -> None:
     vocabulary = Vocabulary([None, "a", "", "b"])
     assert vocabulary.encode("ab").ids == [1, 3]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,9 @@ def _tokenizers() -> dict[str, Any]:
 @functools.cache
 def _sentencepiece() -> dict[str, Any]:
     try:
-        import sentencepiece
+        with warnings.catch_warnings():  # its bindings are of an older kind
+            warnings.simplefilter("ignore", DeprecationWarning)
+            import sentencepiece
     except ImportError:
         return {}
     folder = Path(tempfile.mkdtemp())

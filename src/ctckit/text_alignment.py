@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict, get_args, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict, overload
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ctckit.align_arguments import Infeasible, Method, check_options, checked_number, checked_priors
 from ctckit.alignment_lines import Span, lines_of
 from ctckit.alignment_result import Alignment
 from ctckit.alignment_spans import AlignedToken, AlignedWord, mean_of
 from ctckit.blank import blank_of
-from ctckit.errors import ArgumentTypeError, ArgumentValueError
+from ctckit.errors import ArgumentValueError
 from ctckit.frame_paths import FramePath, Search, paths_of
 from ctckit.label_priors import subtract
 from ctckit.lattice import Lengths, gate, validate
@@ -34,8 +34,6 @@ __all__ = ["WILDCARD_SCORE", "align"]
 WILDCARD_SCORE: Final = -1.0
 """What a frame of a wildcard scores unless the caller says, in nats. docs/alignment.md has the measurements."""
 
-Method: TypeAlias = Literal["viterbi", "posterior"]
-Infeasible: TypeAlias = Literal["raise", "none"]
 Tokens: TypeAlias = "Tensor | npt.NDArray[np.integer[Any]] | Sequence[Any]"
 """A row of tokens; or a text or a row of tokens per item."""
 
@@ -213,7 +211,7 @@ def align(
         A 4 5
         T 5 7
     """
-    _check_options(method, infeasible, frame_duration, offset)
+    check_options(method, infeasible, frame_duration, offset)
     emissions, items, classes = _detached(emissions, batch_first=batch_first)
     names = _vocabulary(vocabulary, word_separator, fold_case=fold_case)
     blank = blank_of(names, classes, blank)
@@ -234,13 +232,13 @@ def align(
         x = x.log_softmax(2, dtype=torch.float64 if x.dtype == torch.float64 else torch.float32)
     adjusted = x
     if log_priors is not None:
-        adjusted = subtract(x, _checked_priors(log_priors, x.shape[2]), _number(prior_weight, "prior_weight"))
+        adjusted = subtract(x, checked_priors(log_priors, x.shape[2]), checked_number(prior_weight, "prior_weight"))
     search = Search(
         blank=lattice.blank,
         posterior=method == "posterior",
         free_start=free_start,
         free_end=free_end,
-        wildcard_score=_number(wildcard_score, "wildcard_score"),
+        wildcard_score=checked_number(wildcard_score, "wildcard_score"),
         confidence=confidence,
         raises=infeasible == "raise",
     )
@@ -323,22 +321,6 @@ def _words(transcript: Transcript, tokens: list[AlignedToken], word_of: list[int
 # --------------------------------------------------------------------------------------------------------- arguments
 
 
-def _check_options(method: str, infeasible: str, frame_duration: Any, offset: Any) -> None:
-    choices = {"method": (method, Method), "infeasible": (infeasible, Infeasible)}
-    for name, (value, allowed) in choices.items():
-        if value not in get_args(allowed):
-            raise ArgumentValueError(f"{name} is {value!r}, but must be {' or '.join(map(repr, get_args(allowed)))}")
-    for name, value in (("frame_duration", frame_duration), ("offset", offset)):
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            if name == "frame_duration" and value is None:
-                continue
-            raise ArgumentTypeError(f"{name} is {value!r}, a {type(value).__name__}, but must be a number, of seconds")
-        if not math.isfinite(value) or (name == "frame_duration" and value <= 0):
-            raise ArgumentValueError(
-                f"{name} is {value}, but must be a {'positive, ' * (name != 'offset')}finite number of seconds"
-            )
-
-
 def _detached(emissions: Any, *, batch_first: bool) -> tuple[Any, int | None, int | None]:
     """Return emissions on the CPU, the number of items (None without a batch), and of classes; else just what it is."""
     if not isinstance(emissions, Tensor) or emissions.ndim not in (2, 3):
@@ -390,23 +372,3 @@ def _warn_if_implausible(x: Tensor, lengths: list[int], vocabulary: Vocabulary |
             where = f"item {item}: " if x.shape[1] > 1 else ""
             warnings.warn(where + problems[0].message, UserWarning, stacklevel=3)
             return
-
-
-def _checked_priors(log_priors: Any, classes: int) -> Tensor:
-    if not isinstance(log_priors, Tensor) or not log_priors.is_floating_point():
-        raise ArgumentTypeError("log_priors must be a floating-point tensor (C,): that of ctckit.label_priors")
-    if tuple(log_priors.shape) != (classes,):
-        raise ArgumentValueError(
-            f"log_priors has shape {tuple(log_priors.shape)}, but must be {(classes,)}, one per class"
-        )
-    if bool((log_priors.isnan() | (log_priors > 0)).any()):
-        raise ArgumentValueError("log_priors holds NaN or values above 0, but must be logs of probabilities")
-    return log_priors.detach().cpu()
-
-
-def _number(value: Any, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ArgumentTypeError(f"{name} is {value!r}, a {type(value).__name__}, but must be a number")
-    if not math.isfinite(value):
-        raise ArgumentValueError(f"{name} is {value}, but must be finite")
-    return float(value)

@@ -12,7 +12,7 @@ from torch import Tensor
 from ctckit.errors import ArgumentTypeError, ArgumentValueError
 from ctckit.lattice import PADDING, as_int
 from ctckit.pattern import WILDCARD, Alternatives, Element, Wildcard
-from ctckit.spelling_errors import excerpt
+from ctckit.text.hints import excerpt
 from ctckit.unknown import UnknownPolicy
 from ctckit.vocabulary import Piece, Transcript, Vocabulary, Words
 

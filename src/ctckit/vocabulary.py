@@ -9,7 +9,7 @@ style         the space between two words is                             for ins
 ============  =========================================================  ==============================
 separator     a token of its own, " ", "|" or "▁"                        wav2vec 2.0, most OCR
 marks         nothing, but tokens at a word's start, end or middle       SentencePiece, byte-level BPE,
-              have a mark (`ctckit.alphabet` says which)                 WordPiece
+              have a mark (`ctckit.text.alphabet` says which)                 WordPiece
 none          nothing                                                    MMS, phonemes
 ============  =========================================================  ==============================
 """
@@ -19,17 +19,17 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from ctckit.alphabet import Alphabet
 from ctckit.blank import blank_of
 from ctckit.errors import ArgumentTypeError, ArgumentValueError
 from ctckit.lattice import as_int
-from ctckit.pieces import Piece, Stretch, Transcript, Unit
-from ctckit.special_names import blank_name, find_special_names
-from ctckit.spelling_errors import excerpt, hint, named
-from ctckit.text_encoding import encode_text
+from ctckit.text.alphabet import Alphabet
+from ctckit.text.hints import excerpt, hint, named
+from ctckit.text.pieces import Piece, Stretch, Transcript, Unit
+from ctckit.text.special_names import blank_name, find_special_names
+from ctckit.text.text_encoding import encode_text
+from ctckit.text.vocabulary_sources import Source, read_source
+from ctckit.text.word_layout import Words, layout_of
 from ctckit.unknown import Unknown, UnknownPolicy
-from ctckit.vocabulary_sources import Source, read_source
-from ctckit.word_layout import Words, layout_of
 
 __all__ = ["Piece", "Transcript", "Unknown", "Vocabulary", "Words"]
 
@@ -43,10 +43,11 @@ class Vocabulary:
 
     Args:
         source: a list of tokens, whose index is the class (None where a class has no text); a dict from token to
-            class; the path of a JSON file that holds either, as a Hugging Face ``vocab.json``; or a tokenizer:
-            any object with ``tokenize`` and ``convert_tokens_to_ids`` (``transformers``), with ``encode``
-            (``tokenizers``), with ``encode_as_pieces`` and ``piece_to_id`` (``sentencepiece``), or a processor that has
-            such a ``tokenizer``.
+            class; the path of a JSON file that holds either, as a Hugging Face ``vocab.json``, or of a ``.txt`` file
+            with a token per line, or with a token and its class, as ``tokens.txt`` of k2; a tokenizer: any object with
+            ``tokenize`` and ``convert_tokens_to_ids`` (``transformers``), with ``encode`` (``tokenizers``), with
+            ``encode_as_pieces`` and ``piece_to_id`` (``sentencepiece``), or a processor that has such a ``tokenizer``;
+            or a `Vocabulary`, whose options stay unless others are given.
         word_separator: the token that stands for the space between words; None to find it, "" if there is none.
         fold_case: whether a character that the vocabulary lacks may be looked up in the other case. With a tokenizer
             this is the tokenizer's business.
@@ -58,8 +59,9 @@ class Vocabulary:
             says.
 
     Raises:
-        TypeError: if `source` is none of these.
-        ValueError: if two tokens are one class, a class is negative, or `word_separator` is no token of it.
+        ArgumentTypeError: if `source` is none of these.
+        ArgumentValueError: if two tokens are one class, a class is negative, `word_separator` is no token of it, or a
+            file is no vocabulary.
         FileNotFoundError: if there is no file at a path.
 
     Example:
@@ -77,11 +79,14 @@ class Vocabulary:
         self.source: Source = source.source if isinstance(source, Vocabulary) else read_source(source)
         self.ids = self.source.ids
         self.size = self.source.size
-        self.fold_case = fold_case
+        if isinstance(source, Vocabulary):
+            fold_case = fold_case or source.fold_case
+            word_separator = source.word_separator or "" if word_separator is None else word_separator
+        self.fold_case: bool = fold_case
         self._texts = {number: token for token, number in self.ids.items()}
         special = self.source.special
         self._alphabet = Alphabet(self.ids, special.difference(_SEPARATORS), fold_case=fold_case)
-        self.word_separator = self._find_separator(word_separator)
+        self.word_separator: str | None = self._find_separator(word_separator)
         self._special = special - {self.word_separator}
         self._separates = self.word_separator is not None and self._uses_separator()
         self.blank, self.blank_reason = self._find_blank(source, blank)

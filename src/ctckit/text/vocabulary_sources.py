@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from ctckit.errors import ArgumentTypeError, ArgumentValueError
 from ctckit.lattice import as_int
-from ctckit.special_names import is_special_name
-from ctckit.tokenizer_sources import Tokenizer, read_tokenizer
-from ctckit.vocabulary_files import content_of
+from ctckit.text.special_names import is_special_name
+from ctckit.text.tokenizers import Tokenizer, read_tokenizer
+from ctckit.text.vocabulary_files import content_of
 
 __all__ = ["Source", "read_source"]
 

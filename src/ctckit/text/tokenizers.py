@@ -11,8 +11,8 @@ import unicodedata
 from abc import ABC, abstractmethod
 from typing import Any
 
-from ctckit.pieces import Unit
-from ctckit.token_places import Row, in_order, places_of
+from ctckit.text.pieces import Unit
+from ctckit.text.token_places import Row, in_order, places_of
 
 __all__ = ["Tokenizer", "read_tokenizer"]
 

@@ -22,9 +22,9 @@ import unicodedata
 from collections.abc import Collection, Iterator
 from typing import Final, NamedTuple
 
-from ctckit.byte_level import bytes_of, is_byte_level, text_of
-from ctckit.case_folding import CaseFolding
-from ctckit.pieces import Stretch, Unit
+from ctckit.text.byte_level import bytes_of, is_byte_level, text_of
+from ctckit.text.case_folding import CaseFolding
+from ctckit.text.pieces import Stretch, Unit
 
 __all__ = ["Alphabet", "clusters"]
 

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, TypeAlias
 
 from ctckit.errors import ArgumentValueError
-from ctckit.pieces import Piece, Stretch, Transcript, Unit
+from ctckit.text.pieces import Piece, Stretch, Transcript, Unit
+from ctckit.text.word_layout import Layout
 from ctckit.unknown import Kind, UnknownPolicy, kinds_of
-from ctckit.word_layout import Layout
 
 __all__ = ["Explain", "Spell", "encode_text"]
 

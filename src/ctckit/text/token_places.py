@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Callable
 from typing import TypeAlias
 
-from ctckit.pieces import Unit
+from ctckit.text.pieces import Unit
 
 __all__ = ["Row", "in_order", "places_of"]
 

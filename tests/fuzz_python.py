@@ -55,7 +55,7 @@ def _fuzz(name: str, seconds: float) -> None:
     found = _ROOT / "build" / "fuzz" / name
     found.mkdir(parents=True, exist_ok=True)
     flags = [
-        f"-max_total_time={max(1, round(seconds))}", "-timeout=10", "-max_len=4096", "-seed=1", "-print_final_stats=0",
+        f"-max_total_time={max(1, round(seconds))}", "-timeout=10", "-max_len=1024", "-seed=1", "-print_final_stats=0",
         f"-artifact_prefix={found.parent}/{name}-", str(found), str(_ROOT / "tests" / "fuzz_corpus" / name),
     ]  # fmt: skip
     atheris.Setup([sys.argv[0], *flags], one)

@@ -29,6 +29,12 @@ _ALPHABETS: tuple[list[str], ...] = (
     ["a</w>", "b</w>", "a", "b", "ab", "<pad>"],
     ["a_", "b_", "a", "b", "ab_", "<blk>"],
 )
+_POLICIES: dict[str, Any] = {
+    "raise": "raise",
+    "wildcard": "wildcard",
+    "skip": "skip",
+    "apart": {"words": "skip", "numbers": "wildcard", "punctuation": "skip"},
+}
 
 
 def one(data: bytes) -> None:
@@ -87,9 +93,9 @@ def _check(vocabulary: ctckit.Vocabulary) -> None:
 def _check_spelling(vocabulary: ctckit.Vocabulary, text: str) -> None:
     results: dict[str, ctckit.vocabulary.Transcript] = {}
     refused: list[str] = []
-    for unknown in ("raise", "wildcard", "skip"):
+    for unknown, policy in _POLICIES.items():
         try:
-            transcript = results[unknown] = vocabulary.encode(text, unknown=unknown)
+            transcript = results[unknown] = vocabulary.encode(text, unknown=policy)
         except ValueError as error:
             _check_message(error)
             refused.append(unknown)
@@ -107,9 +113,9 @@ def _check_spelling(vocabulary: ctckit.Vocabulary, text: str) -> None:
         kinds = [piece.word is None and piece.id is not None for piece in transcript.pieces]  # which are separators
         assert not any(former and latter for former, latter in itertools.pairwise(kinds))
         assert not kinds or not (kinds[0] or kinds[-1]), "a separator at an end"
-        if unknown != "wildcard":
+        if unknown in ("raise", "skip"):
             assert all(piece.id is not None for piece in transcript.pieces)
-        if unknown != "skip":
+        if unknown in ("raise", "wildcard"):
             assert not transcript.dropped
             rest = "".join(text[a:b] for a, b in _gaps(transcript.spans, len(text)))
             separators = vocabulary.word_separator or ""

@@ -243,6 +243,17 @@ def test_words_of_the_caller() -> None:
     for words in (["ab", "cd"], lambda text: [text[:2], text[2:]]):
         found = align(x, "abcd", LETTERS, logits=True, words=words)
         assert [(word.text, word.start, word.end) for word in found.words] == [("ab", 0, 3), ("cd", 3, 6)]
+    batch = torch.stack([x, x, x])
+    per_item: list[Any] = [["ab", "cd"], None, list]
+    for words, expected in ((per_item, [2, 1, 4]), (list, [4, 4, 4])):
+        both = align_batch(batch, ["abcd"] * 3, LETTERS, logits=True, words=words)
+        assert [len(one.words) for one in both] == expected
+    with pytest.raises(ctckit.ArgumentValueError, match="words holds 2 items, but emissions is a batch of 3"):
+        align_batch(batch, ["abcd"] * 3, LETTERS, logits=True, words=["ab", "cd"])
+    with pytest.raises(ctckit.ArgumentValueError, match="words is given, but text_or_tokens is a row of tokens"):
+        align(x, ["a", "b"], LETTERS, logits=True, words=["ab"])
+    with pytest.raises(ctckit.ArgumentTypeError, match="wildcard is 1, a int"):
+        align(x, "a", LETTERS, logits=True, wildcard=1)
 
 
 def test_the_blank_is_taken_from_the_vocabulary() -> None:

@@ -51,7 +51,7 @@ class _Options(TypedDict, total=False):
     fold_case: bool
     unknown: Unknown | Mapping[str, str]
     wildcard: str | None
-    words: Words | None
+    words: Words | Sequence[Words | None] | None
     wildcard_score: float
     method: Method
     free_start: bool
@@ -120,7 +120,7 @@ def align(
     fold_case: bool = False,
     unknown: Unknown | Mapping[str, str] = "raise",
     wildcard: str | None = None,
-    words: Words | None = None,
+    words: Words | Sequence[Words | None] | None = None,
     wildcard_score: float = WILDCARD_SCORE,
     method: Method = "viterbi",
     free_start: bool = False,
@@ -159,11 +159,13 @@ def align(
         offset: seconds at which the first frame starts, where the input is a piece of a longer recording.
         word_separator: as for `ctckit.Vocabulary`.
         fold_case: as for `ctckit.Vocabulary`.
-        unknown: what to do with characters that the vocabulary lacks: "raise", take a run of them for a "wildcard", or
-            "skip" them.
+        unknown: what to do with characters that the vocabulary lacks, and with names of special tokens: "raise", take a
+            run of them for a "wildcard", or "skip" them; or a dict of these for "words", "numbers" and "punctuation"
+            (see `ctckit.Vocabulary.encode`).
         wildcard: a character (in a row of tokens: a name) that stands for a wildcard, such as "*": a run, of at least
             one frame, of anything. In a row of tokens `ctckit.WILDCARD` does too.
-        words: the text's words: a list of them, or a function from a text to such a list, for texts without spaces.
+        words: the text's words, for texts without spaces: a list of them (for a batch, such a list or None per item),
+            or a function from a text to such a list. None for what white space separates.
         wildcard_score: what a frame of a wildcard, or outside of the transcript at a free end, scores, in nats; a
             penalty, if negative. At -1.0 a token beside it keeps what is its own; at 0 nothing can do better, and the
             token keeps one frame (see `ctckit.best_paths`).
@@ -179,17 +181,22 @@ def align(
             where its tokens need them: "raise", or "none", which gives None in its place.
 
     Returns:
-        An `Alignment`, or a list of them for a batch. An empty transcript has an alignment without tokens. A word none
-        of whose characters the vocabulary has (with ``unknown="skip"``) is left out.
+        An `Alignment`, or a list of them for a batch. An empty transcript has an alignment without tokens. What
+        ``unknown="skip"`` left out is in its `dropped`.
 
     Raises:
-        TypeError: for an argument of the wrong type.
-        ValueError: for wrong shapes and values, for a character that is not in the vocabulary, and for an infeasible
-            item, naming it, the frames it needs and those it has.
+        ArgumentTypeError: for an argument of the wrong type.
+        ArgumentValueError: for wrong shapes and values; for a character that is not in the vocabulary; for a text that
+            is not empty and of which ``unknown="skip"`` leaves nothing; for a vocabulary with more classes than the
+            emissions; and for an infeasible item, naming it, the frames it needs and those it has.
 
     Notes:
         Time grows with T · S, and memory, beside the input, much more slowly: see `ctckit.forced_align`. (With
         `ctckit.Alternatives` or the method "posterior" the confidences take a table (T, 2S).)
+
+        A UserWarning tells of emissions that are no log-probabilities: values above 0, or frames whose probabilities do
+        not add up to 1 (of each item up to 256 frames are looked at); and of emissions with at least two classes more
+        than the vocabulary.
 
         The computation is done on the CPU; tensors on another device are copied there. An item's result does not depend
         on the others of its batch.

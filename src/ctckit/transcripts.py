@@ -26,7 +26,8 @@ class Spelling(NamedTuple):
     blank: int
     unknown: UnknownPolicy
     wildcard: str | None
-    words: Words | None = None
+    words: Words | Sequence[Words | None] | None = None
+    """Of one text; for a batch a function, or words or None per item."""
 
 
 class Request(NamedTuple):
@@ -52,6 +53,12 @@ def requests_of(given: Any, items: int | None, spelling: Spelling) -> list[Reque
     """
     if items is None:
         return [_request(given, spelling)]
+    words = spelling.words
+    if words is not None and not callable(words) and len(words) != items:
+        raise ArgumentValueError(
+            f"words holds {len(words)} item{'' if len(words) == 1 else 's'}, but emissions is a batch of {items}: pass "
+            f"a list of words per item, or a function"
+        )
     if isinstance(given, Tensor) and given.ndim == 2:
         rows: list[Any] = [row[row != PADDING] for row in given]
     elif isinstance(given, (list, tuple)):
@@ -68,7 +75,8 @@ def requests_of(given: Any, items: int | None, spelling: Spelling) -> list[Reque
     requests = []
     for item, row in enumerate(rows):
         try:
-            requests.append(_request(row, spelling))
+            own = words if words is None or callable(words) else words[item]
+            requests.append(_request(row, spelling._replace(words=own)))
         except (TypeError, ValueError) as error:  # noqa: PERF203  # must say which item
             raise type(error)(f"item {item}: {error}") from None
     return requests
@@ -87,10 +95,12 @@ def _request(given: Any, spelling: Spelling) -> Request:
             blank=spelling.blank,
             unknown=spelling.unknown._asdict(),
             wildcard=spelling.wildcard,
-            words=spelling.words,
+            words=spelling.words,  # type: ignore[arg-type]  # those of one item
         )
         refuse_lost(transcript)
         return Request(transcript, [_element(piece) for piece in transcript.pieces])
+    if spelling.words is not None and not callable(spelling.words):
+        raise ArgumentValueError("words is given, but text_or_tokens is a row of tokens: it is about a text")
     row = _row(given)
     pieces: list[Piece] = []
     pattern: list[Element] = []

@@ -205,6 +205,8 @@ class Vocabulary:
         """
         if not isinstance(text, str):
             raise ArgumentTypeError(f"text is a {type(text).__name__}, but must be a str")
+        if wildcard is not None and not isinstance(wildcard, str):
+            raise ArgumentTypeError(f"wildcard is {wildcard!r}, a {type(wildcard).__name__}, but must be a str")
         policy = UnknownPolicy.of(unknown)
         blank = self.blank if blank is None else blank_of(self, None, blank)
         separators = {self.word_separator if self._separates else None, self._alphabet.white, wildcard}

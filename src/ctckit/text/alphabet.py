@@ -110,6 +110,7 @@ class Alphabet:
         """
         text = stretch.text
         units: list[Unit] = []
+        known: dict[tuple[str, bool, bool], list[Unit]] = {}  # words that were spelt already
         start = 0
         ends = sorted({*stretch.cuts, *(at for at, sign in enumerate(text) if sign == " "), len(text)})
         for end in ends:
@@ -118,11 +119,14 @@ class Alphabet:
             if self.within and self._bare_start not in self._ids:  # words may follow each other without white space
                 opens, closes = opens or start > 0, closes or end < len(text)
             if end > start:
-                units += self._spell_word(text[start:end], start, blank, opens=opens, closes=closes)
+                key = (text[start:end], opens, closes)
+                if key not in known:
+                    known[key] = self._spell_word(key[0], blank, opens=opens, closes=closes)
+                units += [Unit(token, number, start + a, start + b) for token, number, a, b in known[key]]
             start = end + (end < len(text) and text[end] == " ")
         return units
 
-    def _spell_word(self, text: str, offset: int, blank: int | None, *, opens: bool, closes: bool) -> list[Unit]:
+    def _spell_word(self, text: str, blank: int | None, *, opens: bool, closes: bool) -> list[Unit]:
         written, places = bytes_of(text) if self.byte_level else (text, range(len(text)))
         cases: tuple[str, ...] = (written,)
         if self._folding is not None:
@@ -135,10 +139,10 @@ class Alphabet:
             for token in option.tokens:
                 number = self._ids.get(token, self._byte_ids.get(token))
                 empty = token in (self.start_mark, self._bare_start)
-                units.append(Unit(token, number, offset + start, offset + (start if empty else end)))
+                units.append(Unit(token, number, start, start if empty else end))
             if not option.tokens:
                 start, end = _widened(text, start, end)
-                units.append(Unit(text[start:end], None, offset + start, offset + end))
+                units.append(Unit(text[start:end], None, start, end))
             at += option.length
         return units
 

@@ -114,7 +114,7 @@ def test_nothing_around_the_launches_waits(
                 gradient = torch.empty_like(x)
                 options: dict[str, Any] = {"logits": logits, "reduction": reduction, "zero_infinity": True}
                 loss = gpu.loss(emissions, lattice, gradient=gradient, **options)
-                gpu.scale_(gradient, ops._scale(torch.ones_like(loss), lattice, reduction, dtype))
+                gpu.scale_(gradient, ops._scale(torch.ones_like(loss), ops._counts(lattice, reduction, dtype)))
         gpu.posteriors(emissions, lattice, logits=True, per_state=True)
         gpu.posteriors(emissions, lattice, logits=False, per_state=False)
     assert set(launches) == set(KERNELS)

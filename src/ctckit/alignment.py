@@ -16,12 +16,14 @@ from ctckit.backends import host_backend
 from ctckit.diagnosis import check
 from ctckit.errors import ArgumentValueError
 from ctckit.lattice import Lattice, Lengths, gate, padded_labels
+from ctckit.tensor_kinds import as_node
 
 __all__ = ["TokenSpan", "forced_align", "merge_tokens"]
 
 _CPU = torch.device("cpu")
 
 
+@as_node
 def forced_align(
     log_probs: Tensor,
     targets: Tensor,
@@ -88,7 +90,9 @@ def forced_align(
     """
     if infeasible not in ("raise", "blank"):
         raise ArgumentValueError(f"infeasible is {infeasible!r}, but must be 'raise' or 'blank'")
-    emissions, lattice, batched = gate(log_probs, targets, input_lengths, target_lengths, blank, batch_first=True)
+    emissions, lattice, batched = gate(
+        log_probs, targets, input_lengths, target_lengths, blank, batch_first=True, needs_numbers=True
+    )
     device = log_probs.device
     x = emissions.detach()
     if device.type != "cpu":

@@ -10,6 +10,7 @@ from torch import Tensor
 from ctckit.errors import ArgumentValueError
 from ctckit.faults import faults
 from ctckit.lattice import Lattice, Lengths, as_int, frames_needed, gate, padded_labels, tighten
+from ctckit.tensor_kinds import as_node
 
 __all__ = ["Problem", "check", "feasible"]
 
@@ -27,6 +28,7 @@ class Problem(NamedTuple):
     """The same in words, and what to do."""
 
 
+@as_node
 def feasible(targets: Tensor, input_lengths: Lengths, target_lengths: Lengths = None, blank: int = 0) -> Tensor:
     """Tell which targets fit into their frames: labels + pairs of equal neighbours <= frames.
 
@@ -55,6 +57,7 @@ def feasible(targets: Tensor, input_lengths: Lengths, target_lengths: Lengths = 
     return frames_needed(lattice) <= lattice.input_lengths
 
 
+@as_node
 def check(
     emissions: Tensor | None,
     targets: Tensor,
@@ -90,11 +93,18 @@ def check(
         item 0 needs 4 frames (3 labels, and a blank between 1 pair of equal neighbours), but has 3: lengthen the input, subsample less, or leave the item out
     """  # noqa: E501  # the example's output is one line
     if emissions is None:
-        lattice = _gate_without_emissions(targets, input_lengths, target_lengths, blank)
+        lattice = _gate_without_emissions(targets, input_lengths, target_lengths, blank, needs_numbers=True)
         x, frames, classes = None, torch.iinfo(torch.int64).max, torch.iinfo(torch.int64).max
     else:
         x, lattice, _ = gate(
-            emissions, targets, input_lengths, target_lengths, blank, batch_first=batch_first, name="emissions"
+            emissions,
+            targets,
+            input_lengths,
+            target_lengths,
+            blank,
+            batch_first=batch_first,
+            name="emissions",
+            needs_numbers=True,
         )
         frames, classes = x.shape[0], x.shape[2]
     lattice = tighten(lattice.cpu())
@@ -108,7 +118,9 @@ def check(
     return sorted(problems, key=lambda problem: problem.item)
 
 
-def _gate_without_emissions(targets: Any, input_lengths: Lengths, target_lengths: Lengths, blank: int) -> Lattice:
+def _gate_without_emissions(
+    targets: Any, input_lengths: Lengths, target_lengths: Lengths, blank: int, *, needs_numbers: bool = False
+) -> Lattice:
     """Pass the gate with a stand-in that has no frames: one item for (S,) targets without lengths of a batch."""
     if input_lengths is None:
         raise ArgumentValueError(
@@ -127,7 +139,7 @@ def _gate_without_emissions(targets: Any, input_lengths: Lengths, target_lengths
     emissions = torch.empty(0, items, blank + 1, device=device)
     if isinstance(targets, Tensor) and targets.ndim == 1 and target_lengths is None and items == 1:
         emissions = emissions[:, 0]
-    _, lattice, _ = gate(emissions, targets, input_lengths, target_lengths, blank)
+    _, lattice, _ = gate(emissions, targets, input_lengths, target_lengths, blank, needs_numbers=needs_numbers)
     return lattice
 
 

@@ -84,7 +84,7 @@ def _plain_paths(
 ) -> list[FramePath | None]:
     targets = _padded([request.transcript.ids for request in requests])
     lengths = torch.tensor([len(request.pattern) for request in requests])
-    _, lattice, _ = gate(x, targets, input_lengths, lengths, search.blank)
+    _, lattice, _ = gate(x, targets, input_lengths, lengths, search.blank, needs_numbers=True)
     path = host_backend().best_path(x, lattice)
     totals = path.totals.tolist()
     if search.raises and not all(map(math.isfinite, totals)):
@@ -149,7 +149,7 @@ def _linear_path(pattern: list[Element], x: Tensor, search: Search) -> _Found:
     outside[:, classes:] = 0
     x = torch.cat((outside[:before], x, outside[:after]))
     targets = torch.tensor(labels)
-    x, lattice, _ = gate(x, targets, None, None, search.blank)
+    x, lattice, _ = gate(x, targets, None, None, search.blank, needs_numbers=True)
     path = host_backend().best_path(x, lattice)
     total = float(path.totals)
     within = slice(before, before + frames)

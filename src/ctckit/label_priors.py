@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from ctckit.errors import ArgumentTypeError, ArgumentValueError
 from ctckit.lattice import Lengths, gate, validate
+from ctckit.tensor_kinds import as_node, is_eager
 
 __all__ = ["FLOOR", "LabelPriors", "label_priors"]
 
@@ -29,6 +30,7 @@ FLOOR = -12.0
 """No log-prior is lower: what was hardly ever seen must not become the most probable of all."""
 
 
+@as_node
 def label_priors(
     log_probs: Tensor, input_lengths: Lengths = None, *, logits: bool = False, batch_first: bool = False
 ) -> Tensor:
@@ -169,7 +171,8 @@ def _sums(log_probs: Tensor, input_lengths: Lengths, *, logits: bool, batch_firs
     no_targets = torch.empty(*batch, 0, dtype=torch.int64, device=getattr(log_probs, "device", None))
     x, lattice, _ = gate(log_probs, no_targets, input_lengths, None, 0, batch_first=batch_first)
     x = x.detach()
-    if x.device.type == "cpu":  # elsewhere the lengths are not waited for, and those out of bounds are cut
+    # Elsewhere the lengths are not waited for, or are not there, and those out of bounds are cut.
+    if x.device.type == "cpu" and is_eager(x) and is_eager(lattice.input_lengths):
         validate(lattice, x.shape[0], x.shape[2])
     lengths = lattice.input_lengths.clamp(0, x.shape[0])
     if logits:

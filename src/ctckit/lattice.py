@@ -56,6 +56,7 @@ from torch import Tensor
 
 from ctckit.errors import ArgumentTypeError, ArgumentValueError
 from ctckit.faults import FAULT_KINDS, PADDING, Fault, bad_label, bad_length, describe_fault, faults, validate
+from ctckit.tensor_kinds import in_memory, nested, plain, require_numbers
 
 __all__ = [
     "FAULT_KINDS",
@@ -125,9 +126,22 @@ class Lattice(NamedTuple):
     def contiguous(self) -> Lattice:
         """Bring the numbers of each tensor side by side in memory; itself where they are."""
         labels, input_lengths, target_lengths, max_target, blank = self
-        if labels.is_contiguous() and input_lengths.is_contiguous() and target_lengths.is_contiguous():
+        negative = labels.is_neg() or input_lengths.is_neg() or target_lengths.is_neg()
+        if labels.is_contiguous() and input_lengths.is_contiguous() and target_lengths.is_contiguous() and not negative:
             return self
-        return Lattice(labels.contiguous(), input_lengths.contiguous(), target_lengths.contiguous(), max_target, blank)
+        labels, input_lengths, target_lengths = (t.resolve_neg().contiguous() for t in self[:3])
+        return Lattice(labels, input_lengths, target_lengths, max_target, blank)
+
+    def in_memory(self) -> Lattice:
+        """Bring the tensors to where they can be read by their address: copies of those that are not aligned."""
+        labels, input_lengths, target_lengths, max_target, blank = self
+        return Lattice(
+            in_memory(labels, "targets"),
+            in_memory(input_lengths, "input_lengths"),
+            in_memory(target_lengths, "target_lengths"),
+            max_target,
+            blank,
+        )
 
     def cpu(self) -> Lattice:
         """Bring the tensors to the CPU. Waits for a GPU."""
@@ -206,6 +220,7 @@ def gate(
     *,
     batch_first: bool = False,
     name: str = "log_probs",
+    needs_numbers: bool = False,
 ) -> tuple[Tensor, Lattice, bool]:
     """Check types and shapes, and bring the arguments of any public function to one form.
 
@@ -218,6 +233,8 @@ def gate(
         blank: class of the blank.
         batch_first: whether the batch is the first dimension of `emissions`.
         name: what the caller's signature calls `emissions`, for messages.
+        needs_numbers: whether the caller reads memory by its address. If not, it does nothing with the tensors but
+            operations of torch, and can take ones whose numbers are elsewhere, or not there yet.
 
     Returns:
         The emissions as a (T, N, C) view, the lattice, and whether the input had a batch dimension.
@@ -226,19 +243,16 @@ def gate(
         ArgumentTypeError: for a wrong type or dtype.
         ArgumentValueError: for a wrong dimension, size, device, or blank.
     """
-    if not isinstance(emissions, Tensor):
-        raise ArgumentTypeError(
-            f"{name} is a {_kind(emissions)}, but must be a torch.Tensor: convert it with torch.as_tensor"
-        )
+    if type(emissions) is not Tensor:
+        emissions = plain(emissions, name, "convert it with torch.as_tensor", needs_numbers=needs_numbers)
     if emissions.dtype not in _EMISSION_DTYPES:
+        remedy = ".dequantize()" if emissions.is_quantized else ".real" if emissions.is_complex() else ".float()"
         raise ArgumentTypeError(
             f"{name} has dtype {emissions.dtype}, but must be float16, bfloat16, float32 or float64: "
-            f"convert it, for example with {name}.float()"
+            f"convert it, for example with {name}{remedy}"
         )
-    if emissions.layout is not torch.strided:
-        raise ArgumentTypeError(
-            f"{name} has layout {emissions.layout}, but must be dense: convert it with {name}.to_dense()"
-        )
+    if emissions.layout is not torch.strided or emissions.is_nested:
+        raise _not_dense(emissions, name)
     shape = emissions.shape
     batched = len(shape) == 3
     if batched:
@@ -258,6 +272,8 @@ def gate(
     blank = _blank(blank, classes, name)
 
     device = emissions.device
+    if type(targets) is not Tensor:
+        targets = plain(targets, "targets", "use torch.tensor(targets)", needs_numbers=needs_numbers)
     _check_targets(targets, target_lengths, items, batched, device, name)
     if targets.dtype != torch.int64:
         targets = targets.to(torch.int64)
@@ -267,37 +283,36 @@ def gate(
     if input_lengths is None:
         inputs = torch.full((items,), frames, dtype=torch.int64, device=device)
     else:
-        inputs, _ = _lengths(input_lengths, "input_lengths", items, device)
+        inputs, _ = _lengths(input_lengths, "input_lengths", items, device, needs_numbers)
     if target_lengths is None:
         # All labels are counted, not only those before the first -100: where a label follows a -100, that -100 then
         # lies within the length and is found as the invalid label it is, on every device.
         lengths, longest = (targets != PADDING).sum(1), None
     else:
-        lengths, longest = _lengths(target_lengths, "target_lengths", items, device)
+        lengths, longest = _lengths(target_lengths, "target_lengths", items, device, needs_numbers)
 
     max_target = targets.shape[-1]
     if longest is not None and targets.ndim == 1:
         max_target = max(0, min(longest, max_target))
+    if needs_numbers:
+        require_numbers((emissions, targets, inputs, lengths), name)
     return emissions, Lattice(targets, inputs, lengths, max_target, blank), batched
 
 
 def _check_targets(
     targets: Tensor, target_lengths: Lengths, items: int, batched: bool, device: torch.device, name: str
 ) -> None:
-    if not isinstance(targets, Tensor):
-        raise ArgumentTypeError(f"targets is a {_kind(targets)}, but must be a torch.Tensor: use torch.tensor(targets)")
     if targets.dtype not in _INTEGER_DTYPES:
+        remedy = "targets.dequantize().long()" if targets.is_quantized else "targets.long()"
         raise ArgumentTypeError(
-            f"targets has dtype {targets.dtype}, but labels are class indices and must be integers: use targets.long()"
-        )
-    if targets.layout is not torch.strided:
-        raise ArgumentTypeError(
-            f"targets has layout {targets.layout}, but must be dense: convert it with targets.to_dense()"
+            f"targets has dtype {targets.dtype}, but labels are class indices and must be integers: use {remedy}"
         )
     if targets.device != device:
         raise ArgumentValueError(
             f"targets is on {targets.device}, but {name} is on {device}: move it with targets.to({name}.device)"
         )
+    if targets.layout is not torch.strided or targets.is_nested:
+        raise _not_dense(targets, "targets")
     shape = targets.shape
     if len(shape) == 2:
         if shape[0] != items:
@@ -319,13 +334,18 @@ def _check_targets(
 
 
 def _lengths(
-    lengths: Tensor | Sequence[int] | int, name: str, items: int, device: torch.device
+    lengths: Tensor | Sequence[int] | int, name: str, items: int, device: torch.device, needs_numbers: bool
 ) -> tuple[Tensor, int | None]:
     """Lengths in any accepted form -> (N,) int64 on the device, and the largest if known without reading a tensor."""
     if isinstance(lengths, Tensor):
+        if type(lengths) is not Tensor:
+            lengths = plain(lengths, name, "", needs_numbers=needs_numbers)
+        if lengths.layout is not torch.strided or lengths.is_nested:
+            raise _not_dense(lengths, name)
         dtype, shape = lengths.dtype, lengths.shape
         if dtype not in _INTEGER_DTYPES:
-            raise ArgumentTypeError(f"{name} has dtype {dtype}, but lengths must be integers: use {name}.long()")
+            remedy = f"{name}.dequantize().long()" if lengths.is_quantized else f"{name}.long()"
+            raise ArgumentTypeError(f"{name} has dtype {dtype}, but lengths must be integers: use {remedy}")
         if shape != (items,):
             if len(shape) > 0 or items != 1:
                 raise ArgumentValueError(
@@ -337,6 +357,11 @@ def _lengths(
             # from pinned memory may read it later, after the caller has changed it, so that is copied first. (A copy
             # to the CPU must be waited for.)
             on_host = lengths.device.type == "cpu"
+            if lengths.device.type == "meta":
+                raise ArgumentValueError(
+                    f"{name} is on the device meta, where tensors have no numbers, but the input is on {device}: pass "
+                    f"the lengths themselves"
+                )
             if on_host and lengths.is_pinned():
                 lengths = lengths.clone()
             lengths = lengths.to(device, torch.int64, non_blocking=on_host)
@@ -383,6 +408,12 @@ def as_int(value: Any, name: str) -> int:
         except TypeError:
             pass
     raise ArgumentTypeError(f"{name} is {value!r}, a {_kind(value)}, but must be an int")
+
+
+def _not_dense(tensor: Tensor, name: str) -> ArgumentTypeError:
+    if tensor.is_nested:
+        return nested(name)
+    return ArgumentTypeError(f"{name} has layout {tensor.layout}, but must be dense: convert it with {name}.to_dense()")
 
 
 def _kind(value: object) -> str:

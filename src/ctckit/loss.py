@@ -2,19 +2,25 @@ r"""The CTC loss, in the shape of torch's, from log-probabilities or straight fr
 
 from __future__ import annotations
 
-from typing import Literal
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal, Optional, ParamSpec, Union, cast
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.jit._trace import TracerWarning
+from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from ctckit import ops, reference
 from ctckit.backends.reference import reduce
 from ctckit.errors import ArgumentValueError
 from ctckit.lattice import Lattice, Lengths, gate
+from ctckit.tensor_kinds import is_traced, symbolic
 
 __all__ = ["CTCLoss", "CTCWithLogitsLoss", "ctc_loss", "ctc_loss_with_logits"]
 
+P = ParamSpec("P")
 Reduction = Literal["none", "mean", "sum"]
 
 
@@ -77,7 +83,14 @@ def ctc_loss(
         >>> log_probs.grad.sum().item() < 0  # every frame of every item gives away one unit of occupancy
         True
     """
-    emissions, lattice, batched = gate(
+    if has_torch_function_variadic(log_probs, targets, input_lengths, target_lengths):
+        arguments = log_probs, targets, input_lengths, target_lengths
+        if standing := symbolic(*arguments):
+            options: dict[str, Any] = {"blank": blank, "reduction": reduction, "zero_infinity": zero_infinity}
+            options["batch_first"] = batch_first
+            return handle_torch_function(ctc_loss, standing, *arguments, **options)
+    pass_gate = _gate_in_trace if is_traced() else gate
+    emissions, lattice, batched = pass_gate(
         log_probs, targets, input_lengths, target_lengths, blank, batch_first=batch_first, name="log_probs"
     )
     return _loss(emissions, lattice, batched, reduction, zero_infinity, logits=False)
@@ -132,7 +145,14 @@ def ctc_loss_with_logits(
         >>> bool((logits.grad.sum(2).abs() < 1e-6).all())
         True
     """
-    emissions, lattice, batched = gate(
+    if has_torch_function_variadic(logits, targets, input_lengths, target_lengths):
+        arguments = logits, targets, input_lengths, target_lengths
+        if standing := symbolic(*arguments):
+            options: dict[str, Any] = {"blank": blank, "reduction": reduction, "zero_infinity": zero_infinity}
+            options |= {"batch_first": batch_first, "inplace_grad": inplace_grad}
+            return handle_torch_function(ctc_loss_with_logits, standing, *arguments, **options)
+    pass_gate = _gate_in_trace if is_traced() else gate
+    emissions, lattice, batched = pass_gate(
         logits, targets, input_lengths, target_lengths, blank, batch_first=batch_first, name="logits"
     )
     if inplace_grad and logits.requires_grad and torch.is_grad_enabled():
@@ -143,6 +163,19 @@ def ctc_loss_with_logits(
                 "of a layer, or leave it out"
             )
     return _loss(emissions, lattice, batched, reduction, zero_infinity, logits=True, overwrite=inplace_grad)
+
+
+def _called_by_torchscript(forward: Callable[P, Tensor]) -> Callable[P, Tensor]:
+    """Have ``torch.jit.script`` leave a module's forward as it is, and call it in Python.
+
+    Then a module that holds a loss can be scripted and saved. One whose scripted forward calls the loss works, but
+    cannot be saved, which torch says.
+    """
+    lengths = Optional[Union[Tensor, list[int], int]]  # noqa: UP007, UP045  # TorchScript does not know the other form
+    names = list(forward.__annotations__)
+    types = Tensor, Tensor, lengths, lengths, Tensor
+    forward.__annotations__.update(zip(names, types, strict=True))
+    return cast("Callable[P, Tensor]", torch.jit.ignore(forward))
 
 
 class CTCLoss(nn.Module):
@@ -168,6 +201,7 @@ class CTCLoss(nn.Module):
         self.blank, self.reduction, self.zero_infinity = blank, reduction, zero_infinity
         self.batch_first = batch_first
 
+    @_called_by_torchscript
     def forward(self, log_probs: Tensor, targets: Tensor, input_lengths: Lengths, target_lengths: Lengths) -> Tensor:
         """Call `ctc_loss`."""
         return ctc_loss(
@@ -216,6 +250,7 @@ class CTCWithLogitsLoss(CTCLoss):
         super().__init__(blank, reduction, zero_infinity, batch_first=batch_first)
         self.inplace_grad = inplace_grad
 
+    @_called_by_torchscript
     def forward(
         self, logits: Tensor, targets: Tensor, input_lengths: Lengths = None, target_lengths: Lengths = None
     ) -> Tensor:
@@ -235,6 +270,15 @@ class CTCWithLogitsLoss(CTCLoss):
     def extra_repr(self) -> str:
         """Show the options in the module's repr."""
         return super().extra_repr() + (", inplace_grad=True" if self.inplace_grad else "")
+
+
+def _gate_in_trace(*arguments: Any, **options: Any) -> tuple[Tensor, Lattice, bool]:
+    """Pass the gate while torch.jit.trace records, in such a way that the trace fits other sizes."""
+    with warnings.catch_warnings():
+        # Sizes are tensors now. The comparisons that find faults in the example are rightly not recorded.
+        warnings.simplefilter("ignore", TracerWarning)
+        emissions, lattice, batched = gate(*arguments, **options)
+    return emissions, lattice._replace(max_target=ops.WIDTH), batched
 
 
 def _loss(

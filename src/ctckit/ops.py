@@ -5,11 +5,12 @@ needs too. In eager mode autograd keeps the derivative, and hands it over when i
 
 - the first backward gives the kept tensor itself, scaled in place unless the scale is 1, so that nothing of the size of
   the emissions is allocated again;
-- another one (``retain_graph=True``) computes it again;
+- another one (``retain_graph=True``) computes it again, from the same emissions, labels and lengths, or raises;
 - with ``create_graph=True`` it is computed by `ctckit.reference`, which autograd can follow to any order.
 
-`torch.compile` and `torch.export` see the operator ``ctckit::loss``, which takes a lattice's fields and returns the
-loss and the derivative. Eager calls go past it: the dispatcher would take longer than the loss of a short line.
+`torch.compile`, `torch.export`, `torch.jit.trace` and tensor subclasses see the operator ``ctckit::loss``, which takes
+a lattice's fields and returns the loss and the derivative. Eager calls go past it: the dispatcher would take longer
+than the loss of a short line.
 """
 
 from __future__ import annotations
@@ -19,14 +20,16 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 
 from ctckit import reference
 from ctckit.backends import backend_for
 from ctckit.backends.reference import reduce
 from ctckit.lattice import Lattice
+from ctckit.tensor_kinds import is_eager
 
-_watchers: Callable[[], int] = torch._C._len_torch_dispatch_stack  # noqa: SLF001  # no public way
+WIDTH = -1
+"""As `max_target` of the operator: the width of the labels, which a trace may not take for a constant."""
+
 _library = torch.library.Library("ctckit", "DEF")
 _library.define(
     "loss(Tensor emissions, Tensor labels, Tensor input_lengths, Tensor target_lengths, SymInt max_target, int blank, "
@@ -36,7 +39,7 @@ _library.define(
 
 def loss(emissions: Tensor, lattice: Lattice, *, logits: bool, reduction: str, zero_infinity: bool) -> Tensor:
     """Return the loss of a lattice; differentiable by the emissions."""
-    if not _is_eager(emissions):
+    if not (is_eager(emissions) and _is_plain(lattice)):
         result, _ = torch.ops.ctckit.loss(emissions, *lattice, logits, reduction, zero_infinity, False)
         return cast("Tensor", result)
     if torch.is_grad_enabled() and emissions.requires_grad:
@@ -49,7 +52,7 @@ def loss_overwriting(
 ) -> Tensor:
     """Do the same, but write the derivative over the emissions where one will be needed and they have room for it."""
     wanted = torch.is_grad_enabled() and emissions.requires_grad
-    if not (wanted and _is_eager(emissions) and _has_room(emissions)):
+    if not (wanted and is_eager(emissions) and _is_plain(lattice) and _has_room(emissions)):
         return loss(emissions, lattice, logits=logits, reduction=reduction, zero_infinity=zero_infinity)
     arguments = emissions, lattice, logits, reduction, zero_infinity
     return cast("Tensor", _OverwritingLoss.apply(*arguments))  # type: ignore[no-untyped-call]
@@ -73,7 +76,10 @@ def _compute(
 
 def _operator(emissions: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
     *fields, logits, reduction, zero_infinity, gradient = rest
-    result, derivative = _compute(emissions, Lattice(*fields), logits, reduction, zero_infinity, gradient=gradient)
+    lattice = Lattice(*fields)
+    if lattice.max_target == WIDTH:
+        lattice = lattice._replace(max_target=lattice.labels.shape[-1])
+    result, derivative = _compute(emissions, lattice, logits, reduction, zero_infinity, gradient=gradient)
     return result, emissions.new_empty(0) if derivative is None else derivative
 
 
@@ -98,8 +104,9 @@ class _Loss(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, emissions: Tensor, lattice: Lattice, *options: Any) -> Tensor:
+        lattice, ctx.versions = _versions(lattice)
         result, ctx.derivative = _compute(emissions, lattice, *options, gradient=True)
-        ctx.lattice, ctx.options = lattice, options
+        ctx.lattice, ctx.options, ctx.counts = lattice, options, _counts(lattice, options[1], emissions.dtype)
         ctx.save_for_backward(emissions)
         return result
 
@@ -108,14 +115,16 @@ class _Loss(torch.autograd.Function):
         derivative, ctx.derivative = ctx.derivative, None
         logits, reduction, zero_infinity = ctx.options
         none = (None,) * 4
-        if torch.is_grad_enabled():
+        if derivative is None or torch.is_grad_enabled():
             (emissions,) = ctx.saved_tensors
+            _require_unchanged(ctx.lattice, ctx.versions)
+        if torch.is_grad_enabled():
             nll = reference.ctc(emissions, ctx.lattice, logits=logits)
             result = reduce(nll, ctx.lattice, reduction, zero_infinity)
             return *torch.autograd.grad(result, emissions, grad, create_graph=True), *none
         if derivative is None:
-            _, derivative = _compute(ctx.saved_tensors[0], ctx.lattice, *ctx.options, gradient=True)
-        return _scaled(derivative, grad, ctx.lattice, reduction), *none
+            _, derivative = _compute(emissions, ctx.lattice, *ctx.options, gradient=True)
+        return _scaled(derivative, grad, ctx.counts), *none
 
 
 # `torch.autograd.Function.apply` without its preparations for torch.func, which does not come here (see
@@ -130,7 +139,7 @@ class _OverwritingLoss(torch.autograd.Function):
     def forward(
         ctx: Any, emissions: Tensor, lattice: Lattice, logits: bool, reduction: str, zero_infinity: bool
     ) -> Tensor:
-        ctx.lattice, ctx.reduction, ctx.derivative = lattice, reduction, emissions.detach()
+        ctx.counts, ctx.derivative = _counts(lattice, reduction, emissions.dtype), emissions.detach()
         torch.autograd.graph.increment_version(emissions)  # whoever else has saved it will say so
         return backend_for(emissions.device).loss(
             ctx.derivative,
@@ -150,7 +159,7 @@ class _OverwritingLoss(torch.autograd.Function):
                 "the gradient was written over the logits (inplace_grad=True) and has been handed over already: for a "
                 "second backward through the same loss, leave inplace_grad out"
             )
-        return _scaled(derivative, grad, ctx.lattice, ctx.reduction), *(None,) * 4
+        return _scaled(derivative, grad, ctx.counts), *(None,) * 4
 
 
 class _TracedLoss(torch.autograd.Function):
@@ -161,9 +170,7 @@ class _TracedLoss(torch.autograd.Function):
         *fields, logits, reduction, zero_infinity, _ = rest
         with torch._C._AutoDispatchBelowAutograd():
             result, derivative = torch.ops.ctckit.loss(emissions, *fields, logits, reduction, zero_infinity, True)
-        labels, input_lengths, target_lengths, *ctx.numbers = fields
-        ctx.reduction = reduction
-        ctx.save_for_backward(derivative, labels, input_lengths, target_lengths)
+        ctx.save_for_backward(derivative, _counts(Lattice(*fields), reduction, emissions.dtype))
         ctx.set_materialize_grads(False)
         ctx.mark_non_differentiable(derivative)
         return result, derivative
@@ -174,22 +181,56 @@ class _TracedLoss(torch.autograd.Function):
         none = (None,) * 9
         if grad is None:
             return None, *none
-        derivative, *tensors = ctx.saved_tensors
-        scale = _scale(grad, Lattice(*tensors, *ctx.numbers), ctx.reduction, derivative.dtype)
+        derivative, counts = ctx.saved_tensors
+        scale = _scale(grad, counts)
         return (derivative * scale).to(derivative.dtype), *none
 
 
-def _scale(grad: Tensor, lattice: Lattice, reduction: str, dtype: torch.dtype) -> Tensor:
-    """Give what the kept derivative is to be multiplied by: one number, or one per item."""
+def _is_plain(lattice: Lattice) -> bool:
+    """Tell whether no tensor of the lattice is of a subclass, whose numbers may be elsewhere."""
+    labels, input_lengths, target_lengths, _, _ = lattice
+    return type(labels) is Tensor and type(input_lengths) is Tensor and type(target_lengths) is Tensor
+
+
+def _counts(lattice: Lattice, reduction: str, dtype: torch.dtype) -> Tensor | None:
+    """Give (N,) by what the kept derivative has not been divided yet, or None: see `ctckit.backends.Backend.loss`."""
     if reduction == "mean" and dtype == torch.float16:
-        grad = grad / (lattice.target_lengths.clamp(min=1) * lattice.target_lengths.shape[0])
+        return lattice.target_lengths.clamp(min=1) * lattice.target_lengths.shape[0]
+    return None
+
+
+def _scale(grad: Tensor, counts: Tensor | None) -> Tensor:
+    """Give what the kept derivative is to be multiplied by: one number, or one per item."""
+    if counts is not None:
+        grad = grad / counts
     return grad.unsqueeze(1) if grad.ndim else grad
 
 
-def _scaled(derivative: Tensor, grad: Tensor, lattice: Lattice, reduction: str) -> Tensor:
+def _scaled(derivative: Tensor, grad: Tensor, counts: Tensor | None) -> Tensor:
     """Multiply the kept derivative in place by what came from behind the loss."""
-    scale = _scale(grad, lattice, reduction, derivative.dtype)
-    return backend_for(derivative.device).scale_(derivative, scale) if _is_eager(scale) else derivative.mul_(scale)
+    scale = _scale(grad, counts)
+    return backend_for(derivative.device).scale_(derivative, scale) if is_eager(scale) else derivative.mul_(scale)
+
+
+def _versions(lattice: Lattice) -> tuple[Lattice, tuple[int, int, int]]:
+    """Give the lattice that a later backward may need, and how often its tensors have been changed until now."""
+    labels, input_lengths, target_lengths, *numbers = lattice
+    try:
+        return lattice, (labels._version, input_lengths._version, target_lengths._version)  # noqa: SLF001
+    except RuntimeError:  # torch does not count the changes of tensors made under torch.inference_mode
+        return Lattice(labels.clone(), input_lengths.clone(), target_lengths.clone(), *numbers), (0, 0, 0)
+
+
+def _require_unchanged(lattice: Lattice, versions: tuple[int, int, int]) -> None:
+    names = "targets", "input_lengths", "target_lengths"
+    tensors = lattice.labels, lattice.input_lengths, lattice.target_lengths
+    for name, tensor, version in zip(names, tensors, versions, strict=True):
+        if tensor._version != version:  # noqa: SLF001
+            raise RuntimeError(
+                f"one of the variables needed for gradient computation has been modified by an inplace operation: "
+                f"{name} was changed after the loss was computed, and this backward needs it as it was: pass "
+                f"{name}.clone() to the loss, or change it after the last backward"
+            )
 
 
 def _has_room(emissions: Tensor) -> bool:
@@ -202,14 +243,9 @@ def _has_room(emissions: Tensor) -> bool:
         if count > 1 and stride < needed:
             return False
         needed += stride * (count - 1)
-    return (class_stride == 1 or classes == 1) and not emissions.is_neg()
-
-
-def _is_eager(tensor: Tensor) -> bool:
-    """Tell a tensor with data from one that stands for it while a graph is traced, or while calls are watched."""
-    if is_compiling() or _watchers():
+    if emissions.is_neg() or emissions.data_ptr() % emissions.element_size():
         return False
-    return type(tensor) is Tensor or type(tensor) is torch.nn.Parameter
+    return class_stride == 1 or classes == 1
 
 
 def _differentiable(emissions: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:

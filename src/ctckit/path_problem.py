@@ -54,7 +54,8 @@ class PathProblem:
                 f"cut each item to its length"
             )
         nothing = torch.empty(0, dtype=torch.int64, device=getattr(log_probs, "device", None))
-        _, lattice, _ = gate(log_probs, nothing, None, None, blank)
+        emissions, lattice, _ = gate(log_probs, nothing, None, None, blank, needs_numbers=True)
+        log_probs = emissions[:, 0]
         self.log_probs, self.blank, self.infeasible = log_probs, lattice.blank, infeasible
         self.frames, self.classes = log_probs.shape
         self.elements = checked_pattern(pattern, self.classes, self.blank)
@@ -99,7 +100,8 @@ class PathProblem:
     def posteriors(self) -> tuple[Tensor, float]:
         """Give the occupancy of the graph's states, and the log-likelihood."""
         if self.unknown:
-            return torch.full((self.frames, self.graph.classes.shape[0]), torch.nan, dtype=torch.float64), torch.nan
+            value, log_likelihood = (0.0, -torch.inf) if self.too_short() else (torch.nan, torch.nan)
+            return torch.full((self.frames, self.graph.classes.shape[0]), value, dtype=torch.float64), log_likelihood
         return host_backend().graph_posteriors(self.emissions(), self.columns())
 
     # ---- a plain row of labels and wildcards: the lattice of `ctckit.lattice` ---------------------------------------
@@ -182,6 +184,14 @@ class PathProblem:
         scores = self.log_probs.new_full((self.frames,), score)
         alternatives = sum(isinstance(element, Alternatives) for element in self.elements)
         return Path(none, none, torch.full_like(none, self.blank), scores, score, (-1,) * alternatives)
+
+    def too_short(self) -> bool:
+        """Tell whether there are too few frames for any path, whatever the log-probabilities hold."""
+        return self.graph.frames_needed() > self.frames
+
+    def unknown_path(self) -> Path:
+        """Give the path that says that none is best because of a NaN or +inf."""
+        return self.infeasible_path() if self.too_short() else self.no_path(torch.nan)
 
     def infeasible_path(self) -> Path:
         """Give that path, or raise the error, as the caller said."""

@@ -18,6 +18,7 @@ from ctckit.errors import ArgumentValueError
 from ctckit.lattice import as_int
 from ctckit.path_problem import Path, PathProblem
 from ctckit.pattern import Graph, Pattern
+from ctckit.tensor_kinds import as_node
 
 __all__ = ["Path", "PathPosteriors", "best_paths", "path_posteriors", "posterior_path", "sample_paths"]
 
@@ -33,6 +34,7 @@ class PathPosteriors(NamedTuple):
     """Which states these are."""
 
 
+@as_node
 def best_paths(
     log_probs: Tensor,
     pattern: Pattern,
@@ -67,7 +69,8 @@ def best_paths(
     Returns:
         At most k different paths, best first; fewer if there are no more. Two paths are different if they differ in a
         state in some frame. If a NaN or +inf is among the log-probabilities of the blank and the pattern's labels, or
-        among the wildcard's scores, no path is best: one path of blanks with scores of NaN is returned.
+        among the wildcard's scores, no path is best: one path of blanks with scores of NaN is returned, unless there
+        are too few frames for any path.
 
     Raises:
         ArgumentTypeError: for an argument of a wrong type.
@@ -103,7 +106,7 @@ def best_paths(
     problem = PathProblem(log_probs, pattern, blank, free_start, free_end, wildcard_score, infeasible)
     k = _positive(k, "k")
     if problem.unknown:
-        return [problem.no_path(torch.nan)]
+        return [problem.unknown_path()]
     if k == 1 and problem.is_linear():
         found = problem.best_linear_path()
         paths = [] if found is None else [found]
@@ -113,6 +116,7 @@ def best_paths(
     return paths or [problem.infeasible_path()]
 
 
+@as_node
 def sample_paths(
     log_probs: Tensor,
     pattern: Pattern,
@@ -158,7 +162,7 @@ def sample_paths(
     if generator is not None and generator.device.type != "cpu":
         raise ArgumentValueError(f"generator is on {generator.device}, but must be on the CPU: use torch.Generator()")
     if problem.unknown:
-        return [problem.no_path(torch.nan)] * n
+        return [problem.unknown_path()] * n
     uniforms = torch.rand(n, problem.frames, generator=generator, dtype=torch.float64)
     states, log_likelihood = host_backend().sample_graph_paths(problem.emissions(), problem.columns(), uniforms)
     if log_likelihood == -torch.inf:
@@ -166,6 +170,7 @@ def sample_paths(
     return problem.paths(states, None)
 
 
+@as_node
 def path_posteriors(
     log_probs: Tensor,
     pattern: Pattern,
@@ -208,6 +213,7 @@ def path_posteriors(
     return PathPosteriors(occupancy.to(log_probs.dtype).to(log_probs.device), log_likelihood, problem.graph)
 
 
+@as_node
 def posterior_path(
     log_probs: Tensor,
     pattern: Pattern,
@@ -251,7 +257,7 @@ def posterior_path(
     """
     problem = PathProblem(log_probs, pattern, blank, free_start, free_end, wildcard_score, infeasible)
     if problem.unknown:
-        return problem.no_path(torch.nan)
+        return problem.unknown_path()
     occupancy, log_likelihood = problem.posteriors()
     if log_likelihood == -torch.inf:
         return problem.infeasible_path()

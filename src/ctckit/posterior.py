@@ -11,10 +11,12 @@ from ctckit import reference
 from ctckit.backends import backend_for
 from ctckit.errors import ArgumentTypeError, ArgumentValueError
 from ctckit.lattice import Lengths, gate
+from ctckit.tensor_kinds import as_node
 
 __all__ = ["posteriors"]
 
 
+@as_node
 def posteriors(
     emissions: Tensor,
     targets: Tensor,
@@ -66,7 +68,14 @@ def posteriors(
         tensor([1, 2, 3])
     """
     emissions, lattice, batched = gate(
-        emissions, targets, input_lengths, target_lengths, blank, batch_first=batch_first, name="emissions"
+        emissions,
+        targets,
+        input_lengths,
+        target_lengths,
+        blank,
+        batch_first=batch_first,
+        name="emissions",
+        needs_numbers=not torch._C._are_functorch_transforms_active(),
     )
     if states is not None:
         rows = _check_states(states, emissions, batched=batched, per_state=per_state)

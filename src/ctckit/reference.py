@@ -61,11 +61,12 @@ def ctc(emissions: Tensor, lattice: Lattice, *, logits: bool) -> Tensor:
         logits: whether to take the log_softmax of the emissions first.
 
     Returns:
-        (N,) losses, in float64 for float64, else float32. A target that no path spells has the loss inf and the
-        gradient 0. Any other with a NaN among the blank's and its labels' emissions, in any of its frames, has loss and
-        gradient NaN; an item with invalid labels or lengths has the loss NaN and the gradient 0; neither touches
-        another item. What the frames beyond an input length hold counts for nothing, nor does what those of an item
-        hold that has too few.
+        (N,) losses, in float64 for float64, else float32. In this order: an item with invalid labels or lengths has the
+        loss NaN and the gradient 0. One with too few frames has the loss inf and the gradient 0, whatever its emissions
+        hold. One with a NaN or +inf in its frames, of log-probabilities among the blank's and its labels', of logits
+        among all classes, has the loss NaN, and a gradient of NaN for every class in its frames. One of probability 0
+        has the loss inf and the gradient 0. No item touches another, and what the frames beyond an input length hold
+        counts for nothing.
     """
     x, inside = _log_probs(emissions, lattice, logits)
     states = _states(lattice, x.shape[2])
@@ -80,6 +81,10 @@ def ctc(emissions: Tensor, lattice: Lattice, *, logits: bool) -> Tensor:
     end_in_label = alpha.gather(1, (2 * target_lengths - 1).clamp(min=0))
     end_in_label = torch.where(target_lengths > 0, end_in_label, _LOG_0)
     nll = -_log_sum(torch.cat((end_in_blank, end_in_label), dim=1), dim=1)
+    # NaN, and so that its derivative by every class is NaN in each frame, also by those that no target names.
+    unknown = nll.isnan()
+    touched = torch.where(inside & unknown[:, None], emissions.to(x.dtype), 0.0).sum((0, 2)) * torch.nan
+    nll = torch.where(unknown, touched, nll)
     return torch.where(is_invalid(lattice, x.shape[0], x.shape[2]), torch.nan, nll)
 
 
@@ -96,9 +101,8 @@ def posteriors(emissions: Tensor, lattice: Lattice, *, logits: bool) -> tuple[Te
 
     Returns:
         gamma(t, c), of shape (T, N, C), and gamma(t, s), of shape (T, N, 2 * max_target + 1). Both sum to 1 over the
-        last dimension in every frame of a feasible item. Both are 0 beyond an item's lengths and for an infeasible
-        item. For an item whose loss is NaN the second is NaN in all its frames, and so are the classes of its states in
-        the first.
+        last dimension in every frame of a feasible item. Both are 0 beyond an item's lengths and for an item whose loss
+        is inf. For an item whose loss is NaN both are NaN in all its frames.
     """
     x, inside = _log_probs(emissions, lattice, logits)
     states = _states(lattice, x.shape[2])
@@ -127,7 +131,8 @@ def posteriors(emissions: Tensor, lattice: Lattice, *, logits: bool) -> tuple[Te
         gamma = torch.where(infeasible, 0.0, torch.where(infeasible, 0.0, joint).softmax(1))
         gamma = torch.where(inside_t, torch.where(invalid, torch.nan, gamma), 0.0)
         gammas.append(gamma)
-        class_gammas.append(torch.zeros_like(x_t).scatter_add(1, states, gamma))
+        unknown = gamma[:, :1].isnan()
+        class_gammas.append(torch.where(unknown, torch.nan, torch.zeros_like(x_t).scatter_add(1, states, gamma)))
     return _stack(class_gammas[::-1], x, x.shape[2]), _stack(gammas[::-1], x, states.shape[1])
 
 

@@ -6,7 +6,7 @@ instruction set to use (see ``python -m ctckit``) instead of the best that the p
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NoReturn
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from ctckit import _core
 from ctckit.backends.cpu_graph import best_graph_paths, graph_posteriors, sample_graph_paths
 from ctckit.lattice import Lattice, tighten, validate
 from ctckit.reference import BestPath
+from ctckit.tensor_kinds import in_memory
 
 __all__ = [
     "best_graph_paths",
@@ -32,6 +33,7 @@ __all__ = [
 _DTYPES: Final = {torch.float16: 0, torch.bfloat16: 1, torch.float32: 2, torch.float64: 3}
 _REDUCTIONS: Final = {"none": 0, "mean": 1, "sum": 2}
 _NOTHING, _GRADIENT, _OCCUPANCY = 0, 1, 2
+_NO_MEMORY = 2  # what a call to the core came to, if an argument must be looked at; 0: a result; 1: a bad value
 _CHECKPOINT_BYTES: Final = 256 << 20  # what a level of checkpoints of a best path may take
 _LARGE: Final = 1 << 22  # bytes from which fresh memory costs more than memory that is kept
 
@@ -94,7 +96,7 @@ def posteriors(emissions: Tensor, lattice: Lattice, *, logits: bool, per_state: 
 
 def path_occupancy(emissions: Tensor, lattice: Lattice, states: Tensor, *, logits: bool) -> Tensor:
     """See `ctckit.backends.Backend.path_occupancy`."""
-    states = states.to(torch.int64).contiguous()
+    states = in_memory(states.to(torch.int64).resolve_neg().contiguous(), "states")
     out = torch.empty(states.shape, dtype=emissions.dtype)
     _run(emissions, lattice, logits=logits, path=(states, out))
     return out
@@ -108,23 +110,28 @@ def best_path(log_probs: Tensor, lattice: Lattice) -> BestPath:
     states = torch.empty_like(classes)
     scores = torch.empty(items, frames, dtype=log_probs.dtype)
     nll = torch.empty(items, dtype=torch.float64)
-    valid = _core.best_path(
-        _DTYPES[log_probs.dtype],
-        log_probs.data_ptr(),
-        log_probs.shape,
-        log_probs.stride(),
-        _targets(lattice),
-        classes.data_ptr(),
-        states.data_ptr(),
-        scores.data_ptr(),
-        nll.data_ptr(),
-        _CHECKPOINT_BYTES,
-        torch.get_num_threads(),
-    )
-    if not valid:
-        validate(lattice, frames, log_probs.shape[2])
-        raise AssertionError("the core rejected a lattice in which Python finds no fault")
-    return BestPath(classes, states, scores, -nll)
+
+    trusted = False
+    while True:
+        outcome = _core.best_path(
+            _DTYPES[log_probs.dtype],
+            log_probs.data_ptr(),
+            log_probs.shape,
+            log_probs.stride(),
+            _targets(lattice),
+            classes.data_ptr(),
+            states.data_ptr(),
+            scores.data_ptr(),
+            nll.data_ptr(),
+            _CHECKPOINT_BYTES,
+            torch.get_num_threads(),
+            trusted,
+        )
+        if not outcome:
+            return BestPath(classes, states, scores, -nll)
+        if outcome != _NO_MEMORY or trusted:
+            _complain(lattice, log_probs)
+        log_probs, lattice, trusted = in_memory(log_probs, "log_probs"), lattice.in_memory(), True
 
 
 def empty_like(emissions: Tensor) -> Tensor:
@@ -156,30 +163,41 @@ def _run(
     if emissions.is_neg():  # memory holds minus what the tensor says (a view of a conjugate's imaginary part)
         emissions = emissions.resolve_neg()
     lattice = lattice.contiguous()
-    valid = _core.loss(
-        _DTYPES[emissions.dtype],
-        emissions.data_ptr(),
-        emissions.shape,
-        emissions.stride(),
-        _targets(lattice),
-        logits,
-        _REDUCTIONS[reduction],
-        zero_infinity,
-        mean_weights,
-        0 if result is None else result.data_ptr(),
-        result is not None and result.dtype == torch.float64,
-        output,
-        0 if out is None else out.data_ptr(),
-        (0, 0, 0) if out is None else out.stride(),
-        0 if states is None else states.data_ptr(),
-        0 if states is None else states.shape[2],
-        0 if path is None else path[0].data_ptr(),
-        0 if path is None else path[1].data_ptr(),
-        torch.get_num_threads(),
-    )
-    if not valid:
-        validate(lattice, emissions.shape[0], emissions.shape[2])
-        raise AssertionError("the core rejected a lattice in which Python finds no fault")
+    trusted = False
+    while True:
+        outcome = _core.loss(
+            _DTYPES[emissions.dtype],
+            emissions.data_ptr(),
+            emissions.shape,
+            emissions.stride(),
+            _targets(lattice),
+            logits,
+            _REDUCTIONS[reduction],
+            zero_infinity,
+            mean_weights,
+            0 if result is None else result.data_ptr(),
+            result is not None and result.dtype == torch.float64,
+            output,
+            0 if out is None else out.data_ptr(),
+            (0, 0, 0) if out is None else out.stride(),
+            0 if states is None else states.data_ptr(),
+            0 if states is None else states.shape[2],
+            0 if path is None else path[0].data_ptr(),
+            0 if path is None else path[1].data_ptr(),
+            torch.get_num_threads(),
+            trusted,
+        )
+        if not outcome:
+            return
+        if outcome != _NO_MEMORY or trusted:
+            _complain(lattice, emissions)
+        emissions, lattice, trusted = in_memory(emissions, "the input"), lattice.in_memory(), True
+
+
+def _complain(lattice: Lattice, emissions: Tensor) -> NoReturn:
+    """Raise the error for what the core has rejected."""
+    validate(lattice, emissions.shape[0], emissions.shape[2])
+    raise AssertionError("the core rejected a lattice in which Python finds no fault")
 
 
 def _targets(lattice: Lattice) -> tuple[int, int, int, bool, int, int, int]:

@@ -172,7 +172,8 @@ def _sums(log_probs: Tensor, input_lengths: Lengths, *, logits: bool, batch_firs
     x, lattice, _ = gate(log_probs, no_targets, input_lengths, None, 0, batch_first=batch_first)
     x = x.detach()
     # Elsewhere the lengths are not waited for, or are not there, and those out of bounds are cut.
-    if x.device.type == "cpu" and is_eager(x) and is_eager(lattice.input_lengths):
+    transformed = torch._C._are_functorch_transforms_active()
+    if x.device.type == "cpu" and is_eager(x) and is_eager(lattice.input_lengths) and not transformed:
         validate(lattice, x.shape[0], x.shape[2])
     lengths = lattice.input_lengths.clamp(0, x.shape[0])
     if logits:

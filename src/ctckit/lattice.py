@@ -56,7 +56,7 @@ from torch import Tensor
 
 from ctckit.errors import ArgumentTypeError, ArgumentValueError
 from ctckit.faults import FAULT_KINDS, PADDING, Fault, bad_label, bad_length, describe_fault, faults, validate
-from ctckit.tensor_kinds import in_memory, nested, plain, require_numbers
+from ctckit.tensor_kinds import in_memory, like, nested, plain, require_numbers
 
 __all__ = [
     "FAULT_KINDS",
@@ -273,7 +273,9 @@ def gate(
 
     device = emissions.device
     if type(targets) is not Tensor:
-        targets = plain(targets, "targets", "use torch.tensor(targets)", needs_numbers=needs_numbers)
+        targets = plain(
+            targets, "targets", "use torch.tensor(targets)", needs_numbers=needs_numbers, beside=emissions
+        )
     _check_targets(targets, target_lengths, items, batched, device, name)
     if targets.dtype != torch.int64:
         targets = targets.to(torch.int64)
@@ -283,17 +285,19 @@ def gate(
     if input_lengths is None:
         inputs = torch.full((items,), frames, dtype=torch.int64, device=device)
     else:
-        inputs, _ = _lengths(input_lengths, "input_lengths", items, device, needs_numbers)
+        inputs, _ = _lengths(input_lengths, "input_lengths", items, emissions, needs_numbers)
     if target_lengths is None:
         # All labels are counted, not only those before the first -100: where a label follows a -100, that -100 then
         # lies within the length and is found as the invalid label it is, on every device.
         lengths, longest = (targets != PADDING).sum(1), None
     else:
-        lengths, longest = _lengths(target_lengths, "target_lengths", items, device, needs_numbers)
+        lengths, longest = _lengths(target_lengths, "target_lengths", items, emissions, needs_numbers)
 
     max_target = targets.shape[-1]
     if longest is not None and targets.ndim == 1:
         max_target = max(0, min(longest, max_target))
+    if type(emissions) is not Tensor:
+        targets, inputs, lengths = (like(tensor, emissions) for tensor in (targets, inputs, lengths))
     if needs_numbers:
         require_numbers((emissions, targets, inputs, lengths), name)
     return emissions, Lattice(targets, inputs, lengths, max_target, blank), batched
@@ -334,12 +338,13 @@ def _check_targets(
 
 
 def _lengths(
-    lengths: Tensor | Sequence[int] | int, name: str, items: int, device: torch.device, needs_numbers: bool
+    lengths: Tensor | Sequence[int] | int, name: str, items: int, emissions: Tensor, needs_numbers: bool
 ) -> tuple[Tensor, int | None]:
     """Lengths in any accepted form -> (N,) int64 on the device, and the largest if known without reading a tensor."""
+    device = emissions.device
     if isinstance(lengths, Tensor):
         if type(lengths) is not Tensor:
-            lengths = plain(lengths, name, "", needs_numbers=needs_numbers)
+            lengths = plain(lengths, name, "", needs_numbers=needs_numbers, beside=emissions)
         if lengths.layout is not torch.strided or lengths.is_nested:
             raise _not_dense(lengths, name)
         dtype, shape = lengths.dtype, lengths.shape

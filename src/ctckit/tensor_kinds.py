@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.compiler import is_compiling
 from torch.overrides import handle_torch_function
 
@@ -25,6 +26,7 @@ __all__ = [
     "is_eager",
     "is_plain",
     "is_traced",
+    "like",
     "nested",
     "plain",
     "require_numbers",
@@ -55,7 +57,7 @@ def is_eager(tensor: Tensor) -> bool:
     return (kind is Tensor or kind is torch.nn.Parameter) and not (is_compiling() or _watchers() or is_traced())
 
 
-def plain(tensor: Any, name: str, convert: str, *, needs_numbers: bool) -> Tensor:
+def plain(tensor: Any, name: str, convert: str, *, needs_numbers: bool, beside: Tensor | None = None) -> Tensor:
     """Give an argument that is no plain tensor as one, if it can be, or as it is, if torch's operators see through it.
 
     Args:
@@ -64,6 +66,7 @@ def plain(tensor: Any, name: str, convert: str, *, needs_numbers: bool) -> Tenso
         convert: how to make a tensor of it if it is none.
         needs_numbers: whether the caller reads its memory by the address; if not, it does nothing with it but
             operations of torch.
+        beside: the emissions, if it is not these.
 
     Raises:
         ArgumentTypeError: if it is no tensor, or one without memory of its own that the caller needs.
@@ -84,12 +87,21 @@ def plain(tensor: Any, name: str, convert: str, *, needs_numbers: bool) -> Tenso
         )
     if kind.__name__ == "AsyncCollectiveTensor" and not tensor.requires_grad:
         return cast("Tensor", cast("Any", tensor).wait())
+    if isinstance(tensor, FakeTensor) and beside is not None and type(beside) is not kind and not _watchers():
+        raise ArgumentTypeError(f"{name} is a FakeTensor, which has no numbers: pass a tensor that has, or all as fakes")
     if not needs_numbers:
         return tensor
     raise ArgumentTypeError(
         f"{name} is a {kind.__name__}, a tensor subclass without memory of its own, but its numbers are needed: pass "
         f"the plain torch.Tensor that it stands for"
     )
+
+
+def like(tensor: Tensor, emissions: Tensor) -> Tensor:
+    """Give a tensor as a fake one if the emissions are fake: torch takes no others beside them."""
+    if isinstance(emissions, FakeTensor) and not isinstance(tensor, FakeTensor) and not is_compiling():
+        return emissions.fake_mode.from_tensor(tensor)
+    return tensor
 
 
 def require_numbers(tensors: tuple[Tensor, ...], name: str) -> None:

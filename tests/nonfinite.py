@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 import ctckit
 
 INF, NAN = torch.inf, torch.nan
+posteriors: Any = ctckit.posteriors
 FRAMES = 8
 
 
@@ -125,7 +126,7 @@ def assert_is(values: Tensor, what: str, *, inf: float) -> None:
 def check_loss(situation: Situation, classes: int, dtype: torch.dtype, *, logits: bool) -> None:
     what = situation.of_logits if logits else situation.of_log_probs
     x, *rest = batch(situation, classes, dtype, logits=logits)
-    function = ctckit.ctc_loss_with_logits if logits else ctckit.ctc_loss
+    function: Any = ctckit.ctc_loss_with_logits if logits else ctckit.ctc_loss
     clean = x.clone()
     clean[:, 1] = 0
     for zero_infinity in (False, True):
@@ -152,9 +153,9 @@ def check_posteriors(situation: Situation, classes: int, dtype: torch.dtype, *, 
     x, *rest = batch(situation, classes, dtype, logits=logits)
     frames = situation.frames
     states = torch.zeros(3, FRAMES, dtype=torch.int64)
-    of_path = ctckit.posteriors(x, *rest, logits=logits, states=states)[1, :, None]
+    of_path = posteriors(x, *rest, logits=logits, states=states)[1, :, None]
     for per_state in (False, True):
-        occupancy = ctckit.posteriors(x, *rest, logits=logits, per_state=per_state)
+        occupancy = posteriors(x, *rest, logits=logits, per_state=per_state)
         for own in (occupancy[:, 1], of_path):
             assert_is(own[:frames], what, inf=0.0)
             assert (own[frames:] == 0).all()
@@ -175,12 +176,12 @@ def check_together(names: list[str], classes: int, *, logits: bool) -> None:
         targets[item, : len(situation.target)] = torch.tensor(situation.target, dtype=torch.int64)
     frames = torch.tensor([situation.frames for situation in situations])
     lengths = torch.tensor([len(situation.target) for situation in situations])
-    function = ctckit.ctc_loss_with_logits if logits else ctckit.ctc_loss
+    function: Any = ctckit.ctc_loss_with_logits if logits else ctckit.ctc_loss
     without = function(x, targets, frames, lengths, reduction="none")
     y = x.clone().requires_grad_()
     losses = function(y, targets, frames, lengths, reduction="none")
     (slope,) = torch.autograd.grad(losses.sum(), y)
-    tables = [ctckit.posteriors(x, targets, frames, lengths, logits=logits, per_state=each) for each in (False, True)]
+    tables = [posteriors(x, targets, frames, lengths, logits=logits, per_state=each) for each in (False, True)]
     for item, situation in enumerate(situations):
         what, n = situation.of_logits if logits else situation.of_log_probs, situation.frames
         assert_is(losses[item].detach(), what, inf=INF)

@@ -10,7 +10,7 @@ from torch import Tensor
 from ctckit.errors import ArgumentValueError
 from ctckit.faults import faults
 from ctckit.lattice import Lattice, Lengths, as_int, frames_needed, gate, padded_labels, tighten
-from ctckit.tensor_kinds import as_node
+from ctckit.tensor_kinds import as_node, present
 
 __all__ = ["Problem", "check", "feasible"]
 
@@ -135,12 +135,17 @@ def _gate_without_emissions(
         items = input_lengths.numel()
     else:
         items = len(input_lengths) if isinstance(input_lengths, (tuple, list)) else 1
+    if isinstance(targets, Tensor):
+        targets = present(targets, "targets")
     device = targets.device if isinstance(targets, Tensor) else None
     emissions = torch.empty(0, items, blank + 1, device=device)
     if isinstance(targets, Tensor) and targets.ndim == 1 and target_lengths is None and items == 1:
         emissions = emissions[:, 0]
     _, lattice, _ = gate(emissions, targets, input_lengths, target_lengths, blank, needs_numbers=needs_numbers)
-    return lattice
+    return lattice._replace(
+        input_lengths=present(lattice.input_lengths, "input_lengths"),
+        target_lengths=present(lattice.target_lengths, "target_lengths"),
+    )
 
 
 def _infeasible(lattice: Lattice) -> list[Problem]:

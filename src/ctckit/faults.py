@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ctckit.errors import ArgumentValueError
+from ctckit.tensor_kinds import in_memory
 
 if TYPE_CHECKING:
     from ctckit.lattice import Lattice
@@ -161,5 +162,7 @@ def describe_fault(
 
 
 def _arrays(lattice: Lattice) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    lengths = lattice.input_lengths.cpu().numpy(), lattice.target_lengths.cpu().numpy()
-    return *lengths, lattice.labels.cpu().numpy().reshape(-1)
+    names = "targets", "input_lengths", "target_lengths"
+    tensors = (in_memory(tensor.cpu(), name) for tensor, name in zip(lattice[:3], names, strict=True))
+    labels, inputs, targets = (tensor.resolve_neg().numpy() for tensor in tensors)
+    return inputs, targets, labels.reshape(-1)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ctckit.errors import ArgumentTypeError, ArgumentValueError
 from ctckit.lattice import Lengths, gate, validate
-from ctckit.tensor_kinds import as_node, is_eager
+from ctckit.tensor_kinds import as_node, is_eager, like, present
 
 __all__ = ["FLOOR", "LabelPriors", "label_priors"]
 
@@ -170,7 +170,7 @@ def _sums(log_probs: Tensor, input_lengths: Lengths, *, logits: bool, batch_firs
     batch = (shape[not batch_first],) if len(shape) == 3 else ()
     no_targets = torch.empty(*batch, 0, dtype=torch.int64, device=getattr(log_probs, "device", None))
     x, lattice, _ = gate(log_probs, no_targets, input_lengths, None, 0, batch_first=batch_first)
-    x = x.detach()
+    x = present(x.detach(), "log_probs")
     # Elsewhere the lengths are not waited for, or are not there, and those out of bounds are cut.
     transformed = torch._C._are_functorch_transforms_active()
     if x.device.type == "cpu" and is_eager(x) and is_eager(lattice.input_lengths) and not transformed:
@@ -178,6 +178,6 @@ def _sums(log_probs: Tensor, input_lengths: Lengths, *, logits: bool, batch_firs
     lengths = lattice.input_lengths.clamp(0, x.shape[0])
     if logits:
         x = x.log_softmax(2, dtype=torch.float64 if x.dtype == torch.float64 else torch.float32)
-    inside = torch.arange(x.shape[0], device=x.device)[:, None] < lengths
-    probs = torch.where(inside[:, :, None], x.exp(), 0.0)
+    inside = like(torch.arange(x.shape[0], device=x.device)[:, None], x) < lengths
+    probs = x.exp().masked_fill(~inside[:, :, None], 0.0)
     return probs.sum((0, 1), dtype=torch.float64), lengths.sum().double()

@@ -56,7 +56,7 @@ from torch import Tensor
 
 from ctckit.errors import ArgumentTypeError, ArgumentValueError
 from ctckit.faults import FAULT_KINDS, PADDING, Fault, bad_label, bad_length, describe_fault, faults, validate
-from ctckit.tensor_kinds import in_memory, like, nested, plain, require_numbers
+from ctckit.tensor_kinds import in_memory, like, nested, plain, present, require_numbers
 
 __all__ = [
     "FAULT_KINDS",
@@ -80,7 +80,7 @@ __all__ = [
 Lengths: TypeAlias = Tensor | Sequence[int] | int | None
 
 _EMISSION_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-_INTEGER_DTYPES = (
+INTEGER_DTYPES = (
     torch.int64,
     torch.int32,
     torch.int16,
@@ -273,12 +273,10 @@ def gate(
 
     device = emissions.device
     if type(targets) is not Tensor:
-        targets = plain(
-            targets, "targets", "use torch.tensor(targets)", needs_numbers=needs_numbers, beside=emissions
-        )
+        targets = plain(targets, "targets", "use torch.tensor(targets)", needs_numbers=needs_numbers, beside=emissions)
     _check_targets(targets, target_lengths, items, batched, device, name)
-    if targets.dtype != torch.int64:
-        targets = targets.to(torch.int64)
+    if needs_numbers or target_lengths is None or targets.dtype != torch.int64:
+        targets = present(targets, "targets").to(torch.int64)
     if target_lengths is None and targets.ndim == 1:
         targets = targets.unsqueeze(0)
 
@@ -300,13 +298,14 @@ def gate(
         targets, inputs, lengths = (like(tensor, emissions) for tensor in (targets, inputs, lengths))
     if needs_numbers:
         require_numbers((emissions, targets, inputs, lengths), name)
+        emissions = present(emissions, name)
     return emissions, Lattice(targets, inputs, lengths, max_target, blank), batched
 
 
 def _check_targets(
     targets: Tensor, target_lengths: Lengths, items: int, batched: bool, device: torch.device, name: str
 ) -> None:
-    if targets.dtype not in _INTEGER_DTYPES:
+    if targets.dtype not in INTEGER_DTYPES:
         remedy = "targets.dequantize().long()" if targets.is_quantized else "targets.long()"
         raise ArgumentTypeError(
             f"targets has dtype {targets.dtype}, but labels are class indices and must be integers: use {remedy}"
@@ -348,7 +347,7 @@ def _lengths(
         if lengths.layout is not torch.strided or lengths.is_nested:
             raise _not_dense(lengths, name)
         dtype, shape = lengths.dtype, lengths.shape
-        if dtype not in _INTEGER_DTYPES:
+        if dtype not in INTEGER_DTYPES:
             remedy = f"{name}.dequantize().long()" if lengths.is_quantized else f"{name}.long()"
             raise ArgumentTypeError(f"{name} has dtype {dtype}, but lengths must be integers: use {remedy}")
         if shape != (items,):
@@ -370,8 +369,8 @@ def _lengths(
             if on_host and lengths.is_pinned():
                 lengths = lengths.clone()
             lengths = lengths.to(device, torch.int64, non_blocking=on_host)
-        elif dtype != torch.int64:
-            lengths = lengths.to(torch.int64)
+        elif needs_numbers or dtype != torch.int64:
+            lengths = present(lengths, name).to(torch.int64)
         return lengths, None
     if isinstance(lengths, (int, torch.SymInt)):
         lengths = (lengths,)

@@ -38,7 +38,8 @@ import torch
 from torch import Tensor
 
 from ctckit.errors import ArgumentTypeError, ArgumentValueError
-from ctckit.lattice import as_int
+from ctckit.lattice import INTEGER_DTYPES, as_int
+from ctckit.tensor_kinds import plain, present, require_numbers
 
 __all__ = ["WILDCARD", "Alternatives", "Element", "Graph", "Pattern", "Token", "Wildcard", "compile_pattern"]
 
@@ -271,12 +272,14 @@ def checked_pattern(pattern: Pattern, classes: int, blank: int) -> list[Element]
 
 def _rows(pattern: Pattern) -> list[Element]:
     if isinstance(pattern, Tensor):
-        if pattern.ndim != 1 or pattern.dtype.is_floating_point or pattern.dtype in (torch.bool, torch.complex64):
+        pattern = plain(pattern, "pattern", "", needs_numbers=True)
+        require_numbers((pattern,), "pattern")
+        if pattern.ndim != 1 or pattern.dtype not in INTEGER_DTYPES:
             raise ArgumentTypeError(
                 f"pattern is a tensor of shape {tuple(pattern.shape)} and dtype {pattern.dtype}, but must be one row "
                 f"of integers (S,): pass one item's labels"
             )
-        return list(pattern.tolist())
+        return list(present(pattern, "pattern").tolist())
     if isinstance(pattern, (str, bytes)) or not isinstance(pattern, Sequence):
         raise ArgumentTypeError(
             f"pattern is a {type(pattern).__name__}, but must be a sequence of ints, ctckit.WILDCARD and "

@@ -29,6 +29,7 @@ __all__ = [
     "like",
     "nested",
     "plain",
+    "present",
     "require_numbers",
     "symbolic",
 ]
@@ -88,7 +89,9 @@ def plain(tensor: Any, name: str, convert: str, *, needs_numbers: bool, beside: 
     if kind.__name__ == "AsyncCollectiveTensor" and not tensor.requires_grad:
         return cast("Tensor", cast("Any", tensor).wait())
     if isinstance(tensor, FakeTensor) and beside is not None and type(beside) is not kind and not _watchers():
-        raise ArgumentTypeError(f"{name} is a FakeTensor, which has no numbers: pass a tensor that has, or all as fakes")
+        raise ArgumentTypeError(
+            f"{name} is a FakeTensor, which has no numbers: pass a tensor that has, or all as fakes"
+        )
     if not needs_numbers:
         return tensor
     raise ArgumentTypeError(
@@ -165,6 +168,13 @@ def in_memory(tensor: Tensor, name: str) -> Tensor:
         )
     if tensor.data_ptr() % tensor.element_size():
         return tensor.clone(memory_format=torch.contiguous_format)
+    return tensor
+
+
+def present(tensor: Tensor, name: str) -> Tensor:
+    """Do the same for a tensor on the CPU that torch is to compute with: its own operations end the process."""
+    if is_eager(tensor) and tensor.device.type == "cpu" and not _C._are_functorch_transforms_active():
+        return in_memory(tensor, name)
     return tensor
 
 

@@ -231,6 +231,7 @@ def align(
         blank,
         batch_first=batch_first,
         name="emissions",
+        needs_numbers=True,
     )
     validate(lattice, x.shape[0], x.shape[2])
     _check_classes(requests, x.shape[2], lattice.blank, names)

@@ -287,6 +287,30 @@ def test_wildcards_within_words_keep_the_marks_right() -> None:
     assert names(sources()["marked starts"], "ab*c c", wildcard="*") == ["▁ab", "*", "c", "▁c"]
 
 
+@SOURCES
+def test_half_a_character_is_unknown(name: str) -> None:
+    """A lone surrogate, which JSON can bring in, and which tokenizers refuse."""
+    vocabulary = VOCABULARIES[name]
+    with pytest.raises(ctckit.ArgumentValueError, match=r"ud800"):
+        vocabulary.encode("ab \ud800cd")
+    check = vocabulary.encode("ab \ud800cd", unknown="skip")
+    assert (check.pieces, check.dropped) == (vocabulary.encode("ab cd").pieces, ("\ud800",))
+
+
+@SOURCES
+@pytest.mark.parametrize("sign", ["▁", "Ġ", "##", "@@", "</w>", "_"])
+def test_marks_in_a_text_are_characters_like_others(name: str, sign: str) -> None:
+    vocabulary = VOCABULARIES[name]
+    expected = vocabulary.encode("ab cd")
+    found = vocabulary.encode(f"ab {sign} cd", unknown="skip")
+    assert found.pieces == expected.pieces
+    assert found.words == ["ab", "cd"]
+    if found.dropped:  # or it is white space there
+        assert found.dropped == (sign,)
+        with pytest.raises(ctckit.ArgumentValueError, match=r"has no token for|is not in the vocabulary"):
+            vocabulary.encode(f"ab {sign} cd")
+
+
 # ------------------------------------------------------------------------------------------------------------ alphabets
 
 

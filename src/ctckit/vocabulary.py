@@ -228,6 +228,9 @@ class Vocabulary:
         tokenizer = self.source.tokenizer
         if tokenizer is None:
             return self._alphabet.spell(stretch, blank)
+        halves = [at for at, sign in enumerate(stretch.text) if "\ud800" <= sign <= "\udfff"]
+        if halves:  # of characters beyond U+FFFF: not text, and tokenizers take none of it
+            return [Unit(stretch.text[at], None, at, at + 1) for at in halves]
         before = " " if tokenizer.spaced and stretch.opens and not stretch.is_first else ""
         units: list[Unit] = []
         for token, number, start, end in tokenizer.segment(before + stretch.text):

@@ -58,7 +58,9 @@ def _within(text: str, row: Row, unknown_id: int | None) -> list[Unit]:
     places: list[tuple[int, int] | None] = []
     at = 0
     for token, _ in row:
-        spelt = _folded(_bare(token))
+        spelt = _folded(token)
+        if not folded.startswith(spelt, at):  # a space or a mark may stand for itself, if the text has it
+            spelt = _folded(_bare(token))
         found = folded.find(spelt, at)
         is_next = not text[at:found].strip() or (bool(places) and places[-1] is None)
         if found < 0 or not is_next:

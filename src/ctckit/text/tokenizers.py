@@ -135,20 +135,24 @@ class _Tokenizers(Tokenizer):
         lost = [
             Unit(sign, None, at, at + 1)
             for at, sign in enumerate(text)
-            if not (covered[at] or sign.isspace() or unicodedata.category(sign)[0] in "MC") and self._survives(sign)
+            if not (covered[at] or sign.isspace()) and self._survives(text, at)
         ]
         return sorted((*units, *lost), key=lambda unit: unit.start) if lost else units
 
     def tokens(self, text: str) -> list[str]:
         return list(self._tokenizer.encode(text, add_special_tokens=False).tokens)
 
-    def _survives(self, sign: str) -> bool:
+    def _survives(self, text: str, at: int) -> bool:
         """Whether the tokenizer means to segment a character: its normalizer and pre-tokenizer do not remove it."""
         normalizer, splitter = self._tokenizer.normalizer, self._tokenizer.pre_tokenizer
-        rest = normalizer.normalize_str(sign) if normalizer is not None else sign
+        rest = text[at]
+        if normalizer is not None:
+            rest = normalizer.normalize_str(rest)
+            if unicodedata.category(text[at]).startswith("M") and at:  # it may compose with what is before it
+                return text[at] in normalizer.normalize_str(text[at - 1 : at + 1])
         if splitter is not None:
             rest = "".join(part for part, _ in splitter.pre_tokenize_str(rest))
-        return bool(rest.strip(" ▁Ġ"))
+        return text[at] in rest or bool(rest.strip(" ▁Ġ"))
 
 
 class _Encoder(Tokenizer):

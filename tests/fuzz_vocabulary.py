@@ -18,7 +18,7 @@ from ctckit.corpus import LossTask
 _MEMORY = Path("/dev/shm")  # noqa: S108  # where there is one, files are faster
 _FOLDER = Path(tempfile.mkdtemp(prefix="ctckit-fuzz-", dir=_MEMORY if _MEMORY.is_dir() else None))
 _SOURCES = ("json", "txt", "tokens.txt", "list", "dict")
-_ALPHABETS: tuple[list[str], ...] = (
+ALPHABETS: tuple[list[str], ...] = (
     ["<pad>", "|", *"abcdefghijklmnopqrstuvwxyz'"],
     ["-", " ", *"abcdeABCDE"],
     ["<blank>", *"abcäöü\u0301e日本"],
@@ -54,7 +54,7 @@ def _vocabulary(choice: int, source: bytes) -> ctckit.Vocabulary | None:
     options: dict[str, Any] = {"fold_case": bool(choice & 0x40)}
     kind = choice & 0x3F
     if kind >= len(_SOURCES):
-        return ctckit.Vocabulary(_ALPHABETS[(kind - len(_SOURCES)) % len(_ALPHABETS)], **options)
+        return ctckit.Vocabulary(ALPHABETS[(kind - len(_SOURCES)) % len(ALPHABETS)], **options)
     try:
         if _SOURCES[kind] in ("list", "dict"):
             return ctckit.Vocabulary(_value(source, mapping=_SOURCES[kind] == "dict"), **options)

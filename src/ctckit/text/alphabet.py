@@ -18,6 +18,7 @@ a character that nothing else does.
 
 from __future__ import annotations
 
+import bisect
 import unicodedata
 from collections.abc import Collection, Iterator
 from typing import Final, NamedTuple
@@ -133,6 +134,7 @@ class Alphabet:
             cases += (self._folding.lower(written), self._folding.upper(written))
         word = _Word(cases, opens, closes)
         units: list[Unit] = []
+        letters: list[tuple[int, int]] | None = None
         at = 0
         for option in self._best(word, blank):
             start, end = places[at], places[at + option.length - 1] + 1
@@ -141,7 +143,9 @@ class Alphabet:
                 empty = token in (self.start_mark, self._bare_start)
                 units.append(Unit(token, number, start, start if empty else end))
             if not option.tokens:
-                start, end = _widened(text, start, end)
+                if letters is None:
+                    letters = [] if text.isascii() else clusters(text)
+                start, end = _widened(letters, start, end)
                 units.append(Unit(text[start:end], None, start, end))
             at += option.length
         return units
@@ -270,11 +274,10 @@ def clusters(text: str) -> list[tuple[int, int]]:
     return found
 
 
-def _widened(text: str, start: int, end: int) -> tuple[int, int]:
-    """Take the whole letter where a part of one is given."""
-    if text.isascii():
-        return start, end
-    for first, last in clusters(text):
-        if first < end and start < last:
-            start, end = min(start, first), max(end, last)
+def _widened(letters: list[tuple[int, int]], start: int, end: int) -> tuple[int, int]:
+    """Take the whole letter, of those that `clusters` finds, where a part of one is given."""
+    at = bisect.bisect_right(letters, start, key=lambda letter: letter[1])
+    while at < len(letters) and letters[at][0] < end:
+        start, end = min(start, letters[at][0]), max(end, letters[at][1])
+        at += 1
     return start, end

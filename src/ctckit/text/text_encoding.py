@@ -132,11 +132,11 @@ def _stretches(text: str, layout: Layout, states: list[int]) -> list[tuple[Stret
     places: list[int] = []
     cuts: list[int] = []
     opens, spaced, word = True, False, -1
+    wild = False  # whether there was a wildcard before the stretch
 
     def close(*, closes: bool) -> None:
         if signs:
-            is_first = not found and not any(state == _WILD for state in states[: places[0]])
-            found.append((Stretch("".join(signs), opens, closes, is_first, tuple(cuts)), [*places]))
+            found.append((Stretch("".join(signs), opens, closes, not found and not wild, tuple(cuts)), [*places]))
         signs.clear()
         places.clear()
         cuts.clear()
@@ -149,6 +149,7 @@ def _stretches(text: str, layout: Layout, states: list[int]) -> list[tuple[Stret
             continue
         if state == _WILD:
             close(closes=spaced or layout.word_of[at] != word)
+            wild = True
             spaced, word, opens = False, layout.word_of[at], False
             continue
         if not signs:

@@ -180,10 +180,7 @@ class ResultsFile:
     def _check_whose(self, path: Path) -> None:
         for number, _, line in self._entries(path):
             if _parsed(line) is None:
-                raise CorpusError(
-                    f"{str(path)!r} exists, and its line {number} is no result of this program, so that --overwrite "
-                    f"leaves it alone: name another output, or delete it"
-                )
+                raise self._foreign(path, number)
 
     def _entries(self, path: Path) -> Iterator[tuple[int, int, bytes]]:
         """Yield number, place and content of the whole lines, the torn last one aside."""
@@ -194,20 +191,22 @@ class ResultsFile:
             for number, line in enumerate(file, 1):
                 if not line.endswith(b"\n"):
                     if not _may_be_torn(line):
-                        raise CorpusError(
-                            f"{str(path)!r} exists, and its line {number} is no result of this command: name another "
-                            f"output"
-                        )
+                        raise self._foreign(path, number)
                     return
                 yield number, at, line
                 at += len(line)
 
+    def _foreign(self, path: Path, number: int) -> CorpusError:
+        name = self.name if path == self.path else str(path)
+        return CorpusError(
+            f"{name!r} exists, and its line {number} is no result of this command, so it is left alone: name another "
+            f"output, or delete it"
+        )
+
     def _entry(self, line: bytes, number: int) -> _Entry:
         entry = _parsed(line)
         if entry is None:
-            raise CorpusError(
-                f"{self.name!r} exists, and its line {number} is no result of this command: name another output"
-            )
+            raise self._foreign(self.path, number)
         if entry.options != self.digest:
             raise CorpusError(
                 f"{self.name!r} holds results made with other options, or another vocabulary (line {number}): go on "

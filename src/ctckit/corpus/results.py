@@ -13,6 +13,7 @@ A results file holds one line of JSON per item: its id, a digest of the options,
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -116,7 +117,8 @@ class ResultsFile:
         with self._said():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             regular = self.path.is_file() or not self.path.exists()
-            if regular and not self.path.is_dir():
+            if regular:
+                self._check_whose(self.path, lines=1)  # before a lock is put beside a file of the user
                 self._acquire(wait=wait)
             try:
                 if regular:
@@ -177,8 +179,8 @@ class ResultsFile:
         if entry.files:
             self.files[entry.id] = entry.files
 
-    def _check_whose(self, path: Path) -> None:
-        for number, _, line in self._entries(path):
+    def _check_whose(self, path: Path, lines: int | None = None) -> None:
+        for number, _, line in itertools.islice(self._entries(path), lines):
             if _parsed(line) is None:
                 raise self._foreign(path, number)
 

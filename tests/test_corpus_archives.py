@@ -241,7 +241,7 @@ def test_archives_are_about_as_quick_as_files(tmp_path: Path) -> None:
     for number in range(1000):
         np.save(tmp_path / f"{number}.npy", x)
     for number in range(2):
-        np.savez(tmp_path / f"{number}.npz", **{f"a{k}": x for k in range(500)})
+        save(tmp_path / f"{number}.npz", **{f"a{k}": x for k in range(500)})
     files = [str(tmp_path / f"{number}.npy") for number in range(1000)]
     members = [str(tmp_path / f"{number // 500}.npz[a{number % 500}]") for number in range(1000)]
 

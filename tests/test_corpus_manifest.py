@@ -28,7 +28,7 @@ def item(**fields: Any) -> str:
     return json.dumps({"id": "x", "emissions": "a.npy", "tokens": [1], **fields})
 
 
-BAD_LINES = {
+BAD_LINES: dict[str, tuple[str | bytes, str]] = {
     "half a surrogate pair in the id": (item(id="\ud800"), "its id holds half of a surrogate pair"),
     "in the path": (item(emissions="\udfff.npy"), "its emissions holds half of a surrogate pair"),
     "in the audio": (item(audio="a\udc00"), "its audio holds half"),
@@ -79,7 +79,7 @@ def test_a_bad_line_is_a_fault_of_that_line(folder: Path, name: str, task: corpu
     assert len(fault["message"]) < 400
 
 
-BAD_ITEMS = {
+BAD_ITEMS: dict[str, tuple[str | bytes, str]] = {
     "an end beyond range": (item(frame_duration=1e308), "time"),
     "an offset beyond range": (item(frame_duration=1e308, offset=1.7e308), "time"),
     "a long path": (item(emissions="a" * 5000 + ".npy"), "missing"),

@@ -206,9 +206,9 @@ def test_ids_that_are_alike_have_files_of_their_own(manifest: Path) -> None:
     for line, name in zip(lines, names, strict=True):
         line["id"] = name
     corpora.write_manifest(manifest, lines)
-    for options in ({}, {"workers": 2}):
+    for workers in (1, 2):
         shutil.rmtree("files", ignore_errors=True)
-        corpus.process(task(formats=("json",)), manifest, folder="files", **options)
+        corpus.process(task(formats=("json",)), manifest, folder="files", workers=workers)
         found = sorted(path.name for path in Path("files").iterdir())
         assert len({name.casefold() for name in found}) == 8
         assert {"a.json", "%63on.json"} <= set(found)

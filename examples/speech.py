@@ -24,12 +24,6 @@ import numpy as np
 import torch
 from digits import edit_distance
 from matplotlib.figure import Figure
-from torch import Tensor, nn
-from tqdm import tqdm
-
-import ctckit
-from ctckit import plot
-from ctckit.page import PageItem, write_page
 from spoken import (
     BLANK,
     MELS,
@@ -44,6 +38,12 @@ from spoken import (
     the_truth,
     utterances,
 )
+from torch import Tensor, nn
+from tqdm import tqdm
+
+import ctckit
+from ctckit import plot
+from ctckit.page import PageItem, write_page
 
 TRAINING_SENTENCES, TEST_SENTENCES = 800, 150
 PRIOR_WEIGHT = 0.2

@@ -123,8 +123,8 @@ def refuse_lost(transcript: Transcript) -> None:
     if transcript.is_lost:
         shown = ", ".join(map(repr, transcript.dropped[:5])) + (", ..." if len(transcript.dropped) > 5 else "")
         raise ArgumentValueError(
-            f"nothing is left of the text {excerpt(transcript.text, 0, 40)}: unknown='skip' left out {shown}, as the "
-            f"vocabulary has none of it: is this the model's vocabulary, and the text in its case (fold_case=True)?"
+            f"nothing is left of the text {excerpt(transcript.text, 0, 40)}: {shown} had to be left out, as the "
+            f"vocabulary has none of it: is it the model's, and the text in its case (fold_case=True)?"
         )
 
 

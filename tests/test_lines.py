@@ -135,6 +135,7 @@ def test_rows_of_tokens_have_no_lines() -> None:
     [
         ("Hello", ["he", "llo"], [(0, 2), (2, 5)]),
         ("hello you", ["▁hel", "lo", "▁you"], [(0, 3), (3, 5), (6, 9)]),
+        ("a ▁a", ["▁a"], [(0, 1)]),
         ("unable", ["un", "##able"], [(0, 2), (2, 6)]),
         ("low", ["lo", "w</w>"], [(0, 2), (2, 3)]),
         ("今。天", ["今", "天"], [(0, 1), (2, 3)]),
@@ -217,6 +218,16 @@ def test_a_text_of_one_line_is_one_cue() -> None:
     assert isinstance(names, Alignment)
     assert [cue.content for cue in srt.parse(names.to_srt(level="lines"))] == ["1 2"]
     assert say("ab").to_vtt(level="lines").count("-->") == 1
+
+
+def test_the_only_line_leaves_separators_out() -> None:
+    pytest.importorskip("pandas")
+    scores = {"|": -9.0, "a": -1.0, "b": -3.0}
+    tokens = [AlignedToken(name, 1, n, n + 1, scores[name], 0.5, n, n + 1.0) for n, name in enumerate("|a|b|")]
+    words = tuple(AlignedWord(token.text, token.start, token.end, 0, 0.5, (token,)) for token in tokens[1:4:2])
+    line = Alignment(" a b ", tuple(tokens), words, -1.0, 5, 1.0).to_dataframe("lines")
+    assert line["score"].tolist() == [-2.0]
+    assert line[["text", "start", "end", "start_time", "end_time"]].iloc[0].tolist() == ["a b", 1, 4, 1.0, 4.0]
 
 
 def test_word_times_in_lines_without_spaces() -> None:

@@ -15,7 +15,7 @@ from ctckit.timestamps import decimal, milliseconds, rounded
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ctm", "dataframe", "printable", "textgrid"]
+__all__ = ["ctm", "dataframe", "printable", "recording_name", "textgrid"]
 
 # Control characters that are no white space, lone surrogates, and characters that are none.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
@@ -28,6 +28,15 @@ def printable(text: str) -> str:
     'a�b\n'
     """
     return _UNPRINTABLE.sub("\ufffd", text)
+
+
+def recording_name(name: str) -> str:
+    """Make any name one that CTM has for a recording.
+
+    >>> recording_name("a b"), recording_name(";;a"), recording_name("")
+    ('a_b', '__a', 'audio')
+    """
+    return re.sub("^;;", "__", "_".join(printable(name).split())) or "audio"
 
 
 def ctm(alignment: Parts, recording: str, channel: str, level: Level | None) -> str:

@@ -12,8 +12,8 @@ __all__ = ["Span", "line_ranges", "lines_of", "places_in"]
 
 Span = tuple[int, int]
 
-# The line ends of Unicode (UAX 14: BK, CR, LF, NL); "\r\n" is one.
-_LINE_END = re.compile("\r\n|[\n\v\f\r\x85\u2028\u2029]")
+# The line ends of Unicode (UAX 14: BK, CR, LF, NL). Between those of "\r\n" is a blank line, which is none.
+_LINE_END = re.compile("[\n\v\f\r\x85\u2028\u2029]")
 
 # What vocabularies write before or after a token that is not in the text.
 _MARKS = re.compile(r"^(?:▁|Ġ|##)|(?:</w>|_|@@)$")

@@ -69,7 +69,7 @@ def split_gap(before: str, gap: str) -> int:
             continue
         closes = unicodedata.category(character) in ("Pe", "Pf")
         begins = at > 0 and gap[at - 1].isspace() and not closes
-        if _opens(character) or (begins and (ended or at > last_space)):
+        if _opens(character) or (begins and at > last_space):
             return at
         if character in _SENTENCE_ENDS:
             ended = True

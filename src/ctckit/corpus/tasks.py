@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 import ctckit
+from ctckit.alignment_formats import recording_name
 from ctckit.alignment_result import Alignment
 from ctckit.blank import blank_of
 from ctckit.corpus.archives import MAX_ARRAY_BYTES
@@ -322,8 +323,7 @@ def _check_times(duration: float | None, offset: float, frames: int) -> None:
 
 def _written(alignment: Alignment, name: str, item: Item) -> str:
     if name == "ctm":
-        recording = re.sub(r"\s+", "_", item.id) or "audio"
-        return str(alignment.to_ctm(recording=recording))
+        return alignment.to_ctm(recording=recording_name(item.id))
     return str(getattr(alignment, f"to_{name}")())
 
 

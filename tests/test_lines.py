@@ -211,6 +211,14 @@ def test_a_cue_for_each_line() -> None:
     assert [cue.text for cue in webvtt.from_string(timed)] == ["ab. cd", "ef gh", "ij"]
 
 
+def test_a_cue_shows_all_of_its_line() -> None:
+    """Also what was left out, and also where the line is not the first, or is there twice."""
+    srt = pytest.importorskip("srt")
+    found = say("ab\n- cd 7 !\n- cd 7 !\n(e)", unheard="-7!()")
+    assert [cue.content for cue in srt.parse(found.to_srt(level="lines"))] == ["ab", "- cd 7 !", "- cd 7 !", "(e)"]
+    assert "- cd <" not in found.to_vtt(level="lines", word_times=True)
+
+
 def test_a_text_of_one_line_is_one_cue() -> None:
     srt = pytest.importorskip("srt")
     assert [cue.content for cue in srt.parse(say("ab. cd ", unheard=".").to_srt(level="lines"))] == ["ab. cd"]

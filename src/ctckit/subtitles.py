@@ -173,8 +173,8 @@ def vtt(cues: Sequence[Cue], *, word_times: bool) -> str:
         texts = [html.escape(printable(part.text), quote=False) for part in cue.parts]
         last = cue.start
         for number, part in enumerate(cue.parts):
-            # The format wants each time stamp behind the one before it, and before the end.
-            if word_times and number > 0 and last < part.start < cue.end:
+            # The format wants each time stamp behind the start and the one before it, and before the end.
+            if word_times and last < part.start < cue.end:
                 texts[number] = f"<{clock(part.start)}>{texts[number]}"
                 last = part.start
         document.captions.append(library.Caption(clock(cue.start), clock(cue.end), _joined(cue.parts, texts)))

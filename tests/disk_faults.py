@@ -93,7 +93,7 @@ SCENARIOS = {
 }
 
 
-def _run(folder: Path, command: tuple[str, ...], number: int = 0, kind: tuple[int, int] = (_COUNT, 0)) -> _Run:
+def _run(folder: Path, command: tuple[str, ...], number: int = 0, kind: tuple[int, int] = (_COUNT, 0)) -> Run:
     """Run the command line in a copy of this process whose disk fails at a call."""
     log, calls = folder.with_suffix(".log"), folder.with_suffix(".calls")
     calls.unlink(missing_ok=True)
@@ -117,14 +117,14 @@ def _run(folder: Path, command: tuple[str, ...], number: int = 0, kind: tuple[in
         finally:
             os._exit(code)
     _, status = os.waitpid(pid, 0)
-    return _Run(
+    return Run(
         os.waitstatus_to_exitcode(status),
         log.read_text(encoding="utf-8", errors="replace"),
         int(calls.read_text()) if calls.exists() else 0,
     )
 
 
-class _Run(NamedTuple):
+class Run(NamedTuple):
     code: int
     log: str
     calls: int
@@ -147,7 +147,7 @@ def _ids(lines: list[bytes]) -> list[str]:
     return [json.loads(line)["id"] for line in lines]
 
 
-def _damage(before: dict[str, bytes], after: dict[str, bytes], good: dict[str, bytes], keeps: bool) -> Iterator[str]:
+def damage(before: dict[str, bytes], after: dict[str, bytes], good: dict[str, bytes], *, keeps: bool) -> Iterator[str]:
     """What no fault may do."""
     results = str(_RESULTS)
     for name, content in before.items():
@@ -181,8 +181,8 @@ def _damage(before: dict[str, bytes], after: dict[str, bytes], good: dict[str, b
             yield f"results are lost: {sorted(lost)}"
 
 
-def _after_an_error(
-    run: _Run, before: dict[str, bytes], after: dict[str, bytes], good: dict[str, bytes]
+def after_an_error(
+    run: Run, before: dict[str, bytes], after: dict[str, bytes], good: dict[str, bytes]
 ) -> Iterator[str]:
     """What an error leaves, as against a kill."""
     if "Traceback" in run.log:
@@ -202,7 +202,7 @@ def _after_an_error(
             yield f"it says nothing of what is missing: {silent or sorted(k for k in good if after.get(k) != good[k])}"
 
 
-def _after_another_run(run: _Run, after: dict[str, bytes], good: dict[str, bytes]) -> Iterator[str]:
+def after_another_run(run: Run, after: dict[str, bytes], good: dict[str, bytes]) -> Iterator[str]:
     if run.code != _NORMAL:
         yield f"run again, it ends with {run.code}: {run.log[-500:]}"
     for name in sorted(after.keys() | good.keys()):
@@ -220,7 +220,7 @@ def problems(scenario: Scenario, folder: Path) -> Iterator[str]:
     work, template = folder / "work", folder / "template"  # all is done in one folder, since results depend on paths
     user_files(work)
     shutil.copytree(work, template)
-    yield from (f"a good run: {text}" for text in _after_another_run(_run(work, command), {}, {}))
+    yield from (f"a good run: {text}" for text in after_another_run(_run(work, command), {}, {}))
     good = _state(work)
     _restore(work, template)
     scenario.prepare(work)
@@ -228,7 +228,7 @@ def problems(scenario: Scenario, folder: Path) -> Iterator[str]:
     shutil.copytree(work, template)
     before = _state(work)
     run = _run(work, command)
-    yield from (f"without a fault: {text}" for text in _after_another_run(run, _state(work), good))
+    yield from (f"without a fault: {text}" for text in after_another_run(run, _state(work), good))
     if len(_whole_lines(good[str(_RESULTS)])) != 3 or run.calls < 10:
         yield f"the run does too little: {run.calls} calls, {sorted(good)}"
     recovered: set[frozenset[tuple[str, bytes]]] = set()  # what another run was tried from
@@ -237,16 +237,16 @@ def problems(scenario: Scenario, folder: Path) -> Iterator[str]:
             _restore(work, template)
             disturbed = _run(work, command, number, fault)
             after = _state(work)
-            found = list(_damage(before, after, good, scenario.keeps))
+            found = list(damage(before, after, good, keeps=scenario.keeps))
             if kind == "kill":
                 if disturbed.code != -9:
                     found.append(f"it was not killed, but ended with {disturbed.code}")
             else:
-                found += _after_an_error(disturbed, before, after, good)
+                found += after_an_error(disturbed, before, after, good)
             left = frozenset((re.sub(r"[0-9a-f]{16}", "", name), content) for name, content in after.items())
             if left not in recovered:
                 recovered.add(left)
-                found += _after_another_run(_run(work, command), _state(work), good)
+                found += after_another_run(_run(work, command), _state(work), good)
             yield from (f"{kind} at call {number} of {run.calls}: {text}" for text in found)
 
 

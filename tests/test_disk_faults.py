@@ -17,6 +17,9 @@ from ctckit.cli import main
 
 for needed in ("click", "rich", "jinja2"):
     pytest.importorskip(needed)
+
+import disk_faults  # noqa: E402  # needs them
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="calls are replaced, and disks made, as on Linux")
 
 TESTS = Path(__file__).parent
@@ -46,6 +49,61 @@ def test_a_fault_at_every_call(library: Path, tmp_path: Path, scenario: str) -> 
         env=environment, check=False, capture_output=True, text=True,
     )  # fmt: skip
     assert (run.stdout, run.returncode) == ("", 0), run.stdout + run.stderr
+
+
+RESULTS, FAULTS = "out/words.jsonl", "out/words.errors.jsonl"
+BEFORE = {"corpus/a.npy": b"1", "page.html": b"old", RESULTS: b'{"id": "a", "at": 1}\n'}
+GOOD = {"corpus/a.npy": b"1", "page.html": b"new", RESULTS: b'{"id": "a", "at": 1}\n{"id": "b", "at": 2}\n'}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, None),
+        ({"page.html": b"new"}, None),
+        ({"files/.a.json.partial": b"x"}, None),
+        ({"corpus/a.npy": b"2"}, "corpus/a.npy is not as it was"),
+        ({"page.html": b"ne"}, "page.html is neither the old file nor the new one"),
+        ({"page.html": None}, "page.html is lost"),
+        ({"files/a.json": b"{"}, "files/a.json is there"),
+        ({RESULTS: b""}, "results are lost"),
+        ({RESULTS: GOOD[RESULTS] * 2}, "items have more than one result"),
+        ({RESULTS: BEFORE[RESULTS] + b'{"id": "b", "at": 3}\n'}, "neither an old one nor a new one"),
+        ({RESULTS: BEFORE[RESULTS] + b'{"id": "b"\n'}, "a line of the results is broken"),
+    ],
+    ids=str,
+)
+def test_damage_is_noticed(change: dict[str, bytes | None], expected: str | None) -> None:
+    after = {name: content for name, content in {**BEFORE, **change}.items() if content is not None}
+    found = list(disk_faults.damage(BEFORE, after, GOOD, keeps=True))
+    assert any(expected in text for text in found) if expected else not found
+
+
+@pytest.mark.parametrize(
+    ("code", "log", "change", "expected"),
+    [
+        (2, "Error: no space", {}, None),
+        (1, "", {"page.html": b"new", RESULTS: GOOD[RESULTS]}, None),
+        (1, "", {}, "it says nothing of what is missing"),
+        (2, "Traceback (most recent call last)", {}, "a traceback"),
+        (3, "", {}, "its exit status is 3"),
+        (2, "", {"files/.a.json.partial": b"x"}, "is left"),
+        (2, "", {RESULTS: BEFORE[RESULTS] + b'{"id"'}, "a torn line"),
+    ],
+)
+def test_errors_are_judged(code: int, log: str, change: dict[str, bytes], expected: str | None) -> None:
+    run = disk_faults.Run(code, log, 0)
+    found = list(disk_faults.after_an_error(run, BEFORE, {**BEFORE, **change}, GOOD))
+    assert any(expected in text for text in found) if expected else not found
+
+
+def test_another_run_is_judged() -> None:
+    run = disk_faults.Run(1, "", 0)
+    swapped = b"".join(reversed(GOOD[RESULTS].splitlines(keepends=True)))
+    assert not list(disk_faults.after_another_run(run, {**GOOD, RESULTS: swapped}, GOOD))
+    for wrong in ({RESULTS: BEFORE[RESULTS]}, {"page.html": b"old"}, {"files/.a.json.partial": b"x"}):
+        assert list(disk_faults.after_another_run(run, {**GOOD, **wrong}, GOOD))
+    assert list(disk_faults.after_another_run(run._replace(code=2), GOOD, GOOD))
 
 
 # -------------------------------------------------------------------------------------------------- a disk that is full

@@ -93,7 +93,7 @@ $(VENV)/hunt: $(VENV)/torch
 fuzz: fuzz-python
 
 fuzz-python: $(VENV)/installed $(VENV)/dev $(VENV)/hunt
-	@PYTHONPATH=tests $(PY) tests/fuzz_python.py --seconds $(FUZZ_SECONDS)
+	@PYTHONPATH=tests $(PY) tests/fuzz_python.py --seconds $$(($(FUZZ_SECONDS) / 2))
 
 mutants: mutants-python
 

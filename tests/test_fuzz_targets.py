@@ -9,7 +9,9 @@ import pytest
 
 import fuzz_python
 
-KEPT = sorted((Path(__file__).parent / "fuzz_corpus").glob("*/*"))
+KEPT = [
+    path for name in fuzz_python.TARGETS for path in sorted((Path(__file__).parent / "fuzz_corpus" / name).iterdir())
+]
 
 
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: f"{path.parent.name}-{path.name}")

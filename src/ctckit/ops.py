@@ -207,9 +207,11 @@ def _scale(grad: Tensor, counts: Tensor | None) -> Tensor:
 
 
 def _scaled(derivative: Tensor, grad: Tensor, counts: Tensor | None) -> Tensor:
-    """Multiply the kept derivative in place by what came from behind the loss."""
+    """Multiply the kept derivative, in place if it can be, by what came from behind the loss."""
     scale = _scale(grad, counts)
-    return backend_for(derivative.device).scale_(derivative, scale) if is_eager(scale) else derivative.mul_(scale)
+    if is_eager(scale):
+        return backend_for(derivative.device).scale_(derivative, scale)
+    return (derivative * scale).to(derivative.dtype)
 
 
 def _versions(lattice: Lattice) -> tuple[Lattice, tuple[int, int, int]]:
@@ -218,7 +220,7 @@ def _versions(lattice: Lattice) -> tuple[Lattice, tuple[int, int, int]]:
     try:
         return lattice, (labels._version, input_lengths._version, target_lengths._version)  # noqa: SLF001
     except RuntimeError:  # torch does not count the changes of tensors made under torch.inference_mode
-        return Lattice(labels.clone(), input_lengths.clone(), target_lengths.clone(), *numbers), (0, 0, 0)
+        return _versions(Lattice(labels.clone(), input_lengths.clone(), target_lengths.clone(), *numbers))
 
 
 def _require_unchanged(lattice: Lattice, versions: tuple[int, int, int]) -> None:

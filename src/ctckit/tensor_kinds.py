@@ -9,6 +9,7 @@ such tensors go to operators of torch, or are refused in words.
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.compiler import is_compiling
+from torch.jit._trace import TracerWarning
 from torch.overrides import handle_torch_function
 
 from ctckit.errors import ArgumentTypeError
@@ -190,6 +192,11 @@ def as_node(function: Callable[P, R]) -> Callable[P, R]:
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         if standing := symbolic(*args, *kwargs.values()):
             return handle_torch_function(call, standing, *args, **kwargs)
+        if is_traced():
+            with warnings.catch_warnings():
+                # Sizes are tensors now. The comparisons that find faults in the example are rightly not recorded.
+                warnings.simplefilter("ignore", TracerWarning)
+                return function(*args, **kwargs)
         return function(*args, **kwargs)
 
     return call

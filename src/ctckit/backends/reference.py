@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from ctckit import graph_reference, reference
 from ctckit.lattice import Lattice, tighten, validate
+
+_AUTOGRAD: Any = torch._C.DispatchKey.AutogradFunctionality
+_above: Any = torch._C._SetExcludeDispatchKeyGuard  # noqa: SLF001  # torch has no public name for it
 
 empty_like = torch.empty_like
 best_graph_paths = graph_reference.best_paths
@@ -28,7 +33,8 @@ def loss(
     if gradient is None:
         with torch.no_grad():
             return reduce(reference.ctc(emissions, lattice, logits=logits), lattice, reduction, zero_infinity)
-    with torch.enable_grad():
+    # Behind the operator of a traced graph the dispatcher passes autograd over, which is needed here.
+    with _above(_AUTOGRAD, False), torch.enable_grad():
         x = emissions.detach().requires_grad_()
         nll = reference.ctc(x, lattice, logits=logits)
         result = reduce(nll, lattice, reduction, zero_infinity)

@@ -107,7 +107,7 @@ SANITIZED := build/sanitize/site
 # All tests but those that never call the core.
 SANITIZE_TESTS ?= $(filter-out $(patsubst %,tests/test_%.py,benchmarks benchmarks_gpu cli corpus examples lattice oracle page\
                                 plot ray reference triton triton_accuracy triton_aot triton_calls\
-                                triton_sizes),\
+                                triton_launch triton_lengths triton_sizes),\
                                $(wildcard tests/test_*.py))
 RUNTIMES = $(foreach library,libasan.so libubsan.so libstdc++.so.6,$(shell $(CXX) -print-file-name=$(library)))
 ASAN := abort_on_error=1:detect_leaks=0:verify_asan_link_order=0:allocator_may_return_null=1

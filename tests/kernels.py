@@ -6,6 +6,7 @@ tests import them from here, as `gpu`.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from typing import Any
@@ -23,6 +24,7 @@ import cases  # noqa: E402
 from ctckit.backends import reference  # noqa: E402
 from ctckit.backends import triton as gpu  # noqa: E402
 from ctckit.lattice import Lattice, gate  # noqa: E402
+from interpreter_memory import watched  # noqa: E402
 
 __all__ = [
     "DEVICE",
@@ -90,7 +92,8 @@ def problem(arguments: cases.Arguments) -> tuple[Tensor, Lattice]:
 
 def run(x: Tensor, lattice: Lattice, *, logits: bool = True, reduction: str = "none") -> tuple[Tensor, Tensor]:
     gradient = torch.full_like(x, 77.0)
-    loss = gpu.loss(x, lattice, logits=logits, reduction=reduction, zero_infinity=False, gradient=gradient)
+    with watched() if DEVICE == "cpu" else contextlib.nullcontext():
+        loss = gpu.loss(x, lattice, logits=logits, reduction=reduction, zero_infinity=False, gradient=gradient)
     return loss.cpu(), gradient.cpu()
 
 

@@ -62,8 +62,9 @@ def test_every_kernel_compiles_without_spills(target: str, record_property: Any)
 
 # ------------------------------------------------------------------------------------------------- in its own process
 
-_INT64 = ("labels", "offsets", "input_lengths", "target_lengths", "ticket", "words", "occupancy", "totals")
-_INT32 = ("kinds", "slot_of_class", "item_of_chunk", "peaks", "kept_e", "end_e")
+_INT64 = ("callers_labels", "callers_input_lengths", "callers_target_lengths", "items", "ticket", "words", "occupancy")
+_INT64 += ("totals",)
+_INT32 = ("labels", "kinds", "slot_of_class", "item_of_chunk", "peaks", "kept_e", "end_e")
 _REAL = ("fields", "kept_m", "states")
 # What Triton finds out about arguments at a launch with contiguous tensors and many classes: that all pointers and
 # these are multiples of 16.
@@ -116,7 +117,8 @@ def variants(lanes: int, target: str) -> list[tuple[Any, str, dict[str, Any], in
     for dtype in ("fp32", "bf16", "fp64") if target == "sm_90" else ("fp32",):
         walk = {"CHUNK": lanes, "FRAMES": FRAMES}
         for directions, chained in ((2, True), (2, False), (1, True), (1, False)) if dtype == "fp32" else ((2, True),):
-            add(triton_recursion.walk_chunks, dtype, 1, **walk, DIRECTIONS=directions, CHAINED=chained)
+            polling = {"DIRECTIONS": directions, "CHAINED": chained, "POLLS": 1 << 25}
+            add(triton_recursion.walk_chunks, dtype, 1, **walk, **polling)
         for by_class, states in ((False, False), (True, False), (True, True)) if dtype == "fp32" else ((False, False),):
             add(triton_occupancy.occupy, dtype, 1, **walk, BY_CLASS=by_class, STATES=states)
     return chosen

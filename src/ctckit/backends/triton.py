@@ -2,7 +2,7 @@
 
 What happens in a call, one launch each (`ctckit.backends.triton_rows`, `triton_recursion`, `triton_occupancy`)::
 
-    prepare        per item      lengths and labels judged on the device: nothing is read out of bounds
+    prepare        per item      lengths and labels judged and copied, on the device: nothing is read out of bounds
     sum_rows       per frame     largest class, sum of the others' exponentials (log-probabilities: `top_of_rows`)
     walk_chunks    per item      the recursion, both directions at once; every 8th frame's states kept
     finish         per item      the loss
@@ -61,6 +61,7 @@ def loss(
         if emissions.shape[1]:
             run = _Run(emissions, lattice, logits, both=gradient is not None)
             losses = run.scratch.losses
+            lattice = lattice._replace(target_lengths=run.target_lengths)
             if gradient is not None:
                 mode = triton_rows.GRADIENT_OF_LOGITS if logits else triton_rows.GRADIENT_OF_LOG_PROBS
                 run.write(gradient, mode, mean=reduction == "mean" and emissions.dtype != torch.float16)
@@ -85,7 +86,7 @@ def posteriors(emissions: Tensor, lattice: Lattice, *, logits: bool, per_state: 
             states = torch.where(totals > 0, states / totals.clamp(min=1).to(real), 0.0)
             kinds = run.scratch.kinds.unsqueeze(1)
             unknown = (kinds == triton_rows.NAN.value) | (kinds == triton_rows.INVALID.value)
-            within = torch.arange(frames, device=emissions.device).view(-1, 1, 1) < lattice.input_lengths.unsqueeze(1)
+            within = torch.arange(frames, device=emissions.device).view(-1, 1, 1) < run.input_lengths.unsqueeze(1)
             states = torch.where(unknown & within, torch.nan, states)
         return states.to(emissions.dtype)
 
@@ -129,7 +130,6 @@ class _Run:
         self.real = tl.float64 if emissions.dtype == torch.float64 else tl.float32
         self.chunk = _chunk()
         self.chained = lattice.max_target >= self.chunk
-        self.offsets = lattice.offsets
         sizes = Sizes(
             self.T, self.N, self.C, self.M, self.chunk, FRAMES, self.chained, both, real=_real(emissions.dtype)
         )
@@ -137,23 +137,34 @@ class _Run:
         self.scratch = allocate(sizes, emissions.device)
         self._recurse(logits, 2 if both else 1)
 
+    @property
+    def input_lengths(self) -> Tensor:
+        """(N,) int64: the frames of each item, as the kernels have read them."""
+        return self.scratch.items[:, 0]
+
+    @property
+    def target_lengths(self) -> Tensor:
+        """(N,) int64: the labels of each item, as the kernels have read them; 0 where the item is invalid."""
+        return self.scratch.items[:, 1]
+
     def _recurse(self, logits: bool, directions: int) -> None:
         T, N, C, M, to = self.T, self.N, self.C, self.M, self.scratch
         labels, input_lengths, target_lengths, max_target, blank = self.lattice
-        offsets, concatenated = self.offsets, self.lattice.concatenated
+        concatenated = self.lattice.concatenated
         triton_rows.prepare[(N,)](
             labels,
-            offsets,
             input_lengths,
-            target_lengths,
+            target_lengths.cumsum(0) if concatenated else target_lengths,
             to.kinds,
+            to.items,
+            to.labels,
             to.slot_of_class,
             to.item_of_chunk,
             N,
             T,
             C,
             M,
-            M if concatenated else max_target,
+            min(M, max_target) if concatenated else max_target,
             blank,
             CONCATENATED=concatenated,
             BY_CLASS=self.by_class,
@@ -166,8 +177,8 @@ class _Run:
             triton_rows.sum_rows[(triton.cdiv(T, rows) * N,)](
                 self.x,
                 *self.x.stride(),
-                input_lengths,
                 to.kinds,
+                to.items,
                 to.fields,
                 to.peaks,
                 N,
@@ -183,11 +194,9 @@ class _Run:
             triton_rows.top_of_rows[(triton.cdiv(T, 16) * N,)](
                 self.x,
                 *self.x.stride(),
-                labels,
-                offsets,
-                input_lengths,
-                target_lengths,
+                to.labels,
                 to.kinds,
+                to.items,
                 to.fields,
                 N,
                 T,
@@ -200,10 +209,8 @@ class _Run:
         triton_recursion.walk_chunks[((M // self.chunk + N) * directions,)](
             self.x,
             *self.x.stride(),
-            labels,
-            offsets,
-            input_lengths,
-            target_lengths,
+            to.labels,
+            to.items,
             to.fields,
             to.item_of_chunk,
             to.ticket,
@@ -220,12 +227,12 @@ class _Run:
             FRAMES=FRAMES,
             DIRECTIONS=directions,
             CHAINED=self.chained,
+            POLLS=_polls(),
             **_launch(1),
         )
         triton_recursion.finish[(N,)](
-            input_lengths,
-            target_lengths,
             to.kinds,
+            to.items,
             to.fields,
             to.end_m,
             to.end_e,
@@ -255,10 +262,8 @@ class _Run:
                 *self.x.stride(),
                 out,
                 *out.stride(),
-                self.offsets,
-                self.lattice.input_lengths,
-                self.lattice.target_lengths,
                 scratch.kinds,
+                scratch.items,
                 scratch.fields,
                 scratch.peaks,
                 scratch.slot_of_class,
@@ -302,11 +307,9 @@ class _Run:
         triton_occupancy.occupy[(self.N, triton.cdiv(end - begin, FRAMES))](
             self.x,
             *self.x.stride(),
-            lattice.labels,
-            self.offsets,
-            lattice.input_lengths,
-            lattice.target_lengths,
+            scratch.labels,
             scratch.kinds,
+            scratch.items,
             scratch.fields,
             scratch.kept_m,
             scratch.kept_e,
@@ -351,6 +354,14 @@ def _tile(classes: int, dtype: torch.dtype) -> tuple[int, int]:
 @cache
 def _interpreted() -> bool:
     return isinstance(triton_rows.prepare, InterpretedFunction)
+
+
+def _polls() -> int:
+    """How often a program may look for what another sends, in all: on a GPU, for some 15 seconds.
+
+    The interpreter runs one program at a time: what is not there at the first look never comes.
+    """
+    return 2 if _interpreted() else 1 << 25
 
 
 @cache

@@ -20,7 +20,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from ctckit.backends.triton_rows import BLANK_E, BLANK_M, FIELDS, FINE, FIRST, TOP, field, load_fields
+from ctckit.backends.triton_rows import BLANK_E, BLANK_M, FIELDS, FINE, FIRST, ITEM, TOP, field, load_fields, load_item
 from ctckit.backends.triton_states import NEVER, VOID, exponential, power, product, sum2, sum3
 
 UNIT = tl.constexpr(60)  # occupancies are counted in units of 2^-60
@@ -51,10 +51,8 @@ def occupy(
     stride_n,
     stride_c,
     labels,
-    offsets,
-    input_lengths,
-    target_lengths,
     kinds,
+    items,
     fields,
     kept_m,
     kept_e,
@@ -83,11 +81,10 @@ def occupy(
     """
     n = tl.program_id(0).to(tl.int64)
     b = first_block + tl.program_id(1).to(tl.int64)
-    frames = tl.load(input_lengths + n)
+    frames = tl.load(items + n * ITEM)
     if (tl.load(kinds + n) != FINE) | (b * FRAMES >= frames):
         return
-    offset = tl.load(offsets + n)
-    S = tl.load(target_lengths + n)
+    _, S, offset = load_item(items, n)  # here, for that takes fewer registers
     begin = b * FRAMES
     lane = tl.arange(0, CHUNK)
     before = tl.maximum(lane - 1, 0)
@@ -116,7 +113,7 @@ def occupy(
         has = (k >= 0) & (k < S)
         here = (k >= 0) & (k <= S)
         counts = here & (lane >= FRAMES) & (lane < CHUNK - FRAMES)
-        label = tl.load(labels + offset + k, mask=has, other=0)
+        label = tl.load(labels + offset + k, mask=has, other=0).to(tl.int64)
         skip = has & (k > 0)
         skip = skip & (label != tl.load(labels + offset + k - 1, mask=skip, other=0))
         skip_next = has & (k < S - 1)

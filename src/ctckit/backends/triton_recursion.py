@@ -21,7 +21,16 @@ one waits for them, having asked a block ahead. Targets of any length are more c
 which has a smaller ticket: programs take their work by an atomic counter, not by their index. Whoever holds a smaller
 ticket has started before, so it is resident, and resident programs run on whatever the others wait for (the guarantee
 on which every single-pass scan relies). The smallest unfinished ticket waits for nobody; so all finish. It needs no
-assumption on the order in which, or on how many at a time, the hardware starts programs.
+assumption on the order in which, or on how many at a time, the hardware starts programs. All programs read the same
+copy of the lengths, so each agrees with the others on which chunks there are and how many frames these take.
+
+**And if it waited all the same.** A program polls at most POLLS times in all. Then it goes on with what it has, sends
+that on, and the item's loss and gradient become NaN: an error in this reasoning, or in a driver, is not a GPU that
+hangs.
+
+The ticket is the only atomic operation on a single number, and it stands outside of every loop; what is polled in the
+loop are tensors. Keep it so: on AMD, Triton hands the result of a scalar atomic to all threads through a barrier, and
+such a barrier in a loop has been seen to hang.
 
 **Why there is no race.** Nothing is shared but those words. Each is written once, by one atomic addition of the whole
 word to a zero, and read by atomic additions of zero; a word is its own flag (a written one is never 0: its mantissa
@@ -50,6 +59,7 @@ from ctckit.backends.triton_rows import (
     TOP,
     field,
     load_fields,
+    load_item,
 )
 from ctckit.backends.triton_states import NEVER, VOID, exponential, normalised, product, sum2, sum3
 
@@ -151,9 +161,7 @@ def walk_chunks(
     stride_n,
     stride_c,
     labels,
-    offsets,
-    input_lengths,
-    target_lengths,
+    items,
     fields,
     item_of_chunk,
     ticket,
@@ -170,6 +178,7 @@ def walk_chunks(
     FRAMES: tl.constexpr,
     DIRECTIONS: tl.constexpr,
     CHAINED: tl.constexpr,
+    POLLS: tl.constexpr,
 ):
     """One chunk of one item in one direction, over all its frames.
 
@@ -185,9 +194,7 @@ def walk_chunks(
     n = tl.load(item_of_chunk + chunk).to(tl.int64) - 1
     if n < 0:
         return
-    offset = tl.load(offsets + n)
-    frames = tl.load(input_lengths + n)
-    S = tl.load(target_lengths + n)
+    frames, S, offset = load_item(items, n)
     chunk -= offset // CHUNK + n  # its number within the item
 
     lane = tl.arange(0, CHUNK)
@@ -195,7 +202,7 @@ def walk_chunks(
     of_label = k < S
     position = tl.where(backward == 1, S - 1 - k, k)
     neighbour = tl.where(backward == 1, S - k, k - 1)
-    label = tl.load(labels + offset + position, mask=of_label, other=0)
+    label = tl.load(labels + offset + position, mask=of_label, other=0).to(tl.int64)
     skip = of_label & (k > 0)
     skip = skip & (label != tl.load(labels + offset + neighbour, mask=skip, other=0))
     row = (x + n * stride_n + label * stride_c, stride_t)
@@ -209,8 +216,10 @@ def walk_chunks(
     label_e = tl.full((CHUNK,), NEVER, tl.int32)
 
     # Words 2t and 2t + 1 of boundary c hold what label (c + 1) CHUNK - 1 sends on in frame t.
-    out_words = words + (backward * (M // CHUNK) + offset // CHUNK + chunk) * T * 2
-    in_words = out_words - T * 2
+    row_of_words = T.to(tl.int64) * 2
+    out_words = words + (backward * (M // CHUNK) + offset // CHUNK + chunk) * row_of_words
+    in_words = out_words - row_of_words
+    polls_left = tl.full((), POLLS, tl.int32)
     sends = (chunk + 1) * CHUNK <= S
     word_m = tl.full((CHUNK,), 0, tl.int64)
     word_e = tl.full((CHUNK,), 0, tl.int64)
@@ -235,8 +244,9 @@ def walk_chunks(
             if CHAINED:
                 awaited = lane < tl.where(chunk > 0, count, 0)
                 at = in_words + (first + step * lane) * 2
-                while missing(word_m, word_e, awaited):
+                while missing(word_m, word_e, awaited) & (polls_left > 0):
                     word_m, word_e = ask(at, awaited)
+                    polls_left -= 1
                 m, e = unpacked(word_m, word_e)
                 belt = (tl.where(awaited, m, 0.0), tl.where(awaited, e, NEVER))
                 awaited = lane < tl.where((chunk > 0) & (i + 1 < blocks), next_count, 0)
@@ -263,6 +273,8 @@ def walk_chunks(
             first = next_first
             count = next_count
 
+    if CHAINED and polls_left <= 0:
+        tl.store(fields + REST, float("nan"))  # of the first frame: the item's loss becomes NaN
     if backward == 0:
         tl.store(end_m + n * 2 + lane * 0, blank_m, mask=k == S)
         tl.store(end_e + n * 2 + lane * 0, blank_e, mask=k == S)
@@ -272,9 +284,8 @@ def walk_chunks(
 
 @triton.jit(do_not_specialize=["T"])
 def finish(
-    input_lengths,
-    target_lengths,
     kinds,
+    items,
     fields,
     end_m,
     end_e,
@@ -290,8 +301,7 @@ def finish(
     if kind == INVALID:
         loss = tl.full((), float("nan"), tl.float64)
     if kind == FINE:
-        frames = tl.load(input_lengths + n)
-        S = tl.load(target_lengths + n)
+        frames, S, _ = load_item(items, n)
         scale = tl.zeros((BLOCK,), tl.float64)
         for start in range(0, frames, BLOCK):
             t = start + tl.arange(0, BLOCK)

@@ -1,5 +1,10 @@
 """What comes before and after the recursion, in Triton: one item's target, the emissions' rows, the gradient's rows.
 
+The caller's lengths and labels are read by `prepare` alone, each number once for all that follows from it: `prepare`
+copies them to scratch memory, and all other kernels read the copy. So the kernels of a call agree on them even if the
+caller's tensors change while the call runs, on another stream or between two replays of a graph. If they did not agree,
+a chunk could wait for a chunk that does not exist, and an index could leave its memory.
+
 Rows are read and written in tiles of ROWS frames of one item by COLUMNS classes. The kernels that touch every class are
 two: `sum_rows` reads the logits once before the recursion, `write_rows` reads them once more after it and writes the
 gradient, each element by the thread that has read it, so that the gradient may be written over the logits.
@@ -34,6 +39,18 @@ BLANK_E = tl.constexpr(2)
 REST = tl.constexpr(3)
 
 
+# What `prepare` has read of an item, `ITEM` int64 side by side: its frames, its labels, and where its labels begin. All
+# three are within bounds, whatever the caller's tensors hold; an invalid item has 0 labels.
+ITEM = tl.constexpr(4)
+
+
+@triton.jit
+def load_item(items, n):
+    """Frames, labels and offset of item n, an int64."""
+    at = items + n * ITEM
+    return tl.load(at), tl.load(at + 1), tl.load(at + 2)
+
+
 @triton.jit
 def load_fields(fields, first, step, last, LANES: tl.constexpr, FRAMES: tl.constexpr):
     """The fields of frames first, first + step, ..., side by side in the lanes; beyond `last` those of `last`."""
@@ -60,11 +77,12 @@ UNSPECIALISED = ["N", "T", "C", "M", "width", "blank"]
 
 @triton.jit(do_not_specialize=UNSPECIALISED)
 def prepare(
-    labels,
-    offsets,
-    input_lengths,
-    target_lengths,
+    callers_labels,
+    callers_input_lengths,
+    callers_target_lengths,
     kinds,
+    items,
+    labels,
     slot_of_class,
     item_of_chunk,
     N,
@@ -78,47 +96,59 @@ def prepare(
     CHUNK: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Judge item n, and lay out its chunks and slots. What is invalid is read nowhere else.
+    """Judge item n, copy what it consists of, and lay out its chunks and slots. What is invalid is read nowhere else.
+
+    If the targets are concatenated, `callers_target_lengths` holds the running sums of the lengths: where each item's
+    labels end.
 
     What is kept per position of a target is packed: item n has S + 1 positions from offset + n on, S // CHUNK
     boundaries between chunks from offset // CHUNK on, and S // CHUNK + 1 chunks from offset // CHUNK + n on.
     """
-    n = tl.program_id(0)
+    n = tl.program_id(0).to(tl.int64)
     within = tl.arange(0, BLOCK)
-    frames = tl.load(input_lengths + n)
-    S = tl.load(target_lengths + n)
+    frames = tl.load(callers_input_lengths + n)
+    S = tl.load(callers_target_lengths + n)
+    offset = n * width
+    if CONCATENATED:
+        offset = tl.load(callers_target_lengths + n - 1, mask=n > 0, other=0)
+        S -= offset
     bad = (frames < 0) | (frames > T) | (S < 0) | (width < S)
     if CONCATENATED:
         # Nobody can tell whose labels are whose unless all lengths are possible and add up.
-        total = tl.zeros((), tl.int64)
+        bad = bad | (tl.load(callers_target_lengths + N - 1) != M)
         for i in range(0, N, BLOCK):
-            lengths = tl.load(target_lengths + i + within, mask=i + within < N, other=0)
-            bad = bad | (tl.min(lengths) < 0) | (tl.max(lengths) > M)
-            total += tl.sum(tl.minimum(lengths, M))
-        bad = bad | (total != M)
+            at = i + within
+            ends = tl.load(callers_target_lengths + at, mask=at < N, other=0)
+            begins = tl.load(callers_target_lengths + at - 1, mask=(at < N) & (at > 0), other=0)
+            bad = bad | (tl.min(ends - begins) < 0) | (tl.max(ends - begins) > M)
     S = tl.where(bad, 0, S)
-    offset = tl.load(offsets + n)
+    offset = tl.where(bad, 0, offset)
 
     wrong = 0
     repeats = 0
     for i in range(0, S, BLOCK):
         k = i + within
         inside = k < S
-        label = tl.load(labels + offset + k, mask=inside, other=0)
-        before = tl.load(labels + offset + k - 1, mask=inside & (k > 0), other=-1)
+        label = tl.load(callers_labels + offset + k, mask=inside, other=0)
         known = (label >= 0) & (label < C) & (label != blank)
         wrong += tl.sum((inside & (known == 0)).to(tl.int32))
+        tl.store(labels + offset + k, label.to(tl.int32), mask=inside)
+        tl.debug_barrier()  # the threads read what others have stored
+        before = tl.load(labels + offset + k - 1, mask=inside & (k > 0), other=-1)
         repeats += tl.sum((inside & (label == before)).to(tl.int32))
         if not BY_CLASS:
             first = (-k + FIRST).to(tl.int32)  # (Triton takes constants on the right only)
-            tl.atomic_max(slot_of_class + n.to(tl.int64) * C + label, first, mask=inside & known, sem="relaxed")
+            tl.atomic_max(slot_of_class + n * C + label, first, mask=inside & known, sem="relaxed")
     bad = bad | (wrong > 0)
     feasible = S + repeats <= frames
     tl.store(kinds + n, tl.where(bad, INVALID, tl.where(feasible, FINE, INFINITE)))
+    tl.store(items + n * ITEM, tl.minimum(tl.maximum(frames, 0), T))
+    tl.store(items + n * ITEM + 1, tl.where(bad, 0, S))
+    tl.store(items + n * ITEM + 2, offset)
     if (bad == 0) & feasible:
         for i in range(0, S // CHUNK + 1, BLOCK):
             at = item_of_chunk + offset // CHUNK + n + i + within
-            tl.store(at, within * 0 + n + 1, mask=i + within <= S // CHUNK)
+            tl.store(at, (within * 0 + n + 1).to(tl.int32), mask=i + within <= S // CHUNK)
 
 
 @triton.jit(do_not_specialize=["N", "T", "C", "to_blank"])
@@ -127,8 +157,8 @@ def sum_rows(
     stride_t,
     stride_n,
     stride_c,
-    input_lengths,
     kinds,
+    items,
     fields,
     peaks,
     N,
@@ -143,7 +173,7 @@ def sum_rows(
     n = (tl.program_id(0) % N).to(tl.int64)
     begin = (tl.program_id(0) // N).to(tl.int64) * ROWS
     t = begin + tl.arange(0, ROWS)
-    frames = tl.where(tl.load(kinds + n) == FINE, tl.load(input_lengths + n), 0)
+    frames = tl.where(tl.load(kinds + n) == FINE, tl.load(items + n * ITEM), 0)
     inside = t < frames
     row = x + t * stride_t + n * stride_n
     column = tl.arange(0, COLUMNS)
@@ -188,10 +218,8 @@ def top_of_rows(
     stride_n,
     stride_c,
     labels,
-    offsets,
-    input_lengths,
-    target_lengths,
     kinds,
+    items,
     fields,
     N,
     T,
@@ -205,16 +233,16 @@ def top_of_rows(
     begin = (tl.program_id(0) // N).to(tl.int64) * ROWS
     t = begin + tl.arange(0, ROWS)
     fine = tl.load(kinds + n) == FINE
-    inside = t < tl.where(fine, tl.load(input_lengths + n), 0)
-    S = tl.where(fine, tl.load(target_lengths + n), 0)
-    offset = tl.load(offsets + n)
+    frames, S, offset = load_item(items, n)
+    inside = t < tl.where(fine, frames, 0)
+    S = tl.where(fine, S, 0)
     row = x + t * stride_t + n * stride_n
     of_blank = tl.load(row + blank.to(tl.int64) * stride_c, mask=inside, other=0.0).to(REAL)
     top = tl.zeros((ROWS, COLUMNS), REAL) + of_blank[:, None]
     odd = top != top
     for start in range(0, S, COLUMNS):
         k = start + tl.arange(0, COLUMNS)
-        label = tl.load(labels + offset + k, mask=k < S, other=blank)
+        label = tl.load(labels + offset + k, mask=k < S, other=blank).to(tl.int64)
         v = tl.load(row[:, None] + label[None, :] * stride_c, mask=inside[:, None], other=0.0).to(REAL)
         odd = odd | (v != v)
         top = tl.maximum(top, v)
@@ -239,10 +267,8 @@ def write_rows(
     out_stride_t,
     out_stride_n,
     out_stride_c,
-    offsets,
-    input_lengths,
-    target_lengths,
     kinds,
+    items,
     fields,
     peaks,
     slot_of_class,
@@ -269,8 +295,7 @@ def write_rows(
     t = begin + (tile // across // N).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     c = (tile % across).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
     kind = tl.load(kinds + n)
-    S = tl.load(target_lengths + n)
-    frames = tl.load(input_lengths + n)
+    frames, S, offset = load_item(items, n)
     known = tl.where(kind == FINE, tl.minimum(frames, end), 0)  # (the interpreter takes no single bool in a mask)
     active = t < known
     mask = active[:, None] & (c < C)[None, :]
@@ -281,7 +306,7 @@ def write_rows(
         slots = N.to(tl.int64) * C
     else:
         first = tl.load(slot_of_class + n * C + c, mask=c < C, other=0)
-        slot = tl.load(offsets + n) + n + tl.where(c == blank, S, -first + FIRST)
+        slot = offset + n + tl.where(c == blank, S, -first + FIRST)
         named = (first > 0) | (c == blank)
         slots = M.to(tl.int64) + N
     of_class = tl.load(occupancy + (t - begin)[:, None] * slots + slot[None, :], mask=mask & named[None, :], other=0)

@@ -11,7 +11,7 @@ import torch
 import triton
 from torch import Tensor
 
-from ctckit.backends.triton_rows import FIELDS
+from ctckit.backends.triton_rows import FIELDS, ITEM
 
 
 class Sizes(NamedTuple):
@@ -47,6 +47,8 @@ class Scratch(NamedTuple):
     """What is in the memory of a call."""
 
     kinds: Tensor  # (N,) int32: what became of each item
+    items: Tensor  # (N, 4) int64 of each item: see `triton_rows.ITEM`
+    labels: Tensor  # (M,) int32: the labels of the items, as `prepare` has read them
     losses: Tensor  # (N,) float64
     fields: Tensor  # (N, T, 4) of each frame: see `triton_rows.FIELDS`
     peaks: Tensor  # (N, T) int32: the largest class
@@ -86,6 +88,8 @@ def allocate(sizes: Sizes, device: torch.device) -> Scratch:
     ticket, item_of_chunk, words, slot_of_class = zeros.split_with_sizes(lengths)
     return Scratch(
         kinds=torch.empty(N, dtype=torch.int32, device=device),
+        items=torch.empty(N, ITEM.value, dtype=torch.int64, device=device),
+        labels=torch.empty(M, dtype=torch.int32, device=device),
         losses=torch.empty(N, dtype=torch.float64, device=device),
         fields=torch.empty(N, T, FIELDS.value, dtype=real, device=device),
         peaks=torch.empty(N, T, dtype=torch.int32, device=device),

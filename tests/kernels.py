@@ -45,7 +45,7 @@ __all__ = [
 MARKS = [
     # The interpreter computes with NumPy, which warns where an infinity is subtracted from an infinity.
     pytest.mark.filterwarnings("ignore::RuntimeWarning"),
-    pytest.mark.skipif(DEVICE == "cpu" and not gpu._interpreted(), reason="Triton was imported before the tests"),
+    pytest.mark.skipif(DEVICE == "cpu" and not gpu.INTERPRETED, reason="Triton was imported before the tests"),
 ]
 needs_gpu = pytest.mark.skipif(DEVICE == "cpu", reason="needs a GPU")
 needs_patience = pytest.mark.skipif(
@@ -79,7 +79,7 @@ def hasten_the_interpreter() -> None:
     builder.options = dataclasses.replace(builder.options, sanitize_overflow=False)
 
 
-if gpu._interpreted():
+if gpu.INTERPRETED:
     hasten_the_interpreter()
 
 

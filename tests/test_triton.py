@@ -219,6 +219,7 @@ def test_the_occupancy_along_a_path_is_that_of_the_table() -> None:
 @pytest.mark.parametrize("logits", [True, False], ids=["logits", "log_probs"])
 def test_nan_is_where_it_is_on_the_cpu(logits: bool) -> None:
     """In all classes and states of the item's frames, also in classes that its target does not name."""
+    pytest.importorskip("ctckit._core", reason="the core is not built")
     case = cases.Case("three", 5, 6, ((1, 2), (1, 2), (1, 1, 1, 2)), (5, 4, 5))
     x = case.logits(torch.float32)
     x[1, 1, 2] = torch.nan

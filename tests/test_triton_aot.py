@@ -62,8 +62,8 @@ def test_every_kernel_compiles_without_spills(target: str, record_property: Any)
 
 # ------------------------------------------------------------------------------------------------- in its own process
 
-_INT64 = ("callers_labels", "callers_input_lengths", "callers_target_lengths", "items", "ticket", "words", "occupancy")
-_INT64 += ("totals",)
+_CALLERS = ("callers_labels", "callers_input_lengths", "callers_target_lengths")
+_INT64 = (*_CALLERS, "items", "ticket", "words", "occupancy", "totals")
 _INT32 = ("labels", "kinds", "slot_of_class", "item_of_chunk", "peaks", "kept_e", "end_e")
 _REAL = ("fields", "kept_m", "states")
 # What Triton finds out about arguments at a launch with contiguous tensors and many classes: that all pointers and

@@ -19,6 +19,7 @@ from ctckit import ops
 from ctckit.backends import use
 from ctckit.lattice import Lattice, gate
 from kernels import DEVICE, FEW, LONG, MARKS, gpu, needs_gpu, needs_interpreter, problem
+from no_waiting import NoWaiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,21 +68,6 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[int, ...]]:
     monkeypatch.setattr(gpu, "_chunk", lambda: 32)
     monkeypatch.setattr(gpu, "_on", lambda _: contextlib.nullcontext())
     return kept
-
-
-class NoWaiting(TorchDispatchMode):
-    """Fails where the host would wait for the device: at what reads a value, and at copies that are waited for."""
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name, kwargs = func.name(), kwargs or {}
-        reads = ("_local_scalar_dense", "nonzero", "equal", "is_nonzero", "masked_select", "unique", "_assert_async")
-        assert not any(word in name for word in reads), name
-        result = func(*args, **kwargs)
-        if "_to_copy" in name or "copy_" in name:
-            here, there = args[0].device, result.device
-            waits = here != there and not (kwargs.get("non_blocking") or (len(args) > 2 and args[2]))
-            assert not waits, f"{name} waits: {args} {kwargs}"
-        return result
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32], ids=str)

@@ -6,6 +6,7 @@ ends, no access leaves its memory, and each item has the result of the old numbe
 
 from __future__ import annotations
 
+import importlib
 import itertools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -182,8 +183,8 @@ def before_launches(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]
             function()
 
     for module, names in KERNELS.items():
+        part = importlib.import_module(f"ctckit.backends.{module}")
         for name in names:
-            part = getattr(gpu, module)
             monkeypatch.setattr(part, name, Hooked(getattr(part, name), call_all))
     return functions
 
@@ -226,21 +227,25 @@ def test_a_change_between_two_kernels(
 def test_the_mean_is_that_of_the_lengths_that_the_kernels_have_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    from ctckit.backends import triton_recursion
+
     caller = Caller("padded", "other numbers", "loss alone")
     caller.call = lambda x, lattice: [
         gpu.loss(x, lattice, logits=True, reduction="mean", zero_infinity=False, gradient=None)
     ]
     right = caller.result()
-    finish = gpu.triton_recursion.finish
-    monkeypatch.setattr(gpu.triton_recursion, "finish", Hooked(finish, caller.change_now))
+    finish = triton_recursion.finish
+    monkeypatch.setattr(triton_recursion, "finish", Hooked(finish, caller.change_now))
     assert torch.equal(caller.result()[0], right[0])
 
 
 def test_a_chunk_that_is_never_sent_is_not_awaited_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the reason is: the item's loss and gradient are NaN, and other items keep theirs."""
+    from ctckit.backends import triton_recursion
+
     caller = Caller("padded", "other numbers", "loss of logits")
     right = caller.result()
-    walk = gpu.triton_recursion.walk_chunks
+    walk = triton_recursion.walk_chunks
 
     class FirstChunkLost:
         def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
@@ -250,7 +255,7 @@ def test_a_chunk_that_is_never_sent_is_not_awaited_for_ever(monkeypatch: pytest.
 
             return launch
 
-    monkeypatch.setattr(gpu.triton_recursion, "walk_chunks", FirstChunkLost())
+    monkeypatch.setattr(triton_recursion, "walk_chunks", FirstChunkLost())
     losses, gradient = caller.result()
     assert losses[0].isnan()
     assert gradient[0].isnan().all()
@@ -279,10 +284,12 @@ def test_a_target_longer_than_the_longest_is_invalid(form: str) -> None:
 
 
 def test_an_access_outside_of_the_tensors_is_found() -> None:
+    from ctckit.backends import triton_rows
+
     x, scale = torch.randn(T, N, C), torch.tensor(2.0)
 
     def launch(frames: int) -> None:
-        gpu.triton_rows.scale_rows[(N,)](x, *x.stride(), scale, 0, N, frames, C, ROWS=16, COLUMNS=C)
+        triton_rows.scale_rows[(N,)](x, *x.stride(), scale, 0, N, frames, C, ROWS=16, COLUMNS=C)
 
     with watched():
         launch(T)

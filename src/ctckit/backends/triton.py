@@ -43,6 +43,7 @@ empty_like = torch.empty_like
 FRAMES: Final = 8  # per block: states are kept once per block
 BLOCK: Final = 256  # labels or frames at a time where one program walks them
 TILE: Final = 4096  # elements of a tile of rows
+INTERPRETED: Final = isinstance(triton_rows.prepare, InterpretedFunction)  # on the CPU, for tests
 SEGMENT: Final = 256 << 20  # bytes of class occupancy at a time: longer inputs take several rounds
 
 
@@ -140,12 +141,12 @@ class _Run:
     @property
     def input_lengths(self) -> Tensor:
         """(N,) int64: the frames of each item, as the kernels have read them."""
-        return self.scratch.items[:, 0]
+        return self.scratch.items.select(1, 0)
 
     @property
     def target_lengths(self) -> Tensor:
         """(N,) int64: the labels of each item, as the kernels have read them; 0 where the item is invalid."""
-        return self.scratch.items[:, 1]
+        return self.scratch.items.select(1, 1)
 
     def _recurse(self, logits: bool, directions: int) -> None:
         T, N, C, M, to = self.T, self.N, self.C, self.M, self.scratch
@@ -351,23 +352,18 @@ def _tile(classes: int, dtype: torch.dtype) -> tuple[int, int]:
     return min(elements // columns, 64), columns
 
 
-@cache
-def _interpreted() -> bool:
-    return isinstance(triton_rows.prepare, InterpretedFunction)
-
-
 def _polls() -> int:
     """How often a program may look for what another sends, in all: on a GPU, for some 15 seconds.
 
     The interpreter runs one program at a time: what is not there at the first look never comes.
     """
-    return 2 if _interpreted() else 1 << 25
+    return 2 if INTERPRETED else 1 << 25
 
 
 @cache
 def _chunk() -> int:
     """Lanes of a warp."""
-    if _interpreted():
+    if INTERPRETED:
         return 32
     return int(triton.runtime.driver.active.get_current_target().warp_size)
 
@@ -376,7 +372,7 @@ def _on(tensor: Tensor) -> Any:
     """Launch on the tensor's device."""
     if tensor.device.type == "cuda":
         return torch.cuda.device(tensor.device)
-    if not _interpreted():
+    if not INTERPRETED:
         raise ValueError(
             f"the backend 'triton' is forced, but the tensors are on {tensor.device}, where only Triton's interpreter "
             f"runs: set TRITON_INTERPRET=1 before Python starts, or move the tensors to a GPU"

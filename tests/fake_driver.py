@@ -1,0 +1,97 @@
+"""A GPU that launches nothing: what Triton asks of a driver, so that all before the launch is real.
+
+Triton binds the arguments, specialises on them, compiles for the target and loads the binary; what it then hands to the
+device is noted in `launches`. The tensors are on the CPU. `install` must come before the first launch of a process,
+and TRITON_INTERPRET must not be set.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+
+STREAM = 0xABC0
+"""What the driver says is the current stream."""
+
+
+class Launch(NamedTuple):
+    """What the device would be given."""
+
+    kernel: str
+    grid: tuple[int, int, int]
+    stream: int
+    warps: int
+    types: tuple[str, ...]
+    """Of each argument, as compiled: '*fp32', 'i64', 'constexpr'."""
+    aligned: tuple[bool, ...]
+    """Which arguments the binary takes to be multiples of 16."""
+    arguments: tuple[Any, ...]
+    names: tuple[str, ...]
+
+
+launches: list[Launch] = []
+loaded: list[str] = []
+"""The kernels whose binaries were loaded, in order: one entry for each variant that was compiled."""
+
+
+class Utils:
+    """What Triton calls to load a binary, and to ask what the device has."""
+
+    def load_binary(self, name: str, *_: Any) -> tuple[Any, ...]:
+        loaded.append(name)
+        return 1, 1, 0, 0, 1024  # module, function, registers, spills, threads
+
+    def get_device_properties(self, _: int) -> dict[str, int]:
+        return {"max_shared_mem": 227 << 10, "multiprocessor_count": 132, "warpSize": 32, "max_num_regs": 65536}
+
+    def unload_module(self, _: Any) -> None:
+        pass
+
+
+class Launcher:
+    """Stands for the function that hands a kernel's arguments to the device."""
+
+    def __init__(self, source: Any, metadata: Any) -> None:
+        self.source, self.metadata = source, metadata
+
+    def __call__(self, x: int, y: int, z: int, stream: int, *rest: Any) -> None:
+        signature = self.source.signature
+        arguments = rest[-len(signature) :]
+        aligned = [
+            any(name == "tt.divisibility" for name, _ in self.source.attrs.get((i,), ())) for i in range(len(signature))
+        ]
+        name = self.source.fn.__name__
+        types = tuple(map(str, signature.values()))
+        launches.append(
+            Launch(name, (x, y, z), stream, self.metadata.num_warps, types, tuple(aligned), arguments, tuple(signature))
+        )
+
+
+class Driver:
+    """One GPU of compute capability 9.0."""
+
+    launcher_cls = Launcher
+    utils = Utils()
+
+    def get_current_target(self) -> Any:
+        return GPUTarget("cuda", 90, 32)
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_stream(self, _: int) -> int:
+        return STREAM
+
+    def get_active_torch_device(self) -> torch.device:
+        return torch.device("cpu")
+
+    def get_device_interface(self) -> Any:
+        return torch.cuda
+
+
+def install() -> None:
+    """Make it the driver of this process."""
+    triton.runtime.driver.set_active(Driver())

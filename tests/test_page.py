@@ -100,6 +100,16 @@ def test_times_without_seconds() -> None:
     assert not shown["timed"]
 
 
+def test_only_words_have_tokens() -> None:
+    """A word need not say which tokens it has; of a row of tokens, none has any."""
+    values = alignment("a", "b")
+    del values["words"][0]["tokens"]
+    assert [len(word["tokens"]) for word in _for_the_page(PageItem(values))["words"]] == [0, 1]
+    tokens = [{**token, "tokens": [0, 1]} for token in values["tokens"]]
+    shown = _for_the_page(PageItem({**values, "words": [], "tokens": tokens}))
+    assert [word["tokens"] for word in shown["words"]] == [[], []]
+
+
 def test_lines_and_spaces_of_the_page() -> None:
     found = say("今天 好\n天\n\n今").to_dict()
     shown = _for_the_page(PageItem(found))

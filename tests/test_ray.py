@@ -123,6 +123,29 @@ def test_a_worker_that_is_killed_loses_nothing(folder: Path, cluster: str) -> No
     assert list(results) == list(expected)
 
 
+def test_bad_lines_are_faults(folder: Path, cluster: str) -> None:
+    lines = corpora.read_lines(folder / "corpus" / "items.jsonl")[:6]
+    lines[1]["id"], lines[2]["text"], lines[3]["frame_duration"] = "\ud800", "\udfff", 1e308
+    bad = ["[" * 100_000, '{"id": "x", "emissions": "0.npy", "offset": 1e999}']
+    corpora.write_manifest(folder / "corpus" / "items.jsonl", [*lines, *bad])
+    assert align(folder, "-o", "one.jsonl")[0] == 1
+    code, message = align(folder, "-o", "ray.jsonl", "--ray-address", cluster)
+    assert (code, "aligned 3 items" in message, "Traceback" in message) == (1, True, False)
+    for name in ("jsonl", "errors.jsonl"):
+        assert (folder / f"ray.{name}").read_bytes() == (folder / f"one.{name}").read_bytes()
+
+
+def test_a_changed_item_is_done_again(folder: Path, cluster: str) -> None:
+    assert align(folder, "-o", "ray.jsonl", "--ray-address", cluster)[0] == 0
+    lines = corpora.read_lines(folder / "corpus" / "items.jsonl")
+    lines[17]["text"] = "dad"
+    corpora.write_manifest(folder / "corpus" / "items.jsonl", lines)
+    code, message = align(folder, "-o", "ray.jsonl", "--ray-address", cluster)
+    assert (code, "1 redone since their inputs changed; 39 done before" in message) == (0, True)
+    assert align(folder, "-o", "one.jsonl")[0] == 0
+    assert (folder / "ray.jsonl").read_bytes() == (folder / "one.jsonl").read_bytes()
+
+
 def test_mistakes(folder: Path, cluster: str) -> None:
     code, message = align(folder, "--ray-address", cluster, "--vocab", "nowhere.json")
     assert code == 2

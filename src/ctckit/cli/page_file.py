@@ -76,6 +76,7 @@ class PageFile:
         if not shown:
             return None
         title = manifest.stem if len(shown) > 1 else f"{manifest.stem}: {shown[0].name}"
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             write_page(path, shown, title=title)
         except ArgumentValueError as error:

@@ -8,7 +8,6 @@ import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from ctckit.corpus.errors import CorpusError
 
@@ -16,7 +15,7 @@ __all__ = ["load_object", "source_file"]
 
 
 @functools.cache
-def load_object(name: str, what: str) -> Any:  # whatever the user has there
+def load_object(name: str, what: str) -> object:
     """Import ``module:attribute``, once per process.
 
     Args:
@@ -37,13 +36,15 @@ def load_object(name: str, what: str) -> Any:  # whatever the user has there
         )
     try:
         with _current_folder_first():
-            found = importlib.import_module(module)
+            found: object = importlib.import_module(module)
     except Exception as error:
         raise CorpusError(f"{what} {name!r} cannot be imported: {type(error).__name__}: {error}") from error
     try:
-        return functools.reduce(getattr, attribute.split("."), found)
+        for part in attribute.split("."):
+            found = getattr(found, part)
     except AttributeError:
         raise CorpusError(f"{what} is {name!r}, but the module {module!r} has no {attribute!r}") from None
+    return found
 
 
 def source_file(name: str) -> Path | None:

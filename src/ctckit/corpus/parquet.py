@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ctckit.corpus.errors import CorpusError
 
@@ -58,7 +58,17 @@ def read_rows(path: Path, names: Sequence[str]) -> Iterator[tuple[int, object]]:
             yield line + 1, TypeError(f"{what}: {error}")
 
 
-def _opened(path: Path) -> Any:  # pyarrow has no types
+class _ParquetFile(Protocol):
+    """What is used of `pyarrow.parquet.ParquetFile`, which has no types."""
+
+    metadata: Any
+    schema_arrow: Any
+    num_row_groups: int
+
+    def iter_batches(self, *, batch_size: int, row_groups: list[int], columns: list[str]) -> Iterator[Any]: ...
+
+
+def _opened(path: Path) -> _ParquetFile:
     try:
         from pyarrow import lib, parquet  # noqa: PLC0415  # optional
     except ImportError as error:
@@ -66,9 +76,10 @@ def _opened(path: Path) -> Any:  # pyarrow has no types
             f"{str(path)!r} is Parquet, which pyarrow reads, and it is not installed: pip install 'ctckit[corpus]'"
         ) from error
     try:
-        return parquet.ParquetFile(path)
+        file: _ParquetFile = parquet.ParquetFile(path)
     except (lib.ArrowException, OSError) as error:
         raise CorpusError(f"{str(path)!r} is named as Parquet but cannot be read as such: {error}") from error
+    return file
 
 
 def _rows(batch: Any) -> list[object]:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctckit.corpus.archives import MAX_ARRAY_BYTES, Array, opened, split_key
+from ctckit.corpus.archives import MAX_ARRAY_BYTES, opened, split_key
 from ctckit.corpus.errors import CorpusError, ItemError
 from ctckit.corpus.manifest import Item
 from ctckit.corpus.objects import load_object
@@ -98,7 +98,7 @@ def _only(names: list[str], key: str | None, path: Path) -> str:
     raise ItemError("unreadable", f"{str(path)!r} {what}: name one as {path.name}[NAME], NAME being one of {shown}")
 
 
-def _tensor(values: Tensor | Array, source: object) -> Tensor:
+def _tensor(values: object, source: object) -> Tensor:
     if isinstance(values, Tensor):
         return values.detach().cpu()
     array = np.asarray(values)
@@ -119,6 +119,8 @@ def _from_model(audio: str, model: str | None) -> Tensor:
             "missing", "it has audio but no emissions: name a model that makes them, --model module:function"
         )
     function = load_object(model, "model")
+    if not callable(function):
+        raise CorpusError(f"model is {model!r}, which is a {type(function).__name__}, but must be a function")
     if not _is_file(audio):
         raise ItemError("missing", f"there is no file {audio!r} (paths are relative to the manifest's folder)")
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 from pathlib import Path
-from typing import Any
 
 from ctckit.corpus.digests import stamp
 from ctckit.corpus.errors import CorpusError
@@ -47,9 +46,10 @@ def _loaded(
         raise CorpusError(f"the vocabulary cannot be used: {error}") from error
 
 
-def _source(source: str) -> Any:  # whatever the user has there
+def _source(source: str) -> object:
     if not is_object(source):
         return Path(source)
     found = load_object(source, "vocabulary")
-    is_function = callable(found) and not any(hasattr(found, name) for name in ("encode", "tokenize"))
-    return found() if is_function else found
+    if callable(found) and not any(hasattr(found, name) for name in ("encode", "tokenize")):
+        return found()
+    return found

@@ -310,6 +310,16 @@ def test_alignment_names_and_spans() -> None:
     assert ax.get_xlabel() == "seconds"
 
 
+def test_the_blank_of_the_alignment() -> None:
+    """The row of the blank is that of the alignment's, which it took from the vocabulary."""
+    turned = ALIGNED_LOGITS[:, [5, 1, 2, 3, 4, 0]]
+    found = align_one(turned, "CAT A", [None, " ", "C", "A", "T", "<blank>"], logits=True)
+    for ax in (found.plot(turned), plot.alignment(found, turned, blank=5)):
+        (cells,) = ax.images
+        np.testing.assert_allclose(np.asarray(cells.get_array())[-1], turned.softmax(1)[:, 5].numpy(), atol=1e-6)
+        assert ax.get_yticklabels()[-1].get_text() == "blank"
+
+
 def test_alignment_on_emissions() -> None:
     """Rows are the transcript's classes, and the path is where the tokens are."""
     found = aligned()

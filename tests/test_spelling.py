@@ -473,5 +473,7 @@ def test_a_blank_that_is_a_letter() -> None:
     )
     with pytest.raises(ctckit.ArgumentValueError, match=message):
         Vocabulary(["a", "b"]).encode("ba", blank=0)
+    with pytest.raises(ctckit.ArgumentValueError, match=message.replace("'a'", "'A'")):
+        Vocabulary(["a", "b"], fold_case=True).encode("BA", blank=0)
     with pytest.raises(ctckit.ArgumentValueError, match=r"\(the vocabulary was made with blank=1\)"):
         Vocabulary(["a", "b"], blank=1).encode("ba")

@@ -127,6 +127,22 @@ def test_the_blank_of_a_tokenizer() -> None:
     assert [p.id for p in Vocabulary(Dash()).encode("a-b", unknown="wildcard").pieces] == [2, None, 3]
 
 
+def test_a_letter_that_is_the_blank_in_the_other_case() -> None:
+    class Letters(Lowering):
+        pad_token_id = unk_token_id = None  # type: ignore[assignment]
+
+        def get_vocab(self) -> dict[str, int]:
+            return {"a": 0, "b": 1, "|": 2}
+
+        def convert_tokens_to_ids(self, tokens: list[str]) -> list[int]:
+            return [self.get_vocab()[token] for token in tokens]
+
+    with pytest.raises(
+        ctckit.ArgumentValueError, match=r"'A' .*is the blank, which no text holds \(class 0 is taken for"
+    ):
+        Vocabulary(Letters()).encode("BA", blank=0)
+
+
 def test_special_tokens_of_the_tokenizer() -> None:
     tokenizer = bpe("<pad>", "<x>", "a", "b", "<", "x", ">", unk="<pad>")
     tokenizer.add_special_tokens(["<x>"])

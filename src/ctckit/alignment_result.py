@@ -241,7 +241,7 @@ class Alignment:
         waveform: ArrayLike | None = None,
         image: ArrayLike | None = None,
         seconds: tuple[float, float] | None = None,
-        blank: int = 0,
+        blank: int | None = None,
         ax: Axes | None = None,
     ) -> Axes:
         """Draw it: `ctckit.plot.alignment`, which says what each argument is."""

@@ -257,7 +257,7 @@ class Vocabulary:
         place = f"at position {start} of the text, in {excerpt(text, start, end)}"
         if (start, end) in find_special_names(text, self._special, self.ids):
             return f"{part!r} {place}, is the name of a special token, which no text holds: {remedy}"
-        if blank is not None and self.ids.get(part) == blank:
+        if blank is not None and blank in self._classes_of(part):
             why = self.blank_reason
             if self.blank is None:
                 why = (
@@ -272,6 +272,15 @@ class Vocabulary:
             where = f"in {excerpt(text, start, end)}, at position {start} of the text"
             return f"the tokenizer has no token for {part!r} {where}{clue}: {remedy}"
         return f"{named(part)} {place}, is not in the vocabulary{clue}: {remedy}"
+
+    def _classes_of(self, part: str) -> set[int]:
+        """Give the classes that a part of a text has, the blank among them."""
+        names = {part, part.lower(), part.upper()} if self.fold_case else {part}
+        found = {self.ids[name] for name in names if name in self.ids}
+        tokenizer = self.source.tokenizer
+        if tokenizer is not None and not any("\ud800" <= sign <= "\udfff" for sign in part):
+            found |= {unit.id for unit in tokenizer.segment(part) if unit.id is not None}
+        return found
 
     def _spellable(self, blank: int | None) -> Collection[str]:
         return {token for token, number in self.ids.items() if number != blank and token not in self._special}

@@ -62,7 +62,7 @@ def alignment(
     waveform: ArrayLike | None = None,
     image: ArrayLike | None = None,
     seconds: tuple[float, float] | None = None,
-    blank: int = 0,
+    blank: int | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw an alignment: its words, its tokens in their spans, the sound or picture, and the path on the emissions.
@@ -79,7 +79,7 @@ def alignment(
         image: (H, W) picture, dark where large, or (H, W, 3) colours from 0 to 1, drawn in its place; (H, W) may as
             well be a spectrogram.
         seconds: from when to when to show, on the axis; None for everything.
-        blank: class of the blank among the emissions.
+        blank: class of the blank among the emissions; None for the alignment's own.
         ax: where to draw; a new figure by default.
 
     Returns:
@@ -101,6 +101,7 @@ def alignment(
         raise ValueError("image and waveform are both given, but there is room for one: leave one of them out")
     pixels = None if image is None else as_array("image", image, 2, 3)
     samples = None if waveform is None else as_array("waveform", waveform, 1)
+    blank = alignment.blank if blank is None else blank
     probs = None if emissions is None else _probabilities(emissions, alignment, blank)
     axis = _axis(alignment, pixels, seconds)
     tokens = [token for token in alignment.tokens if len(token) and axis.shows(token)]

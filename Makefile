@@ -7,7 +7,7 @@
 #   make lint      check style and types            make format    mend what can be mended by itself
 #   make sanitize  run the tests of the core under AddressSanitizer and UndefinedBehaviorSanitizer, its threads under
 #                  ThreadSanitizer
-#   make fuzz      look for inputs that break the readers of manifests and vocabularies (FUZZ_SECONDS=60)
+#   make fuzz      look for inputs that break the core, or the readers of manifests and vocabularies (FUZZ_SECONDS=60)
 #   make mutants   count which small faults in the code the tests notice; takes hours (MUTANTS=lattice for one module)
 #   make wheel     build this platform's wheel, install it in an empty environment, and use it there
 #   make clean     remove the environment and everything built
@@ -24,6 +24,7 @@ EXTRAS ?= demo,bench,align,corpus
 
 FUZZ_SECONDS ?= 60
 MUTANTS ?=
+CORE_MUTANTS ?=
 
 PYTEST_ARGS ?=
 # Tests run on so many processes side by side; 0 runs them in one, for a debugger. A file stays in one process: the
@@ -37,7 +38,7 @@ PIP := $(PY) -m pip --disable-pip-version-check
 SOURCES := pyproject.toml CMakeLists.txt $(shell find native src -not -path '*/__pycache__*')
 CXX_FILES = $(wildcard native/*.cpp native/*.hpp native/*.inl tests/*.cpp)
 
-.PHONY: demo test bench docs lint format sanitize fuzz fuzz-python mutants mutants-python wheel clean
+.PHONY: demo test bench docs lint format sanitize fuzz fuzz-core fuzz-python mutants mutants-core mutants-python wheel clean
 
 demo: $(VENV)/installed
 	@$(PY) examples/digits.py
@@ -90,12 +91,43 @@ $(VENV)/hunt: $(VENV)/torch
 	@$(PIP) install -q --group hunt
 	@touch $@
 
-fuzz: fuzz-python
+fuzz: fuzz-core fuzz-python
+
+# libFuzzer comes with Clang. What it finds new is kept in build/fuzz, what fails is written there as crash-...; to run
+# one again: build/fuzz/core FILE.
+FUZZ_CXX ?= clang++
+FUZZ_FLAGS := -std=c++20 -O1 -g -Inative -fno-math-errno -ffp-contract=fast -ffp-exception-behavior=maytrap \
+  -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
+  -fno-sanitize=pointer-overflow  # of a buffer that is not needed, rows are computed and not touched: null and so many
+FUZZ_SOURCES := $(addprefix native/,core workers graph_best graph_sum kernels_baseline) tests/fuzz_boundary
+ifeq ($(shell uname -m),x86_64)
+  FUZZ_SOURCES += native/kernels_avx2
+  FUZZ_FLAGS += -DCTCKIT_WITH_AVX2
+endif
+build/fuzz/native/kernels_avx2.o: FUZZ_FLAGS += -march=x86-64-v3
+
+build/fuzz/%.o: %.cpp $(wildcard native/*.hpp native/*.inl)
+	@mkdir -p $(@D)
+	@echo 'int main() {}' | $(FUZZ_CXX) -fsanitize=fuzzer-no-link,address -x c++ - -o /dev/null 2>/dev/null || \
+	  { echo "make fuzz needs Clang with libFuzzer: apt-get install clang libclang-rt-dev, or set FUZZ_CXX"; exit 1; }
+	@$(FUZZ_CXX) $(FUZZ_FLAGS) -c $< -o $@
+
+build/fuzz/core: $(FUZZ_SOURCES:%=build/fuzz/%.o)
+	@$(FUZZ_CXX) -fsanitize=fuzzer,address,undefined -pthread $^ -o $@
+
+fuzz-core: build/fuzz/core
+	@mkdir -p build/fuzz/found
+	@ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 build/fuzz/core -max_total_time=$(FUZZ_SECONDS) \
+	  -timeout=60 -rss_limit_mb=4096 -max_len=1024 -len_control=0 -verbosity=0 -print_final_stats=1 \
+	  -artifact_prefix=build/fuzz/ build/fuzz/found tests/fuzz_core_corpus
 
 fuzz-python: $(VENV)/installed $(VENV)/dev $(VENV)/hunt
 	@PYTHONPATH=tests $(PY) tests/fuzz_python.py --seconds $$(($(FUZZ_SECONDS) / 2))
 
-mutants: mutants-python
+mutants: mutants-core mutants-python
+
+mutants-core: $(VENV)/installed $(VENV)/dev
+	@$(PY) tests/mutants_core.py $(CORE_MUTANTS)
 
 mutants-python: $(VENV)/installed $(VENV)/dev $(VENV)/hunt
 	@$(PY) tests/mutants_python.py $(MUTANTS)

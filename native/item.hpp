@@ -63,7 +63,8 @@ class Item {
 
   template <class Number>
   Number* take_rows(Arena& arena, std::int64_t rows = 1) {
-    return arena.take<Number>(kPad + rows * pitch_) + kPad;
+    Number* const first = arena.take<Number>(kPad + rows * pitch_);
+    return first == nullptr ? nullptr : first + kPad;
   }
 
   Row take_states(Arena& arena, std::int64_t rows = 1) {

@@ -68,7 +68,7 @@ inline void share_of_total(const std::int64_t* alpha, const std::int64_t* beta, 
 
 // An empty state's exponent means nothing, and may make infinity of the other factor.
 inline F64 scaled_product(F64 alpha, F64 first, F64 beta, F64 second) {
-  return (alpha == 0.0) | (beta == 0.0) ? F64{} : (alpha * first) * (beta * second);
+  return ((alpha == 0.0) | (beta == 0.0)) ? F64{} : (alpha * first) * (beta * second);
 }
 
 // The same for frame k alone, whose beta has exponents of its own, in units of 2^unit.

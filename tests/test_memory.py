@@ -207,7 +207,7 @@ def overwriting(x: Tensor, case: Case = MIXED, **options: Any) -> Tensor:
 
 
 @pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
-@pytest.mark.parametrize("classes", [5, 200])
+@pytest.mark.parametrize("classes", [5, 200, 1024, 1025, 3000])
 @dtypes
 def test_inplace_grad(classes: int, reduction: str, dtype: torch.dtype) -> None:
     """The same numbers, in the memory of the logits."""
@@ -222,7 +222,11 @@ def test_inplace_grad(classes: int, reduction: str, dtype: torch.dtype) -> None:
         assert torch.equal(actual, loss)
         (slope,) = torch.autograd.grad(actual.sum(), x)
         assert slope.data_ptr() == address
-        assert torch.equal(slope, expected)
+        if classes <= 1024:
+            assert torch.equal(slope, expected)
+        else:  # the softmax of a large vocabulary is rounded in another order
+            eps = torch.finfo(dtype).eps
+            torch.testing.assert_close(slope, expected, rtol=4 * eps, atol=eps)
 
 
 def test_inplace_grad_through_a_layer() -> None:

@@ -43,19 +43,26 @@ def say(
     return found
 
 
-def place(text: str, words: Sequence[str], *, step: int = 5, frame_duration: float = 0.1) -> Alignment:
-    """Make an alignment of given words of a text, each character of which takes a frame, `step` frames apart."""
+def place(
+    text: str,
+    words: Sequence[str],
+    *,
+    step: int = 5,
+    pauses: Mapping[int, int] | None = None,
+    frame_duration: float = 0.1,
+) -> Alignment:
+    """Make an alignment of given words of a text, each character of which takes a frame, as `say` has them."""
     tokens: list[AlignedToken] = []
     rows = []
-    at = 0
+    at, start = 0, 1
     for word in words:
         at = text.index(word, at)
         group = []
         for character in word:
-            start = 1 + step * len(tokens)
             times = (start * frame_duration, (start + 1) * frame_duration)
             group.append(AlignedToken(character, 1, start, start + 1, -0.5, 0.5, *times))
+            start += step + (pauses or {}).get(len(tokens), 0)
             tokens.append(group[-1])
         rows.append(AlignedWord(word, group[0].start, group[-1].end, -0.5, 0.5, tuple(group), (at, at + len(word))))
         at += len(word)
-    return Alignment(text, tuple(tokens), tuple(rows), -1.0, step * len(tokens) + 1, frame_duration)
+    return Alignment(text, tuple(tokens), tuple(rows), -1.0, start, frame_duration)

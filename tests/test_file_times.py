@@ -109,6 +109,12 @@ def test_a_time_before_the_start() -> None:
     assert [milliseconds(time) for time in (-0.0015, -0.0005, -0.0004, 0.0005, 0.0015)] == [-1, 0, 0, 1, 2]
 
 
+def test_words_that_touch() -> None:
+    """A duration is that of the rounded times: with start and duration rounded apart, 13 + 13 would reach beyond 25."""
+    found = words_of((1, 2), (2, 3), (3, 4), frame_duration=0.0125, offset=0.0)
+    assert rows(found.to_ctm()) == [(13, 25), (25, 38), (38, 50)]
+
+
 def test_digits() -> None:
     assert [decimal(time) for time in (0, 5, 999, 1000, -1, -1001)] == [
         "0.000", "0.005", "0.999", "1.000", "-0.001", "-1.001",

@@ -219,6 +219,13 @@ def test_a_full_cue_ends_after_a_comma() -> None:
         "今天天气",
         "很好我们去公园",
     ]
+    # White space counts for more than a gap.
+    assert texts(say("今天天气 很好我们去公园", pauses={5: 1}), max_characters=8, max_gap=9, max_duration=99) == [
+        "今天天气",
+        "很好我们去公园",
+    ]
+    longer = say("今天天气 很好我们去公园", pauses={5: 8})
+    assert texts(longer, max_characters=8, max_gap=9, max_duration=99) == ["今天天气", "很好我们去公园"]
 
 
 def test_scripts_may_mix() -> None:
@@ -250,7 +257,7 @@ def test_graphemes_stay_whole() -> None:
             for one in texts(found, **options)[:-1]:
                 at += len(one)
                 assert at in graphemes(text), (text, at)
-    assert texts(say("e\u0301a"), level="tokens", max_characters=0) == ["e\u0301", "a"]
+    assert cues(say("e\u0301a"), level="tokens", max_characters=0) == [("e\u0301", 0.1, 0.7), ("a", 1.1, 1.2)]
 
 
 def test_long_words_of_other_scripts() -> None:
@@ -260,6 +267,13 @@ def test_long_words_of_other_scripts() -> None:
     assert texts(say("ab", pauses={0: 54}), max_duration=1) == ["ab"]  # 0.1 to 6.1 s
     assert texts(say("ab", pauses={0: 55}), max_duration=1) == ["a", "b"]
     assert texts(say("ab", pauses={0: 80}), max_duration=9, max_gap=9) == ["ab"]
+
+
+def test_a_full_stop_within_a_long_word() -> None:
+    """It ends a sentence only where the word ends, as in an address."""
+    text = "a" * 20 + "." + "b" * 60
+    shown = texts(place(text, [text]), max_characters=43, max_duration=99)
+    assert shown == [text[:43], text[43:]]
 
 
 def test_given_words() -> None:
@@ -276,6 +290,10 @@ def test_given_words() -> None:
     two = place("今天。好天气", ["今天。好", "天气"])
     assert texts(two, max_gap=9) == ["今天。", "好天气"]
     assert texts(place("今天 天气", ["今天", "天气"]), max_gap=9) == ["今天 天气"]
+    slow = ["今天天气", "好"]
+    assert texts(place("今天天气好", slow), max_duration=1.0) == ["今天", "天气", "好"]
+    assert texts(place("今天天气好", slow), max_duration=1.6) == ["今天天气", "好"]
+    assert texts(place("今天天气好", slow, pauses={1: 30})) == ["今天", "天气好"]
 
 
 def test_a_vocabulary_without_words() -> None:
@@ -416,6 +434,7 @@ def test_hostile_texts(text: str, tmp_path: Path) -> None:
         if level == "lines" and found.lines:
             continue
         found.to_srt(tmp_path / "a.srt", **limits, level=level)
+        assert (tmp_path / "a.srt").read_text(encoding="utf-8").count("-->") == 1
         (cue,) = srt.parse((tmp_path / "a.srt").read_text(encoding="utf-8"))
         assert cue.content.replace("\u200b", "") == right.replace("\u200b", "")
         (event,) = pysubs2.load(str(tmp_path / "a.srt"), keep_unknown_html_tags=True)

@@ -63,7 +63,7 @@ def implausible(
     elif blank is not None and classes_named is not None and frames and 0 <= blank < classes:
         winners = x.argmax(1)
         unnamed = winners[winners >= classes_named]
-        if len(unnamed) and blank < classes_named and not bool((winners == blank).any()):
+        if len(unnamed) and not bool((winners == blank).any()):
             problems.append(
                 _problem(
                     "blank",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,7 +44,7 @@ def content_of(path: Path) -> list[Any] | dict[str, Any]:
         return _tokens_of_lines(path, text)
     try:
         content = json.loads(text, object_pairs_hook=lambda pairs: _without_twins(path, pairs))
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (JSONDecodeError, RecursionError) as error:
         raise _fault(
             path, f"is not a JSON file: {error} (a file with a token per line must have the suffix .txt)"
         ) from error

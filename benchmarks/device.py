@@ -70,15 +70,13 @@ class Run:
         result: Result = {}
         for attempt in (1, 2):
             self.worker = self.worker or Worker(self.settings)
-            limit = attempt * item.patience(self.settings)
-            left = self.settings.left
-            result = self.worker.run(item, max(1.0, min(limit, left)))
+            result = self.worker.run(item, attempt * item.patience(self.settings), self.settings.end)
             if self.worker.is_broken:
                 self.end_worker()
-            hangs = "hangs" in str(result.get("failed", ""))
-            if hangs and left < limit:
-                result["left out"] = f"no time is left: {result.pop('failed')}"
+            if result.get("failed") == "no time is left":
+                result["left out"] = result.pop("failed")
                 break
+            hangs = "hangs" in str(result.get("failed", ""))
             if not (hangs and item.name.startswith("smoke") and attempt == 1):
                 break
             print(f"        {item.name}, first try: {json.dumps(result)}"[:1500], flush=True)
@@ -95,7 +93,7 @@ class Run:
         lines = []
         for name, result in self.results.items():
             verdict = {True: "ok", False: "FAILED"}.get(
-                result.get("ok", "-"), "left out" if "left out" in result else ""
+                result.get("ok", "-"), "left out" if "left out" in result else "done"
             )
             line = f"  {name}: {verdict}"
             if "torch / eager" in result:

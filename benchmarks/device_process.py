@@ -92,8 +92,14 @@ class Worker:
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()
 
-    def run(self, item: Item, limit: float) -> Result:
-        """Run an item. After a result that says why it `failed`, the process may be broken, or gone."""
+    def run(self, item: Item, limit: float, end_of_run: float) -> Result:
+        """Run an item. After a result that says why it `failed`, the process may be broken, or gone.
+
+        Args:
+            item: what to run.
+            limit: seconds that may pass without a word.
+            end_of_run: when it must be done in any case, in seconds of `time.monotonic`.
+        """
         said: Result = {}
         steps: list[Any] = []
 
@@ -107,10 +113,12 @@ class Worker:
         except BrokenPipeError:
             return failed("its process is gone")
         while True:
-            line = self._line(limit + 30 * self.is_new)
+            left = end_of_run - time.monotonic()
+            line = self._line(min(limit + 30 * self.is_new, left)) if left > 0 else None
             if line is None:
                 end(self.process)
-                return failed(f"hangs: no word within {limit:.0f} s")
+                out_of_time = time.monotonic() >= end_of_run
+                return failed("no time is left" if out_of_time else f"hangs: no word within {limit:.0f} s")
             if not line:
                 return failed(f"its process ended with {self.process.wait()}")
             if not line.startswith("@"):

@@ -37,6 +37,10 @@ for line in sys.stdin:
         say(step=f"{os.getpid()} {child.pid}")
         say(partial={"so far": 7})
         time.sleep(1000)
+    if "talks" in name:
+        while True:
+            say(partial={"so far": 8})
+            time.sleep(0.1)
     if "dies" in name:
         os._exit(3)
     if "breaks" in name:
@@ -111,14 +115,16 @@ def test_a_worker_that_dies_or_breaks_is_replaced(run: device.Run, name: str, re
     assert run.results["next"]["process"] != run.results["good"]["process"]
 
 
-def test_nothing_begins_or_goes_on_beyond_the_time(run: device.Run) -> None:
+@pytest.mark.parametrize("name", ["hangs", "talks"])
+def test_nothing_begins_or_goes_on_beyond_the_time(run: device.Run, name: str) -> None:
     run.do(item("good"))
     run.settings = run.settings._replace(end=time.monotonic() + 1.5)
     start = time.monotonic()
-    run.do(item("hangs", 50))
+    run.do(item(name, 50))
     assert time.monotonic() - start < 15
-    assert "no time is left" in run.results["hangs"]["left out"]
-    assert "ok" not in run.results["hangs"]
+    assert run.results[name]["left out"] == "no time is left"
+    assert run.results[name]["so far"] in (7, 8)
+    assert "ok" not in run.results[name]
     run.do(item("next"))
     assert run.results["next"]["left out"] == "no time is left"
 

@@ -229,6 +229,16 @@ def test_inplace_grad(classes: int, reduction: str, dtype: torch.dtype) -> None:
             torch.testing.assert_close(slope, expected, rtol=4 * eps, atol=eps)
 
 
+@pytest.mark.parametrize("inplace", [False, True])
+def test_the_module_hands_inplace_grad_on(inplace: bool) -> None:
+    logits = MIXED.logits().requires_grad_() * 1
+    before = logits.detach().clone()
+    loss = ctckit.CTCWithLogitsLoss(reduction="sum", inplace_grad=inplace)(*MIXED.padded(logits)[:4])
+    assert torch.equal(logits.detach(), before) != inplace  # the gradient lies over the logits
+    (slope,) = torch.autograd.grad(loss, logits)
+    assert (slope.data_ptr() == logits.data_ptr()) == inplace
+
+
 def test_inplace_grad_through_a_layer() -> None:
     torch.manual_seed(1)
     layer, features = torch.nn.Linear(4, 5), torch.randn(9, 5, 4, requires_grad=True)

@@ -417,7 +417,6 @@ def test_functional_tensors() -> None:
 
 
 @pytest.mark.parametrize("transform", ["vmap", "grad", "jvp"])
-@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # torch's own call, for derivatives of softmax
 @each_function
 def test_transforms(name: str, transform: str) -> None:
     def call(x: Tensor) -> Tensor:

@@ -117,7 +117,7 @@ build/fuzz/core: $(FUZZ_SOURCES:%=build/fuzz/%.o)
 
 fuzz-core: build/fuzz/core
 	@mkdir -p build/fuzz/found
-	@ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 build/fuzz/core -max_total_time=$(FUZZ_SECONDS) \
+	@ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 build/fuzz/core -max_total_time=$$(($(FUZZ_SECONDS) / 2)) \
 	  -timeout=60 -rss_limit_mb=4096 -max_len=1024 -len_control=0 -verbosity=0 -print_final_stats=1 \
 	  -artifact_prefix=build/fuzz/ build/fuzz/found tests/fuzz_core_corpus
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +239,19 @@ def test_sentencepiece() -> None:
     assert spelt(Pieces(), "abb a") == [("▁ab", 3, 0), ("b", 4, 0), ("▁", 1, 1), ("a", 2, 1)]
     with pytest.raises(ValueError, match="no token for 'x'"):
         spelt(Pieces(), "abx")
+
+
+class SpacedBytes(Bytes):
+    """A token has the space before it, or it has not."""
+
+    def encode(self, text: str) -> list[int]:
+        return [self.names.index(part) for part in re.findall(" b|b|a", text)]
+
+
+def test_a_word_behind_a_wildcard_has_its_space() -> None:
+    vocabulary = Vocabulary(SpacedBytes())
+    for text, right in (("b b", [2, 1]), ("* b", [None, 1]), ("*b", [None, 2]), ("b * b", [2, None, 1])):
+        assert [piece.id for piece in vocabulary.encode(text, wildcard="*").pieces] == right, text
 
 
 def test_encoders() -> None:

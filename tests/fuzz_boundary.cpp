@@ -1,8 +1,6 @@
 // For libFuzzer (`make fuzz`): the core's boundary with arbitrary sizes, lengths, labels, strides, dtypes, flags and
 // numbers, valid or not. Nothing may be touched that the caller does not own (AddressSanitizer watches: every array is
 // exactly as large as it must be), what is invalid must be refused, and results must be what they are defined to be.
-#include "core.hpp"
-
 #include <fuzzer/FuzzedDataProvider.h>
 
 #include <algorithm>
@@ -16,6 +14,7 @@
 #include <vector>
 
 #include "buffer.hpp"
+#include "core.hpp"
 #include "graph.hpp"
 
 using namespace ctckit;

@@ -35,9 +35,7 @@ class CaseFolding:
 
     def upper(self, word: str) -> str:
         """Write a word in upper case."""
-        word = word.translate(self._upper)
-        whole = word.upper()
-        return whole if len(whole) == len(word) and "ß" not in word else "".join(map(_upper, word))
+        return "".join(map(_upper, word.translate(self._upper)))
 
     def key(self, word: str) -> str:
         """Write a word so that it is equal to one that differs in case only."""

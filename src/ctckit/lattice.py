@@ -251,9 +251,12 @@ def gate(
             f"{name} has dtype {emissions.dtype}, but must be float16, bfloat16, float32 or float64: "
             f"convert it, for example with {name}{remedy}"
         )
-    if emissions.layout is not torch.strided or emissions.is_nested:
+    if emissions.layout is not torch.strided:
         raise _not_dense(emissions, name)
-    shape = emissions.shape
+    try:
+        shape = emissions.shape
+    except RuntimeError:  # a nested tensor of strided layout has none
+        raise nested(name) from None
     batched = len(shape) == 3
     if batched:
         emissions = emissions.transpose(0, 1) if batch_first else emissions
@@ -314,9 +317,12 @@ def _check_targets(
         raise ArgumentValueError(
             f"targets is on {targets.device}, but {name} is on {device}: move it with targets.to({name}.device)"
         )
-    if targets.layout is not torch.strided or targets.is_nested:
+    if targets.layout is not torch.strided:
         raise _not_dense(targets, "targets")
-    shape = targets.shape
+    try:
+        shape = targets.shape
+    except RuntimeError:
+        raise nested("targets") from None
     if len(shape) == 2:
         if shape[0] != items:
             have = f"a batch of {items}" if batched else "one item without a batch"
@@ -344,9 +350,12 @@ def _lengths(
     if isinstance(lengths, Tensor):
         if type(lengths) is not Tensor:
             lengths = plain(lengths, name, "", needs_numbers=needs_numbers, beside=emissions)
-        if lengths.layout is not torch.strided or lengths.is_nested:
+        if lengths.layout is not torch.strided:
             raise _not_dense(lengths, name)
-        dtype, shape = lengths.dtype, lengths.shape
+        try:
+            dtype, shape = lengths.dtype, lengths.shape
+        except RuntimeError:
+            raise nested(name) from None
         if dtype not in INTEGER_DTYPES:
             remedy = f"{name}.dequantize().long()" if lengths.is_quantized else f"{name}.long()"
             raise ArgumentTypeError(f"{name} has dtype {dtype}, but lengths must be integers: use {remedy}")

@@ -23,6 +23,11 @@ LOSS_LIMIT = {torch.float64: 2e-14, torch.float32: 2e-7, torch.float16: 2e-7, to
 GRADIENT_LIMIT = {torch.float64: 2e-11, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}
 
 
+def rounding_of(level: str) -> float:
+    """Without fused multiply-adds (in SSE4.2) an exponential costs one more rounding, which grows with its argument."""
+    return 2.5 if level == "baseline" else 1
+
+
 @pytest.mark.parametrize("logits", [True, False], ids=["logits", "log_probs"])
 @pytest.mark.parametrize("dtype", LOSS_LIMIT, ids=lambda dtype: str(dtype).removeprefix("torch."))
 @pytest.mark.parametrize("name", HARD)
@@ -30,7 +35,7 @@ def test_hard_numbers(name: str, dtype: torch.dtype, logits: bool) -> None:
     arguments, answer = judged(name, dtype, logits=logits)
     found = errors(run_on_dirty_memory(arguments, logits=logits), answer)
     assert found.loss <= LOSS_LIMIT[dtype]
-    assert found.gradient <= GRADIENT_LIMIT.get(dtype, HARD[name]().limit)
+    assert found.gradient <= GRADIENT_LIMIT.get(dtype, HARD[name]().limit) * rounding_of(ctckit._core.simd_levels()[0])
 
 
 @pytest.mark.parametrize("logits", [True, False], ids=["logits", "log_probs"])

@@ -14,10 +14,7 @@ from cases import EDGE_CASES, MIXED, Case, random_case
 from conftest import SIMD_LEVELS
 from hard import HARD, judged
 from judge import errors, exact, run
-from test_numerics import GRADIENT_LIMIT, LOSS_LIMIT
-
-# Without fused multiply-adds (in SSE4.2) an exponential costs one more rounding, which grows with its argument.
-WITHOUT_FMA = 2.5
+from test_numerics import GRADIENT_LIMIT, LOSS_LIMIT, rounding_of
 
 
 @pytest.mark.parametrize("logits", [True, False], ids=["logits", "log_probs"])
@@ -28,7 +25,7 @@ def test_hard_numbers(simd: str, name: str, dtype: torch.dtype, logits: bool) ->
     found = errors(run(arguments, logits=logits), answer)
     limit = GRADIENT_LIMIT.get(dtype, HARD[name]().limit)
     assert found.loss <= LOSS_LIMIT[dtype]
-    assert found.gradient <= limit * (WITHOUT_FMA if simd == "baseline" else 1)
+    assert found.gradient <= limit * rounding_of(simd)
 
 
 @pytest.mark.usefixtures("simd")

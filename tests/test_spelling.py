@@ -342,9 +342,44 @@ def test_byte_level_alphabets_without_all_bytes() -> None:
         Vocabulary(row).encode("a今")
 
 
+def byte_signs() -> list[str]:
+    from ctckit.text.byte_level import bytes_of
+
+    # All bytes but those that UTF-8 never has, as GPT-2 writes them.
+    return list(dict.fromkeys(bytes_of("".join(map(chr, [*range(0x800), *range(0x1000, 0x110000, 0x1000)])))[0]))
+
+
+@pytest.mark.parametrize("added", [[], ["…"], ["今天"], ["<noise>", "▁"], ["Ġ今"], ["Ġthe"], ["▁a", "café", "été"]])
+@pytest.mark.parametrize("text", ["今天…", "été 😀 今", "naïve “a” ‘b’", "abc"])
+def test_byte_level_alphabets_with_added_tokens(added: list[str], text: str) -> None:
+    """Bytes spell every text, also where some tokens beside them are written as text; these count, too."""
+    vocabulary = Vocabulary(["<pad>", *dict.fromkeys(added + byte_signs())])
+    found = vocabulary.encode(text)
+    assert found.words == text.split()
+    assert found.dropped == ()
+    assert vocabulary.encode_tokens([p.text for p in found.pieces]).words == text.split()
+    for token in added:  # its letters are in no other token
+        used = token in [p.text for p in found.pieces]
+        assert used == ((" " + text).find(token.replace("Ġ", " ")) >= 0)
+
+
+def test_fold_case_of_byte_level_alphabets() -> None:
+    """Letters have cases, not bytes: of "é", C3 A9, the byte E3 is no other case, though "ã" is that of "Ã"."""
+    row = ["<pad>", "Ġ", "Ġa", "Ã©", "ã", "©", "Ġcaf", "Âµ", "İ"]
+    found = Vocabulary(row, fold_case=True)
+    assert [p.text for p in found.encode("CAFÉ A é").pieces] == ["Ġcaf", "Ã©", "Ġa", "Ġ", "Ã©"]
+    with pytest.raises(ValueError, match="character 'è'"):
+        found.encode("è")
+    assert names([*row[:3], "ã", "©"], "é a", unknown="skip") == ["Ġa"]
+    folding = Vocabulary([*row[:3], "ã", "©"], fold_case=True)
+    assert folding.encode("é a", unknown="skip").dropped == ("é",)
+
+
 def test_letters_that_look_like_bytes() -> None:
     """Maltese has the letter "Ġ"; and a list of Latin letters is no list of bytes."""
     assert names(["<pad>", "|", "Ġ", "a", "é"], "Ġa é") == ["Ġ", "a", "|", "é"]
+    latin = [chr(sign) for sign in range(0x21, 0x180)]
+    assert names(latin, "Ġénaïve…", unknown="skip") == [*"Ġénaïve"]
 
 
 def test_bytes_for_what_no_token_has() -> None:

@@ -23,7 +23,7 @@ import unicodedata
 from collections.abc import Collection, Iterator
 from typing import Final, NamedTuple
 
-from ctckit.text.byte_level import bytes_of, is_byte_level, text_of
+from ctckit.text.byte_level import bytes_of, is_byte_level, is_written_as_text, text_of
 from ctckit.text.case_folding import CaseFolding
 from ctckit.text.pieces import Stretch, Unit
 
@@ -66,7 +66,8 @@ class Alphabet:
     def __init__(self, ids: dict[str, int], special: Collection[str], *, fold_case: bool) -> None:
         self._ids = {token: number for token, number in ids.items() if token not in special}
         self.byte_level = is_byte_level(self._ids)
-        self.start_mark = next((mark for mark in _START_MARKS if self._has(mark, at_end=False)), None)
+        marks = ("Ġ",) if self.byte_level else _START_MARKS
+        self.start_mark = next((mark for mark in marks if self._has(mark, at_end=False)), None)
         self.within = _WITHIN if self.start_mark is None and self._has(_WITHIN, at_end=False) else ""
         marked = self.start_mark is not None or bool(self.within)
         self.continued = _CONTINUED if not marked and self._has(_CONTINUED, at_end=True) else ""
@@ -74,14 +75,18 @@ class Alphabet:
         if not marked and not self.continued:
             self.end_mark = next((mark for mark in _END_MARKS if self._has(mark, at_end=True)), None)
         self._bare_start = self.start_mark or ("▁" if self.within else "")
-        self._longest = max(map(len, self._ids), default=0)
+        # Of a byte-level alphabet, tokens that are written as text, by their bytes.
+        added = filter(is_written_as_text, self._ids) if self.byte_level else ()
+        self._in_bytes = {token: self._written_in_bytes(token) for token in added}
+        self._added = {written: token for token, written in self._in_bytes.items()}
+        self._longest = max(map(len, (*self._ids, *self._added)), default=0)
         self._bytes = {byte: name for byte in range(256) if (name := f"<0x{byte:02X}>") in ids}
         self._byte_ids = {name: ids[name] for name in self._bytes.values()}
         self._folding = CaseFolding(self._ids) if fold_case else None
         self._folded: dict[str, str] = {}
         if self._folding is not None:
             for token in self._ids:
-                self._folded.setdefault(self._folding.key(token), token)
+                self._folded.setdefault(self._key(token), token)
 
     @property
     def marks_words(self) -> bool:
@@ -129,10 +134,7 @@ class Alphabet:
 
     def _spell_word(self, text: str, blank: int | None, *, opens: bool, closes: bool) -> list[Unit]:
         written, places = bytes_of(text) if self.byte_level else (text, range(len(text)))
-        cases: tuple[str, ...] = (written,)
-        if self._folding is not None:
-            cases += (self._folding.lower(written), self._folding.upper(written))
-        word = _Word(cases, opens, closes)
+        word = _Word((written, *self._other_cases(text)), opens, closes)
         units: list[Unit] = []
         letters: list[tuple[int, int]] | None = None
         at = 0
@@ -149,6 +151,26 @@ class Alphabet:
                 units.append(Unit(text[start:end], None, start, end))
             at += option.length
         return units
+
+    def _other_cases(self, text: str) -> list[str]:
+        """Write a word in lower and in upper case, as long as it is, if one case may be taken for the other."""
+        if self._folding is None:
+            return []
+        cases = [self._folding.lower(text), self._folding.upper(text)]
+        if not self.byte_level:
+            return cases
+        return ["".join(map(_bytes_in_case, text, case)) for case in cases]
+
+    def _key(self, token: str) -> str:
+        """Write a token so that it is equal to one that differs in case only; of bytes, those of ASCII count."""
+        assert self._folding is not None  # noqa: S101  # for the type checker
+        if not self.byte_level:
+            return self._folding.key(token)
+        return "".join(self._folding.key(sign) if sign.isascii() else sign for sign in token)
+
+    def _written_in_bytes(self, token: str) -> str:
+        mark = self.start_mark if self.start_mark and token.startswith(self.start_mark) else ""
+        return mark + bytes_of(token[len(mark) :])[0]
 
     def _best(self, word: _Word, blank: int | None) -> list[_Option]:
         """Give the options that spell a word; one without tokens stands for a character that none has."""
@@ -214,11 +236,12 @@ class Alphabet:
         """Give the token for a part of a word."""
         for case in word.cases:
             token = before + case[at : at + length] + behind
+            token = self._added.get(token, token)
             if token in self._ids and self._ids[token] != blank:
                 return token
         if self._folding is not None:
             part = before + word.cases[0][at : at + length] + behind
-            found = self._folded.get(self._folding.key(part))
+            found = self._folded.get(self._key(part))
             if found is not None and self._ids[found] != blank:
                 return found
         return None
@@ -239,7 +262,8 @@ class Alphabet:
         return self.end_mark is not None and before.endswith(self.end_mark)
 
     def bare(self, token: str) -> str:
-        """Return a token without its marks."""
+        """Return a token without its marks, in bytes if the alphabet is."""
+        token = self._in_bytes.get(token, token)
         for mark in (self.start_mark, self.within, "▁" if self.within else None):
             if mark and token.startswith(mark):
                 token = token[len(mark) :]
@@ -252,6 +276,12 @@ class Alphabet:
     def text_of(self, tokens: str) -> str:
         """Return the text that bare tokens in a row stand for."""
         return text_of(tokens) if self.byte_level else tokens
+
+
+def _bytes_in_case(character: str, other: str) -> str:
+    """Write a character in the other case in bytes; as it is, if these are not as many."""
+    (written, _), (cased, _) = bytes_of(character), bytes_of(other)
+    return cased if len(cased) == len(written) else written
 
 
 def clusters(text: str) -> list[tuple[int, int]]:

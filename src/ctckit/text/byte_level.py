@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-__all__ = ["bytes_of", "is_byte_level", "text_of"]
+__all__ = ["bytes_of", "is_byte_level", "is_written_as_text", "text_of"]
 
 _PRINTED: Final = frozenset([*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)])
 _OTHERS: Final = [byte for byte in range(256) if byte not in _PRINTED]
@@ -46,18 +46,25 @@ def text_of(token: str) -> str:
 def is_byte_level(tokens: Collection[str]) -> bool:
     """Tell whether tokens are written in characters for bytes.
 
-    They are if some start with "Ġ", or nearly all bytes are tokens, and all are cut from text in UTF-8. Where no token
-    has a byte of a character beyond ASCII, there is no telling, and no need to.
+    They are if some start with "Ġ", or nearly all bytes are tokens, and all are cut from text in UTF-8. Where nearly all
+    bytes are tokens, a few tokens may be written as text: somebody added them. Where no token has a byte of a character
+    beyond ASCII, there is no telling, and no need to.
     """
-    high = 0
-    marked = sum(token in _BYTES for token in tokens) > 200
-    for token in tokens:
-        marked = marked or (len(token) > 1 and token[0] == "Ġ")
-        encoded = [_BYTES.get(character, -1) for character in token]
-        if -1 in encoded or not _is_cut_from_utf8(bytes(encoded)):
-            return False
-        high += any(0x80 <= byte < 0xC0 for byte in encoded)
-    return marked and high > 0
+    has_bytes = sum(token in _BYTES for token in tokens) > 200
+    marked = has_bytes or any(len(token) > 1 and token[0] == "Ġ" for token in tokens)
+    added = sum(is_written_as_text(token) for token in tokens)
+    high = any(any(0x80 <= _BYTES.get(character, 0) < 0xC0 for character in token) for token in tokens)
+    return marked and high and added <= (len(tokens) // 50 if has_bytes else 0)
+
+
+def is_written_as_text(token: str) -> bool:
+    """Tell whether a token is not written in characters for bytes.
+
+    >>> is_written_as_text("Ã©"), is_written_as_text("été"), is_written_as_text("今")
+    (False, True, True)
+    """
+    encoded = [_BYTES.get(character, -1) for character in token]
+    return -1 in encoded or not _is_cut_from_utf8(bytes(encoded))
 
 
 def _is_cut_from_utf8(encoded: bytes) -> bool:

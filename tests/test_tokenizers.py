@@ -187,6 +187,9 @@ def test_a_token_over_several_words() -> None:
     assert [piece.text for piece in found.pieces if piece.text.strip()] == ["a b", "a"]
     assert found.words == ["a  b", "a"]
     assert found.spans == [(0, 4), (5, 6)]
+    found = Vocabulary(tokenizer, word_separator="").encode("b b a  b a")
+    assert found.words == ["b", "b", "a  b", "a"]
+    assert found.spans == [(0, 1), (2, 3), (4, 8), (9, 10)]
 
 
 def test_a_bar_that_a_tokenizer_does_not_use() -> None:
@@ -212,6 +215,52 @@ def test_byte_level() -> None:
     row = [token for token, _ in sorted(names.items(), key=lambda item: item[1])]
     assert Vocabulary(row).encode("café 今天").words == ["café", "今天"]
     assert Vocabulary(row).encode_tokens(tokenizer.encode(" café 今天").ids).words == ["café", "今天"]
+
+
+@pytest.mark.parametrize("scheme", ["always", "first", "never"])
+def test_metaspace(scheme: str) -> None:
+    """A word behind a wildcard has its mark, whichever words of a text the tokenizer gives it to."""
+    rows = {token: n for n, token in enumerate(["<pad>", "<unk>", "▁", "a", "b", "▁a", "▁b", "ab", "▁ab"])}
+    merges = [("▁", "a"), ("▁", "b"), ("a", "b"), ("▁a", "b")]
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(rows, merges, unk_token="<unk>"))  # noqa: S106
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace(prepend_scheme=scheme)
+    vocabulary = Vocabulary(tokenizer)
+    first = "ab" if scheme == "never" else "▁ab"
+    for text in ("ab * ab ab", "ab *\nab  ab"):
+        found = vocabulary.encode(text, wildcard="*")
+        assert [p.text for p in found.pieces] == [first, "*", "▁ab", "▁ab"]
+        assert [p.word for p in found.pieces] == [0, 1, 2, 3]
+    assert [p.text for p in vocabulary.encode("a*b ab", wildcard="*").pieces] == [first[:-1], "*", "b", "▁ab"]
+    assert [p.text for p in vocabulary.encode("<unk> ab ab", unknown="skip").pieces] == [first, "▁ab"]
+
+
+def test_a_word_behind_a_wildcard_without_a_token_for_mark_and_letter() -> None:
+    rows = {token: n for n, token in enumerate(["<pad>", "<unk>", "▁", "a", "b", "▁ab", "ab"])}
+    model = tokenizers.models.BPE(rows, [("a", "b"), ("▁", "ab")], unk_token="<unk>")  # noqa: S106
+    tokenizer = tokenizers.Tokenizer(model)
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace(prepend_scheme="never")
+    assert spelt(tokenizer, "a * ab ba", wildcard="*") == ["a", "*", "▁ab", "▁", "b", "a"]
+    # Here the mark is put before each text, so that the space would make a second one.
+    tokenizer.pre_tokenizer = None
+    normalizers = tokenizers.normalizers
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    assert spelt(tokenizer, "a * ab ba", wildcard="*") == ["▁", "a", "*", "▁ab", "▁", "b", "a"]
+
+
+def test_bytes_of_what_a_tokenizer_has_no_token_for() -> None:
+    """They are tokens of the text; the names of bytes in a text are not."""
+    rows = {t: n for n, t in enumerate(["<unk>", *(f"<0x{b:02X}>" for b in range(256)), "▁", "▁a", "a"])}
+    model = tokenizers.models.BPE(rows, [("▁", "a")], unk_token="<unk>", byte_fallback=True)  # noqa: S106
+    tokenizer = tokenizers.Tokenizer(model)
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+    vocabulary = Vocabulary(tokenizer)
+    found = vocabulary.encode("a é a\u2603")
+    assert [p.text for p in found.pieces] == ["▁a", "▁", "<0xC3>", "<0xA9>", "▁a", "<0xE2>", "<0x98>", "<0x83>"]
+    assert [p.word for p in found.pieces] == [0, 1, 1, 1, 2, 2, 2, 2]
+    assert found.words == ["a", "é", "a\u2603"]
+    assert vocabulary.encode("a <0xC3> a", unknown="skip").pieces == vocabulary.encode("a a").pieces
+    with pytest.raises(ValueError, match="'<0xC3>' at position 2 of the text"):
+        vocabulary.encode("a <0xC3>")
 
 
 def test_sentencepiece() -> None:

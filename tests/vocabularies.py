@@ -114,6 +114,7 @@ def _sources() -> dict[str, Any]:
         "continuations with a bare start": ["<unk>", "▁", "ab", *within],
         "ends": ["<pad>", *LETTERS, *ended, "ab</w>"],
         "trailing underscores": ["<pad>", *LETTERS, *(f"{letter}_" for letter in LETTERS), "ab_"],
+        "ends as of SentencePiece": ["<unk>", *LETTERS, *(f"{letter}▁" for letter in LETTERS), "ab▁"],
         "continued": ["<pad>", *LETTERS, *(f"{letter}@@" for letter in LETTERS)],
         "vocab.json": _file("vocab.json", json.dumps(alphabet)),
         "tokens.txt": _file("tokens.txt", "".join(f"{token} {n}\n" for n, token in enumerate(alphabet))),

@@ -16,7 +16,7 @@ Span = tuple[int, int]
 _LINE_END = re.compile("[\n\v\f\r\x85\u2028\u2029]")
 
 # What vocabularies write before or after a token that is not in the text.
-_MARKS = re.compile(r"^(?:▁|Ġ|##)|(?:</w>|_|@@)$")
+_MARKS = re.compile(r"^(?:▁|Ġ|##)|(?:</w>|_|▁|@@)$")
 
 
 def line_ranges(text: str) -> list[Span]:

@@ -25,7 +25,7 @@ from ctckit.lattice import as_int
 from ctckit.text.alphabet import Alphabet
 from ctckit.text.hints import excerpt, hint, named
 from ctckit.text.pieces import Piece, Stretch, Transcript, Unit
-from ctckit.text.special_names import blank_name, find_special_names
+from ctckit.text.special_names import blank_name, find_special_names, is_byte_name
 from ctckit.text.text_encoding import encode_text
 from ctckit.text.vocabulary_sources import Source, read_source
 from ctckit.text.word_layout import Words, layout_of
@@ -231,13 +231,15 @@ class Vocabulary:
         halves = [at for at, sign in enumerate(stretch.text) if "\ud800" <= sign <= "\udfff"]
         if halves:  # of characters beyond U+FFFF: not text, and tokenizers take none of it
             return [Unit(stretch.text[at], None, at, at + 1) for at in halves]
-        before = " " if tokenizer.spaced and stretch.opens and not stretch.is_first else ""
+        needs_space = stretch.opens and not (stretch.is_first or self._separates) and tokenizer.needs_space
+        before = " " if needs_space else ""
         units: list[Unit] = []
         for token, number, start, end in tokenizer.segment(before + stretch.text):
             if self._separates and token == self.word_separator:
                 continue
             start, end = max(0, start - len(before)), max(0, end - len(before))  # noqa: PLW2901
-            if number is not None and (number == blank or token in self._special):
+            is_special = token in self._special and not is_byte_name(token)
+            if number is not None and (number == blank or is_special):
                 number = None  # noqa: PLW2901  # it is no text, whatever the tokenizer says
             if not units and not stretch.opens and self._alphabet.start_mark:
                 token, number = self._within_word(token, number)  # noqa: PLW2901

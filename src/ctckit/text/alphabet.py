@@ -8,7 +8,7 @@ tokens               the mark                                                   
 ``▁the``, ``Ġthe``   stands before a word's first token                             SentencePiece; byte-level BPE
 ``##ing``            stands before every other token                                WordPiece
 ``▁``, ``##n``       likewise; a bare ``▁`` before a first token that is a part     NeMo's ``decoder.vocabulary``
-``the</w>``          stands behind a word's last token; also a trailing ``_``       BPE as of 2015
+``the</w>``          stands behind a word's last token; also ``the_``, ``the▁``     BPE as of 2015
 ``th@@``             stands behind every other token                                subword-nmt
 ===================  =============================================================  ==========================
 
@@ -31,7 +31,7 @@ __all__ = ["Alphabet", "clusters"]
 
 _START_MARKS: Final = ("▁", "Ġ")
 _WITHIN: Final = "##"
-_END_MARKS: Final = ("</w>", "_")
+_END_MARKS: Final = ("</w>", "_", "▁")
 _CONTINUED: Final = "@@"
 
 
@@ -96,7 +96,7 @@ class Alphabet:
     @property
     def white(self) -> str | None:
         """A character of a text that is white space beside the others: the mark of SentencePiece."""
-        return "▁" if "▁" in (self.start_mark, self._bare_start) else None
+        return "▁" if "▁" in (self.start_mark, self._bare_start, self.end_mark) else None
 
     def _has(self, mark: str, *, at_end: bool) -> bool:
         """Whether tokens have a mark at one end, and a letter or a digit at the other."""

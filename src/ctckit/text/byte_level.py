@@ -46,9 +46,9 @@ def text_of(token: str) -> str:
 def is_byte_level(tokens: Collection[str]) -> bool:
     """Tell whether tokens are written in characters for bytes.
 
-    They are if some start with "Ġ", or nearly all bytes are tokens, and all are cut from text in UTF-8. Where nearly all
-    bytes are tokens, a few tokens may be written as text: somebody added them. Where no token has a byte of a character
-    beyond ASCII, there is no telling, and no need to.
+    They are if some start with "Ġ", or nearly all bytes are tokens, and all are cut from text in UTF-8. Where nearly
+    all bytes are tokens, a few tokens may be written as text: somebody added them. Where no token has a byte of a
+    character beyond ASCII, there is no telling, and no need to.
     """
     has_bytes = sum(token in _BYTES for token in tokens) > 200
     marked = has_bytes or any(len(token) > 1 and token[0] == "Ġ" for token in tokens)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 from typing import Final
 
-__all__ = ["blank_name", "find_special_names", "is_special_name"]
+__all__ = ["blank_name", "find_special_names", "is_byte_name", "is_special_name"]
 
 # In the order in which they count.
 _BLANKS: Final[tuple[str, ...]] = ("<blank>", "<blk>", "[BLANK]", "<b>", "ε", "<eps>", "<ctc_blank>", "[CTCblank]")
@@ -18,6 +18,7 @@ _ANGLED: Final = (
     r"0x[0-9a-f]{2}|\|[^<>|\s]+\|"  # a byte; a control token of a language model
 )
 _SQUARE: Final = "unk|pad|cls|sep|mask|blank|ctcblank|bos|eos"
+_BYTE: Final = re.compile(r"<0x[0-9a-f]{2}>", re.IGNORECASE)
 _SPECIAL: Final = re.compile(rf"<(?:{_ANGLED})>|\[(?:{_SQUARE})\]", re.IGNORECASE)
 
 
@@ -28,6 +29,15 @@ def is_special_name(token: str) -> bool:
     [True, True, False, False, False, False]
     """
     return _SPECIAL.fullmatch(token) is not None
+
+
+def is_byte_name(token: str) -> bool:
+    """Tell whether a token is a byte of a character that no token has.
+
+    >>> is_byte_name("<0xE4>"), is_byte_name("<unk>")
+    (True, False)
+    """
+    return _BYTE.fullmatch(token) is not None
 
 
 def find_special_names(text: str, special: Collection[str], characters: Collection[str]) -> list[tuple[int, int]]:

@@ -34,7 +34,7 @@ class _Item(NamedTuple):
     piece: Piece
     start: int
     end: int
-    is_edge: bool = False  # a wildcard of punctuation, which is no part of a word at its ends
+    is_edge: bool = False  # a wildcard of punctuation at an end of a word, which is no part of it
 
 
 class _Fates:
@@ -74,6 +74,19 @@ class _Fates:
                 return True
         return all(self.states[at] != _KEPT for at in places)
 
+    def edges(self, layout: Layout) -> list[bool]:
+        """Tell which characters are wildcards of punctuation at an end of a word that has others."""
+        edges = [False] * len(self.text)
+        for word, (start, end) in enumerate(layout.spans):
+            own = [at for at in range(start, end) if layout.word_of[at] == word and self.states[at] != _SKIPPED]
+            inner = [at for at in own if not self._is_loose(at)]
+            for at in own if inner else ():
+                edges[at] = not inner[0] <= at <= inner[-1]
+        return edges
+
+    def _is_loose(self, at: int) -> bool:
+        return self.states[at] == _WILD and not self.asked[at] and self.kind(at) == "punctuation"
+
 
 def encode_text(
     text: str,
@@ -107,7 +120,9 @@ def encode_text(
         if not fates.decide([*range(start, end)]):
             raise ArgumentValueError(explain(text, start, end))
     while True:
-        spelt = [(stretch, places, spell(stretch)) for stretch, places in _stretches(text, layout, fates.states)]
+        edges = fates.edges(layout)
+        stretches = _stretches(text, layout, fates.states, edges)
+        spelt = [(stretch, places, spell(stretch)) for stretch, places in stretches]
         unknown = [
             [places[at] for at in range(unit.start, unit.end) if stretch.text[at] != " "]
             for stretch, places, units in spelt
@@ -119,19 +134,18 @@ def encode_text(
             raise ArgumentValueError(explain(text, told[0], told[-1] + 1))
         if not any(unknown):  # a unit without characters is a mark that there is no token for
             break
-    items = _with_wildcards(
-        layout, fates, [item for _, places, units in spelt for item in _items(layout, places, units)]
-    )
+    items = [item for _, places, units in spelt for item in _items(layout, places, units)]
+    items = _with_wildcards(layout, fates, edges, items)
     return _transcript(text, layout, fates, items, separator)
 
 
-def _stretches(text: str, layout: Layout, states: list[int]) -> list[tuple[Stretch, list[int]]]:
+def _stretches(text: str, layout: Layout, states: list[int], edges: list[bool]) -> list[tuple[Stretch, list[int]]]:
     """Cut a text into stretches at its wildcards, without what is skipped; beside each, where its characters are."""
     found: list[tuple[Stretch, list[int]]] = []
     signs: list[str] = []
     places: list[int] = []
     cuts: list[int] = []
-    opens, spaced, word = True, False, -1
+    spaced, word = False, -1
     wild = False  # whether there was a wildcard before the stretch
 
     def close(*, closes: bool) -> None:
@@ -148,9 +162,9 @@ def _stretches(text: str, layout: Layout, states: list[int]) -> list[tuple[Stret
         if state == _SKIPPED:
             continue
         if state == _WILD:
-            close(closes=spaced or layout.word_of[at] != word)
-            wild = True
-            spaced, word, opens = False, layout.word_of[at], False
+            close(closes=spaced or layout.word_of[at] != word or edges[at])
+            wild = wild or not edges[at]
+            spaced, word = edges[at], layout.word_of[at]
             continue
         if not signs:
             opens = spaced or word < 0
@@ -184,7 +198,7 @@ def _items(layout: Layout, places: list[int], units: list[Unit]) -> list[_Item]:
     return items[::-1]
 
 
-def _with_wildcards(layout: Layout, fates: _Fates, items: list[_Item]) -> list[_Item]:
+def _with_wildcards(layout: Layout, fates: _Fates, edges: list[bool], items: list[_Item]) -> list[_Item]:
     """Add the wildcards: one for neighbours of one word."""
     merged: list[_Item] = []
     pending = iter(items)
@@ -196,13 +210,12 @@ def _with_wildcards(layout: Layout, fates: _Fates, items: list[_Item]) -> list[_
         if state != _WILD or layout.word_of[at] < 0:
             continue
         word, sign = layout.word_of[at], fates.text[at]
-        is_edge = not fates.asked[at] and fates.kind(at) == "punctuation"
         last = merged[-1] if merged else None
         if last is not None and last.piece.id is None and last.piece.word == word:
             piece = last.piece._replace(text=last.piece.text + sign)
-            merged[-1] = _Item(piece, last.start, at + 1, last.is_edge and is_edge)
+            merged[-1] = _Item(piece, last.start, at + 1, last.is_edge and edges[at])
         else:
-            merged.append(_Item(Piece(sign, None, word), at, at + 1, is_edge))
+            merged.append(_Item(Piece(sign, None, word), at, at + 1, edges[at]))
     if following is not None:
         merged += [following, *pending]
     return merged
@@ -214,31 +227,14 @@ def _transcript(
     spans, numbers, dropped = _words(text, layout, fates, items)
     pieces: list[Piece] = []
     before: _Item | None = None
-    inner = _inner_bounds(items)
-    for index, item in enumerate(items):
+    for item in items:
         if separator is not None and before is not None and _has_space(layout, before.end, item.start):
             pieces.append(Piece(separator[0], separator[1], None))
         word = item.piece.word
         assert word is not None  # noqa: S101  # for the type checker: only separators have none
-        first, last = inner[word]
-        at_edge = item.is_edge and not first <= index <= last
-        pieces.append(Piece(item.piece.text, item.piece.id, None if at_edge else numbers[word]))
+        pieces.append(Piece(item.piece.text, item.piece.id, None if item.is_edge else numbers[word]))
         before = item
     return Transcript(text, pieces, [text[start:end] for start, end in spans], spans, tuple(dropped))
-
-
-def _inner_bounds(items: list[_Item]) -> dict[int, tuple[int, int]]:
-    """Tell each word's first and last item that is no wildcard of punctuation; of all, if there is no other."""
-    bounds: dict[int, tuple[int, int]] = {}
-    for kind in (False, True):
-        for index, item in enumerate(items):
-            word = item.piece.word
-            if word is None or item.is_edge != kind:
-                continue
-            if kind and word in bounds and not items[bounds[word][0]].is_edge:
-                continue
-            bounds[word] = (bounds.get(word, (index, index))[0], index)
-    return bounds
 
 
 def _words(

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import copy
 import json
+import string
 import unicodedata
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import Any
 
 from ctckit.text.pieces import Unit
@@ -28,8 +30,17 @@ class Tokenizer(ABC):
     """The class of what it does not know."""
     padding_id: int | None = None
     """The class that it pads with: for models of CTC, the blank."""
-    spaced: bool = False
-    """Whether a word within a text must have its space before it to be segmented as such."""
+
+    @cached_property
+    def needs_space(self) -> bool:
+        """Whether the tokens of a word behind another are those of the word with its space before it."""
+        known = [token for token in self.ids if len(token) == 1 and token.isalnum()]
+        letters = known[:5] or string.ascii_lowercase
+        for letter in letters:
+            alone, behind, both = (self.tokens(text) for text in (letter, f" {letter}", f"{letter} {letter}"))
+            if behind != alone and both[-len(behind) :] == behind:
+                return True
+        return False
 
     @abstractmethod
     def tokens(self, text: str) -> list[str]:
@@ -88,7 +99,6 @@ class _Slow(Tokenizer):
         self.unknown_id = getattr(tokenizer, "unk_token_id", None)
         self.padding_id = getattr(tokenizer, "pad_token_id", None)
         self.special = frozenset(map(str, getattr(tokenizer, "all_special_tokens", ())))
-        self.spaced = any(len(token) > 1 and token[0] == "Ġ" for token in self.ids)
 
     def segment(self, text: str) -> list[Unit]:
         return places_of(text, self._row, self.unknown_id)
@@ -116,7 +126,6 @@ class _Tokenizers(Tokenizer):
         self.unknown_id = self.ids.get(name) if name else _unknown_of_unigram(tokenizer, model)
         added = tokenizer.get_added_tokens_decoder() if hasattr(tokenizer, "get_added_tokens_decoder") else {}
         self.special = frozenset(str(token.content) for token in added.values() if token.special)
-        self.spaced = any(len(token) > 1 and token[0] == "Ġ" for token in self.ids)
 
     def segment(self, text: str) -> list[Unit]:
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
@@ -157,8 +166,6 @@ class _Tokenizers(Tokenizer):
 
 class _Encoder(Tokenizer):
     """Whatever has an ``encode`` that gives classes, and perhaps a ``decode``."""
-
-    spaced = True
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer

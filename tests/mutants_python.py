@@ -1,17 +1,21 @@
 """Counts which small faults in the Python code the tests notice.
 
 ``make mutants-python``, or ``python tests/mutants_python.py lattice``: Cosmic Ray's operators (and one that leaves a
-statement out) make the faults, one at a time, in a copy of the package; the tests that pyproject.toml names for the
-module are run on each. What survives is listed with its line: write a test that sees it, or, if no test can, put the
-line into ``tests/mutants_equivalent.txt`` with the reason. ``--share 0.2`` tries every fifth fault.
+statement out) make the faults, one at a time, in a copy of the package. Of the tests that pyproject.toml names for the
+module, those that run the faulty line are run on each fault, until one fails. What survives is listed with its line:
+write a test that sees it, or, if no test can, put the line into ``tests/mutants_equivalent.txt`` with the reason.
+``--share 0.2`` tries a fifth of the faults, and ``--most 60`` no more than 60 of a module, the same ones each time.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import compileall
 import contextlib
+import gc
 import importlib.util
+import json
 import os
 import random
 import shutil
@@ -19,9 +23,11 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from tests_of_lines import Chooser, Record, Recorder
 
 _ROOT = Path(__file__).parent.parent
 _EQUIVALENT = Path(__file__).parent / "mutants_equivalent.txt"
@@ -36,8 +42,15 @@ _OPERATORS = (
     "ReplaceComparisonOperator_Gt_GtE", "ReplaceComparisonOperator_GtE_Gt", "ReplaceComparisonOperator_Is_IsNot",
     "ReplaceComparisonOperator_IsNot_Is",
 )  # fmt: skip
-# Hypothesis is imported before pytest could rewrite its assertions, which is a warning, and so an error.
-_PYTEST = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-W", "ignore::pytest.PytestAssertRewriteWarning")
+# Quick to start: nothing is written anew for the sake of messages that nobody reads.
+_PYTEST = ("-x", "-q", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:anyio")
+# What the package and its tests import, and torch when it is told to be deterministic: once for all faults.
+_SLOW = (
+    "torch", "torch.testing", "torch._inductor", "torch.fx.experimental.proxy_tensor", "numpy", "hypothesis",
+    "hypothesis.strategies", "pytest", "_pytest.pytester", "pytest_timeout", "sybil.integration.pytest", "typer",
+    "rich", "pandas", "tokenizers", "sentencepiece", "transformers", "pyarrow", "selenium.webdriver", "jinja2",
+    "coverage", "asyncio",
+)  # fmt: skip
 
 
 class Mutant(NamedTuple):
@@ -124,22 +137,43 @@ class Place:
         self.folder = folder
         self.log = folder / "log"
         shutil.copytree(Path(spec.origin).parent, folder / "ctckit", ignore=shutil.ignore_patterns("__pycache__"))
+        # Once, and never again: of two faults of one length in one second, one could be taken for the other.
+        sys.pycache_prefix = str(folder / "compiled")
+        for place in (folder / "ctckit", Path(__file__).parent, _ROOT / "conftest.py"):
+            compile_all = compileall.compile_dir if place.is_dir() else compileall.compile_file
+            compile_all(place, quiet=1)
 
-    def run(self, module: str, code: str, tests: list[str], seconds: float) -> int:
-        """Run the tests on a module; return pytest's exit status, or -1 if they take longer."""
+    def record(self, module: str, arguments: list[str]) -> Record:
+        """Run all tests without a fault, and say which of them run which line."""
+        recorder = Recorder(str(self.folder / "ctckit" / module))
+        kept = self.folder / "record"
+        if self._fork(arguments, recorder, 600, lambda: kept.write_text(json.dumps(recorder.record()))) != 0:
+            raise SystemExit(f"{module}: the tests fail without a fault:\n{self.log.read_text()[-3000:]}")
+        lines, seconds, starting = json.loads(kept.read_text())
+        return Record({int(line): tests for line, tests in lines.items()}, seconds, starting)
+
+    def sees(self, module: str, code: str, arguments: list[str], tests: list[str], seconds: float) -> bool:
+        """Whether one of some tests fails, or takes too long, with this code in the place of the module's."""
         path = self.folder / "ctckit" / module
         original = path.read_text(encoding="utf-8")
         path.write_text(code, encoding="utf-8")
+        files = {test.partition("::")[0] for test in tests}
         try:
-            pid = os.fork()
-            if pid == 0:
-                self._test(tests)
-            return _wait(pid, seconds)
+            arguments = [argument for argument in arguments if not argument.endswith(".py") or argument in files]
+            return self._fork(arguments, Chooser(tests), seconds) != 0
         finally:
             path.write_text(original, encoding="utf-8")
 
-    def _test(self, tests: list[str]) -> None:
-        """Run in a copy of this process, which has imported what is slow to import, and nothing of ctckit."""
+    def _fork(
+        self, arguments: list[str], plugin: object, seconds: float, then: Callable[[], object] = lambda: None
+    ) -> int:
+        """Run tests in a copy of this process, which has imported what is slow to import, and nothing of ctckit."""
+        pid = os.fork()
+        if pid == 0:
+            self._test(arguments, plugin, then)
+        return _wait(pid, seconds)
+
+    def _test(self, arguments: list[str], plugin: object, then: Callable[[], object]) -> None:
         import pytest
 
         code = 3
@@ -154,7 +188,8 @@ class Place:
                 PYTHONPATH=os.pathsep.join([str(self.folder), os.environ.get("PYTHONPATH", "")]),
                 PYTHONDONTWRITEBYTECODE="1",
             )
-            code = int(pytest.main([*_PYTEST, f"--basetemp={self.folder / 'scratch'}", *tests]))
+            code = int(pytest.main([*_PYTEST, f"--basetemp={self.folder / 'scratch'}", *arguments], plugins=[plugin]))
+            then()
         except BaseException:  # noqa: BLE001  # shown, and the copy must get no further than here
             sys.excepthook(*sys.exc_info())
         finally:
@@ -176,20 +211,21 @@ def _wait(pid: int, seconds: float) -> int:
     return -1
 
 
-def test_module(place: Place, module: str, tests: list[str], share: float) -> tuple[int, int]:
+def test_module(place: Place, module: str, tests: list[str], share: float, most: int) -> tuple[int, int]:
     """Try the faults of one module; return how many were caught, and how many there were."""
     code = (place.folder / "ctckit" / module).read_text(encoding="utf-8")
     equivalent = _equivalent(module)
     start = time.monotonic()
-    if place.run(module, code, tests, 600) != 0:
-        raise SystemExit(f"{module}: the tests fail without a fault:\n{place.log.read_text()[-3000:]}")
-    limit = 4 * (time.monotonic() - start) + 10
+    record = place.record(module, tests)
     chosen = [mutant for mutant in mutants(code) if mutant.text not in equivalent]
-    if share < 1:
-        chosen = random.Random(0).sample(chosen, max(1, round(share * len(chosen))))  # noqa: S311  # no secret
+    count = min(most, max(1, round(share * len(chosen))))
+    if count < len(chosen):
+        chosen = random.Random(0).sample(chosen, count)  # noqa: S311  # no secret
     caught = 0
     for mutant in sorted(chosen, key=lambda mutant: mutant.line):
-        if place.run(module, mutant.code, tests, limit) != 0:
+        able = record.tests(code, mutant.line)
+        limit = 4 * sum(record.seconds[test] for test in able) + 10
+        if able and place.sees(module, mutant.code, tests, able, limit):
             caught += 1
         else:
             print(f"  {module}:{mutant.line}: {mutant.operator} survives: {mutant.text}", flush=True)
@@ -218,6 +254,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="MODULE", help="such as lattice, or corpus/results; default: all")
     parser.add_argument("--share", type=float, default=1, help="of the faults to try (default: all)")
+    parser.add_argument("--most", type=int, default=sys.maxsize, help="faults of a module to try (default: all)")
     options = parser.parse_args(arguments)
     configured = _configured()
     for name in options.names:
@@ -228,15 +265,18 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="ctckit-mutants-") as folder:
         place = Place(Path(folder))
         for name in options.names or configured:
-            for index, number in enumerate(test_module(place, f"{name}.py", configured[name], options.share)):
+            numbers = test_module(place, f"{name}.py", configured[name], options.share, options.most)
+            for index, number in enumerate(numbers):
                 total[index] += number
     print(f"Python mutants: {total[0]} of {total[1]} caught ({100 * total[0] / total[1]:.0f} %)")
     return 0
 
 
 def _import_what_is_slow() -> None:
-    for name in ("torch", "torch.testing", "numpy", "hypothesis", "pytest", "_pytest.pytester"):
-        importlib.import_module(name)
+    for name in _SLOW:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    gc.freeze()  # or each copy's collections go through all of it
 
 
 if __name__ == "__main__":

@@ -142,6 +142,24 @@ def test_max_target_needs_no_reading() -> None:
     assert checked(base(targets=flat, target_lengths=(3, 1, 2))).max_target == 3
 
 
+@pytest.mark.parametrize("field", [None, "labels", "input_lengths", "target_lengths"])
+@pytest.mark.parametrize("spoilt", ["strided", "negated"])
+def test_contiguous_brings_every_tensor_side_by_side(field: str | None, spoilt: str) -> None:
+    """A lattice that is so already is not copied; else its numbers stay."""
+    whole = checked(base())
+    if field is None:
+        assert whole.contiguous() is whole
+        return
+    numbers = getattr(whole, field)
+    changed = torch._neg_view(-numbers) if spoilt == "negated" else torch.stack((numbers, numbers), -1)[..., 0]
+    found = Lattice(**{**whole._asdict(), field: changed}).contiguous()
+    for mine, wanted in zip(found[:3], whole[:3], strict=True):
+        assert mine.is_contiguous()
+        assert not mine.is_neg()
+        assert torch.equal(mine, wanted)
+    assert found[3:] == whole[3:]
+
+
 # ------------------------------------------------------------------------------------------------------------ topology
 
 
@@ -230,7 +248,11 @@ BAD: dict[str, tuple[dict[str, Any], type[Exception], tuple[str, ...]]] = {
         ArgumentValueError,
         ("targets has shape (1, 3, 3)", "(N, S)", "concatenated"),
     ),
-    "targets rows": ({"targets": TABLE[:2]}, ArgumentValueError, ("targets has shape (2, 3)", "batch of 3", "one row")),
+    "targets rows": (
+        {"targets": TABLE[:2]},
+        ArgumentValueError,
+        ("targets has shape (2, 3)", "that is 2 rows", "batch of 3", "one row"),
+    ),
     "targets rows, unbatched": (
         {"emissions": torch.zeros(7, 5)},
         ArgumentValueError,

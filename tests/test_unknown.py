@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
 
 import ctckit
-from ctckit.unknown import UnknownPolicy, kinds_of
+from ctckit.unknown import Unknown, UnknownPolicy, kinds_of
 
 
 @pytest.mark.parametrize(
@@ -22,7 +23,14 @@ from ctckit.unknown import UnknownPolicy, kinds_of
 )
 def test_policies(value: Any, policy: tuple[str, str, str]) -> None:
     assert UnknownPolicy.of(value) == policy
-    assert UnknownPolicy.parse(str(UnknownPolicy.of(value)) or "raise") == policy
+
+
+def test_every_policy_is_read_as_it_is_written() -> None:
+    choices: tuple[Unknown, ...] = ("raise", "wildcard", "skip")
+    for policy in itertools.starmap(UnknownPolicy, itertools.product(choices, repeat=3)):
+        assert UnknownPolicy.parse(str(policy)) == policy
+    assert [str(UnknownPolicy.of(choice)) for choice in choices] == list(choices)
+    assert str(UnknownPolicy("skip", "skip", "wildcard")) == "words=skip,numbers=skip,punctuation=wildcard"
 
 
 @pytest.mark.parametrize(
@@ -60,6 +68,11 @@ def test_policies_that_are_none(value: Any, error: type[Exception], message: str
 def test_command_lines_that_are_none(text: str) -> None:
     with pytest.raises(ctckit.ArgumentValueError, match="unknown"):
         UnknownPolicy.parse(text)
+
+
+def test_a_command_line_without_an_equals_sign() -> None:
+    with pytest.raises(ctckit.ArgumentValueError, match=r"but 'skip' in it has no '=': write numbers=wildcard"):
+        UnknownPolicy.parse("numbers=skip,skip")
 
 
 @pytest.mark.parametrize(

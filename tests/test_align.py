@@ -238,6 +238,12 @@ def test_nothing_is_left_of_a_text() -> None:
         assert align(noise(9), text, LETTERS, logits=True, unknown="skip").tokens == ()
 
 
+def test_an_error_of_the_callers_function_stays_what_it_is() -> None:
+    x = torch.zeros(2, 4, 3).log_softmax(2)
+    with pytest.raises(UnicodeEncodeError):
+        ctckit.align(x, ["a", "a"], ["-", "a", "b"], words=lambda text: [f"{text}\u4eca".encode("ascii").decode()])
+
+
 def test_words_of_the_caller() -> None:
     x = sharp([2, 0, 3, 4, 0, 5])
     for words in (["ab", "cd"], lambda text: [text[:2], text[2:]]):

@@ -73,6 +73,40 @@ def test_padding_of_tokenizers() -> None:
         blank_of(Vocabulary(Padding(["a", "b", "_"], 2)), 3, 0)
 
 
+@pytest.mark.parametrize("more", [None, 0, 1, 2])
+@pytest.mark.parametrize("argument", [None, 0, 1, 2, 3, 4])
+@pytest.mark.parametrize("padding_name", [None, "<pad>", "[PAD]", "<PAD>"])
+@pytest.mark.parametrize("padding_id", [None, 3])
+@pytest.mark.parametrize("name", [None, "<blank>", "<blk>", "[BLANK]", "<b>", "\u03b5", "<eps>"])
+@pytest.mark.parametrize("made_with", [None, 1])
+def test_the_order(
+    made_with: int | None,
+    name: str | None,
+    padding_id: int | None,
+    padding_name: str | None,
+    argument: int | None,
+    more: int | None,
+) -> None:
+    """What was said when the vocabulary was made; a name of the blank; the tokenizer; a name of padding."""
+    tokens = ["k", "l", name or "m", "n", padding_name or "o"]
+    vocabulary = Vocabulary(tokens if padding_id is None else Padding(tokens, padding_id), blank=made_with)
+    said = [made_with, 2 if name else None, padding_id, 4 if padding_name else None]
+    blank = next((number for number in said if number is not None), None)
+    classes = None if more is None else len(tokens) + more
+    assert vocabulary.blank == blank
+    if argument is None:
+        by_default = 5 if more == 1 else 0
+        assert blank_of(vocabulary, classes, None) == (by_default if blank is None else blank)
+    elif blank in (None, argument):
+        assert blank_of(vocabulary, classes, argument) == argument
+    else:
+        with pytest.raises(
+            ctckit.ArgumentValueError, match=rf"blank is {argument} .*Vocabulary\(..., blank={argument}\)"
+        ):
+            blank_of(vocabulary, classes, argument)
+        assert blank_of(Vocabulary(vocabulary, blank=argument), classes, argument) == argument
+
+
 def test_the_number_of_classes() -> None:
     vocabulary = Vocabulary(["a", "b", "c"])
     assert [blank_of(vocabulary, classes, None) for classes in (None, 2, 3, 4, 5)] == [0, 0, 0, 3, 0]

@@ -89,6 +89,9 @@ def test_class_0_may_go_without_saying(tmp_path: Path) -> None:
         ("tokenizer.json", '{"version": "1.0", "model": {"vocab": {"a": 0}}}', "read it with tokenizers.Tokenizer"),
         ("vocab.json", '{"a": 1e400}', r"vocabulary\['a'\] is inf"),
         ("vocab.json", "", "which is not a JSON file"),
+        ("tokens.txt", "0 <blk>\n1 |\n2 A\n3 B\n", r"has '0 <blk>' in line 1, .*: write each class behind its token"),
+        ("tokens.txt", "<blk> 0\nA one\n| two\n", r"has 'A one' in line 2, but must have a token, or a token and its"),
+        ("unigram.txt", "<unk>\t0\n▁A\t-1.5\nB\t-2.25\nC\t-3.0\n", r"has '▁A\\t-1.5' in line 2, but must have a token"),
     ],
 )
 def test_files_that_are_none(tmp_path: Path, name: str, content: str | bytes, message: str) -> None:

@@ -77,7 +77,7 @@ def requests_of(given: Any, items: int | None, spelling: Spelling) -> list[Reque
         try:
             own = words if words is None or callable(words) else words[item]
             requests.append(_request(row, spelling._replace(words=own)))
-        except (TypeError, ValueError) as error:  # noqa: PERF203  # must say which item
+        except (ArgumentTypeError, ArgumentValueError) as error:  # noqa: PERF203  # must say which item
             raise type(error)(f"item {item}: {error}") from None
     return requests
 

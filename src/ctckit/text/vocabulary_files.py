@@ -66,6 +66,7 @@ def _tokens_of_lines(path: Path, text: str) -> list[Any] | dict[str, Any]:
     written = [number for number, line in enumerate(lines) if line.strip()]
     matching = sum(matches[number] is not None for number in written)
     if 2 * matching <= len(written):
+        _refuse_columns(path, [(number, lines[number]) for number in written if matches[number] is None])
         return lines
     tokens: dict[str, Any] = {}
     owners: dict[int, str] = {}
@@ -97,6 +98,18 @@ def _tokens_of_lines(path: Path, text: str) -> list[Any] | dict[str, Any]:
             f"dict.txt of fairseq, pass a list of the tokens in the order of their classes",
         )
     return tokens
+
+
+def _refuse_columns(path: Path, lines: list[tuple[int, str]]) -> None:
+    """Refuse lines that hold more than a token, unless those with white space in them are the exception."""
+    several = [(number, line) for number, line in lines if len(line.split()) > 1]
+    if 2 * len(several) > len(lines):
+        number, line = several[0]
+        swapped = all(line.split()[0].isdigit() for _, line in several)
+        remedy = ": write each class behind its token" if swapped else ""
+        raise _fault(
+            path, f"has {line!r} in line {number + 1}, but must have a token, or a token and its class, in each{remedy}"
+        )
 
 
 def _without_twins(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:

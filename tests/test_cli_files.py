@@ -393,6 +393,40 @@ def test_check_sees_fewer_classes_than_the_vocabulary(capsys: pytest.CaptureFixt
     assert row.split("\t")[2] == "classes"
 
 
+@pytest.mark.parametrize("command", ["check", "loss", "align"])
+@pytest.mark.parametrize("classes", [20, 40])
+def test_a_label_that_is_none_with_another_number_of_classes(
+    command: str, classes: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The message says first that the vocabulary is not that of the emissions."""
+    x = np.load("corpus/6.npy")
+    named = [token for token in corpora.TOKENS if token not in ("<pad>", "<blank>")]  # so that class 0 is the blank
+    Path("v.json").write_text(json.dumps(named))
+    x = np.pad(x, ((0, 0), (0, max(0, classes - x.shape[1]))), constant_values=-99.0)[:, :classes]
+    np.save("corpus/6.npy", x)
+    line = next(line for line in corpora.read_lines(Path("corpus/items.jsonl")) if line["emissions"] == "6.npy")
+    line["text"] = named[0] + line["text"]
+    corpora.write_manifest(Path("corpus/one.jsonl"), [line])
+    assert main([command, "corpus/one.jsonl", "--vocab", "v.json", "-q"]) == 1
+    captured = capsys.readouterr()
+    compared = "fewer" if classes < len(named) else "more"
+    assert f"emissions have {classes} classes, {compared} than the {len(named)} of the vocabulary" in (
+        captured.out + captured.err
+    )
+
+
+def test_the_loss_of_fewer_classes_than_the_vocabulary(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is an error even where the text needs none of those that lack; with more classes it is a warning."""
+    x = np.load("corpus/0.npy")
+    np.save("corpus/0.npy", x[:, :20] - np.log(np.exp(x[:, :20]).sum(1, keepdims=True)))
+    wide = np.load("corpus/1.npy")
+    np.save("corpus/1.npy", np.pad(wide, ((0, 0), (0, 3)), constant_values=-99.0))
+    assert main(["loss", "corpus/items.jsonl", *VOCAB, "-o", "losses.jsonl"]) == 1
+    errors = [json.loads(line) for line in Path("losses.errors.jsonl").read_text().splitlines()]
+    assert [error["kind"] for error in errors] == ["classes"]
+    assert "more than the" in capsys.readouterr().err
+
+
 def test_check_sees_another_blank(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The last class, which has no name, has all the frames that the blank ought to have."""
     for line in corpora.read_lines(manifest):

@@ -30,6 +30,7 @@ from ctckit.corpus.objects import load_object
 from ctckit.corpus.outcomes import Fault, Outcome
 from ctckit.corpus.sources import load_emissions
 from ctckit.corpus.spelling import is_object, load_vocabulary
+from ctckit.diagnosis import Problem
 from ctckit.plausibility import implausible
 from ctckit.transcripts import refuse_lost
 from ctckit.unknown import UnknownPolicy
@@ -169,11 +170,12 @@ class Task(ABC):
             raise ItemError("text", str(error)) from error
         return transcript
 
-    def _explain(self, emissions: Tensor, labels: Tensor, blank: int) -> None:
-        """Raise what is wrong with emissions and labels, if anything is."""
+    def _explain(self, emissions: Tensor, labels: Tensor, blank: int, vocabulary: Vocabulary | None) -> None:
+        """Raise what is wrong with emissions and labels, if anything is; first that they are not of one vocabulary."""
         problems = ctckit.check(emissions, labels, len(emissions), len(labels), blank)
         if problems:
-            raise ItemError(problems[0].kind, "; ".join(_of_one_item(problem.message) for problem in problems))
+            causes = [*_classes(emissions, vocabulary), *problems]
+            raise ItemError(problems[0].kind, "; ".join(_of_one_item(problem.message) for problem in causes))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,7 +234,7 @@ class AlignTask(Task):
         except ValueError:
             blank = blank_of(vocabulary, emissions.shape[1], self.blank)
             labels = _labels(item, self._transcript(item, vocabulary, blank))
-            self._explain(emissions, labels, blank)
+            self._explain(emissions, labels, blank, vocabulary)
             raise
         assert isinstance(alignment, Alignment)  # noqa: S101  # for the type checker: of one item
         files = tuple(
@@ -264,16 +266,18 @@ class LossTask(Task):
         try:
             loss = float(function(emissions, labels, len(emissions), len(labels), blank, reduction="sum"))
         except ValueError:
-            self._explain(emissions, labels, blank)
+            self._explain(emissions, labels, blank, vocabulary)
             raise
         if not math.isfinite(loss):
-            self._explain(emissions, labels, blank)
+            self._explain(emissions, labels, blank, vocabulary)
             raise ItemError("infinite", f"its loss is {loss}: classes at -inf bar every path")
+        problems = [*implausible(emissions, logits=self.logits), *_classes(emissions, vocabulary)]
+        if vocabulary is not None and emissions.shape[1] < vocabulary.classes_needed:
+            raise ItemError("classes", problems[-1].message)
         result: dict[str, Any] = {"loss": loss, "frames": len(emissions), "labels": len(labels)}
         if transcript is not None and transcript.dropped:
             result["dropped"] = list(transcript.dropped)
-        problems = implausible(emissions, logits=self.logits)
-        warned = tuple(_of_one_item(problem.message) for problem in problems if problem.kind in _WARNED_OF)
+        warned = tuple(_of_one_item(problem.message) for problem in problems)
         return Outcome(item.id, item.line, result, warnings=warned)
 
 
@@ -293,7 +297,7 @@ class CheckTask(Task):
         blank = blank_of(vocabulary, classes, self.blank)
         transcript = self._transcript(item, vocabulary, blank)
         labels = _labels(item, transcript)
-        self._explain(emissions, labels, blank)
+        self._explain(emissions, labels, blank, vocabulary)
         named = None if vocabulary is None else vocabulary.classes_named(classes)
         problems = implausible(emissions, logits=self.logits, blank=blank, classes_named=named)
         if not emissions.any():  # a place holder, which is no model's output
@@ -304,6 +308,12 @@ class CheckTask(Task):
         if transcript is not None and transcript.dropped:
             result["dropped"] = list(transcript.dropped)
         return Outcome(item.id, item.line, result)
+
+
+def _classes(emissions: Tensor, vocabulary: Vocabulary | None) -> list[Problem]:
+    """Return what is wrong with the number of classes, whatever their values are."""
+    named = None if vocabulary is None else vocabulary.classes_named(emissions.shape[1])
+    return implausible(emissions[:0], logits=True, classes_named=named)
 
 
 def _labels(item: Item, transcript: Transcript | None) -> Tensor:

@@ -97,6 +97,8 @@ def test_outputs_that_are_one_file(capsys: pytest.CaptureFixture[str]) -> None:
         ("-o", "page.html", "--html", "page.html", "--overwrite"),
         ("-o", "o.jsonl", "--errors", "page.html", "--html", "page.html"),
         ("-o", "o.jsonl", "--html", ".o.jsonl.lock"),
+        ("-o", ".page.html.partial", "--html", "page.html"),
+        ("-o", "o.jsonl", "--errors", ".o.jsonl.partial"),
         ("-o", "x/../new.jsonl", "--html", "new.jsonl"),
     ):
         assert align(*options) == 2, options
@@ -115,6 +117,39 @@ def test_a_file_of_another_kind_is_left_alone(
     assert align(*options) == 2
     assert re.search("'mine' exists, and", capsys.readouterr().err)
     assert Path("mine").read_text() == content
+
+
+@pytest.mark.parametrize("option", ["-o", "--errors", "--html"])
+def test_an_input_named_as_a_temporary_file(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = Path(".new.partial")
+    Path("corpus/items.jsonl").rename(manifest)
+    before = snapshot()
+    assert main(["align", str(manifest), *VOCAB, option, "new"]) == 2
+    assert "the temporary file of" in capsys.readouterr().err
+    assert snapshot() == before
+
+
+@unix
+@pytest.mark.parametrize(
+    ("options", "beginning"), [(("-o",), b'{"id"'), (("-o", "o", "--errors"), b'{"id"'), (("--html",), b"<!doctype")]
+)
+def test_outputs_go_through_pipes(manifest: Path, options: tuple[str, ...], beginning: bytes) -> None:
+    set_lines(manifest, emissions="nowhere.npy")
+    done = alone("align", str(manifest), *VOCAB, "-q", *options, "/dev/stdout")  # a pipe of this process
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.startswith(beginning)
+
+
+@unix
+@pytest.mark.timeout(60)
+def test_inputs_that_are_no_files(capsys: pytest.CaptureFixture[str]) -> None:
+    """A pipe would be waited for, and a device read, for ever."""
+    os.mkfifo("pipe.json")
+    for path in ("pipe.json", "/dev/zero"):
+        assert main(["align", "corpus/items.jsonl", "--vocab", path]) == 2
+        assert "is no file" in capsys.readouterr().err
+        assert main(["align", path, *VOCAB]) == 2
+        assert "is no file" in capsys.readouterr().err
 
 
 def test_an_errors_file_is_none_of_results_and_the_other_way_round() -> None:
@@ -305,6 +340,35 @@ def test_mistakes(options: tuple[str, ...], message: str, capsys: pytest.Capture
     assert message in error
     assert "Traceback" not in error
     assert main(["loss", "corpus/items.jsonl", *VOCAB, "--unknown", "numbers=wildcard"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("number", "source", "option", "code"),
+    [
+        (0, "import sys\nsys.exit(0)\n", "--model", 2),
+        (1, "import sys\nsys.exit(0)\n", "--vocab", 2),
+        (2, "def of(): raise KeyError('no such')\n", "--vocab", 2),
+        (3, "def of(): raise SystemExit(0)\n", "--vocab", 2),
+        (4, "def of(path): raise SystemExit(0)\n", "--model", 1),
+        (5, "def of(path): raise KeyError('no such')\n", "--model", 1),
+    ],
+)
+@pytest.mark.parametrize("command", ["align", "loss"])
+def test_code_of_the_user_that_ends(
+    manifest: Path, number: int, source: str, option: str, code: int, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It ends no run without a word: a message and exit code 2, or a fault of each item that is to be heard."""
+    name = f"theirs_{command}_{number}"  # a module is imported once per process
+    Path(f"{name}.py").write_text(source)
+    lines = corpora.read_lines(manifest)
+    lines[0]["audio"] = lines[0].pop("emissions")
+    corpora.write_manifest(manifest, lines)
+    assert main([command, str(manifest), *VOCAB, option, f"{name}:of", "-o", "o.jsonl"]) == code
+    if code == 1:
+        assert len(corpora.read_lines(Path("o.jsonl"))) == len(lines) - 1
+        assert name in corpora.read_lines(Path("o.errors.jsonl"))[0]["message"]
+    else:
+        assert name in capsys.readouterr().err
 
 
 def test_unknown_apart(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:

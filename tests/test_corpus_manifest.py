@@ -142,6 +142,12 @@ def test_a_result_that_json_does_not_have_is_a_fault(folder: Path) -> None:
     assert [entry["id"] for entry in corpora.read_lines(folder / "o.jsonl")] == ["c"]
 
 
+def test_the_name_of_a_bad_line_is_no_id(folder: Path) -> None:
+    manifest = write(folder / "items.jsonl", "{", item(id="line 1"), item(id="line 2"), item(id="line 2"))
+    found = [(entry.id, entry.fault is None) for entry in corpus.read_manifest(manifest)]
+    assert found == [("line 1", False), ("line 1", True), ("line 2", True), ("line 4", False)]
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_a_byte_order_mark(folder: Path, end: str) -> None:
     content = codecs.BOM_UTF8 + end.join([item(id="a"), "", " \t", item(id="b")]).encode()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import re
 import shutil
 import signal
 import subprocess
@@ -522,12 +521,71 @@ def test_a_file_that_cannot_be_made_is_made_by_the_next_run(manifest: Path) -> N
     """The line of an item is written after its files: or it would be skipped, and its files never be made."""
     blocked = Path("files") / "item 3.json"
     blocked.mkdir(parents=True)
-    with pytest.raises(OSError, match=re.escape(blocked.name)):
-        corpus.process(task(formats=("json",)), manifest, "o.jsonl", folder="files")
-    assert list(texts("o.jsonl")) == ["item 0", "item 1", "item 2"]
+    summary = corpus.process(task(formats=("json",)), manifest, "o.jsonl", folder="files")
+    assert (summary.done, dict(summary.faults)) == (7, {"exists": 1})
+    assert "item 3" not in texts("o.jsonl")
     blocked.rmdir()
-    assert corpus.process(task(formats=("json",)), manifest, "o.jsonl", folder="files").done == 5
+    assert corpus.process(task(formats=("json",)), manifest, "o.jsonl", folder="files").done == 1
     assert blocked.is_file()
+
+
+@unix
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_is_no_file_in_the_place_of_an_items_file(manifest: Path, overwrite: bool) -> None:
+    """It is that item's fault: nothing waits for the reader of a pipe, and the others are done."""
+    folder = Path("files")
+    (folder / "item 0.json").mkdir(parents=True)
+    os.mkfifo(folder / "item 1.json")
+    (folder / "item 2.json").symlink_to("item 2.json")
+    (folder / "item 3.json").symlink_to("/dev/null")
+    summary = corpus.process(
+        task(formats=("json",)), manifest, "o.jsonl", folder=folder, errors="e.jsonl", overwrite=overwrite
+    )
+    assert (summary.done, dict(summary.faults)) == (4, {"exists": 4})
+    assert list(texts("o.jsonl")) == [f"item {k}" for k in range(4, 8)]
+    for entry in corpora.read_lines(Path("e.jsonl")):
+        assert f"{entry['id']}.json' is there, and is no file" in entry["message"]
+
+
+def test_a_folder_that_cannot_be_made(manifest: Path) -> None:
+    Path("files").write_text("precious")
+    for folder in ("files", "files/below"):
+        with pytest.raises(corpus.CorpusError, match="no files can be written to the folder"):
+            corpus.process(task(formats=("json",)), manifest, folder=folder)
+    assert Path("files").read_text() == "precious"
+
+
+@unix
+def test_an_errors_file_that_is_empty_or_a_link(manifest: Path) -> None:
+    """An empty file may be the user's; where the errors are a link, the list that it names is removed."""
+    Path("e.jsonl").touch()
+    corpus.process(task(), manifest, errors="e.jsonl")
+    assert Path("e.jsonl").read_bytes() == b""
+    change_text(manifest, 0, "?")
+    Path("link.jsonl").symlink_to("e.jsonl")
+    assert corpus.process(task(), manifest, errors="link.jsonl").failed == 1
+    assert len(corpora.read_lines(Path("e.jsonl"))) == 1
+    change_text(manifest, 0, "bee")
+    assert corpus.process(task(), manifest, errors="link.jsonl").failed == 0
+    assert not Path("e.jsonl").exists()
+    assert Path("link.jsonl").is_symlink()
+
+
+def test_results_of_before_there_were_digests_of_inputs(manifest: Path) -> None:
+    """They are neither trusted nor lost: the items are done again, and what fails keeps its result, marked."""
+    corpus.process(task(), manifest, "o.jsonl")
+    lines = corpora.read_lines(Path("o.jsonl"))
+    for line in lines:
+        del line["inputs"]
+    Path("o.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    change_text(manifest, 0, "?")
+    summary = corpus.process(task(), manifest, "o.jsonl")
+    assert (summary.done, summary.redone, summary.skipped, summary.stale) == (7, 7, 0, 1)
+    entries = corpora.read_lines(Path("o.jsonl"))
+    assert [entry["id"] for entry in entries] == [line["id"] for line in lines]
+    assert [entry.get("stale", False) for entry in entries] == [True] + 7 * [False]
+    assert entries[0]["text"] == lines[0]["text"]
 
 
 @unix

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-__all__ = ["same_file", "whole_file", "write_whole"]
+__all__ = ["partial_file", "real_path", "same_file", "whole_file", "write_whole"]
 
 
 def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
@@ -67,15 +67,15 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         >>> path.read_bytes()
         b'hello\n'
     """
-    target = os.path.realpath(os.fspath(path))
-    mode = _mode(target)
+    mode = _mode(path)
     if mode is not None and stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, "it is a folder, but must be a file", os.fspath(path))
     if mode is not None and not stat.S_ISREG(mode):
-        with Path(target).open("wb") as file:
+        with Path(path).open("wb") as file:
             yield file
         return
-    partial = _partial(Path(target))
+    target = real_path(path)
+    partial = partial_file(target)
     partial.unlink(missing_ok=True)  # what a kill has left
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     identity = _identity(os.fstat(descriptor))
@@ -119,8 +119,26 @@ def same_file(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:
         return os.fspath(a) == os.fspath(b)
 
 
-def _partial(path: Path) -> Path:
-    """Return the path of the temporary file, always the same one: what a kill leaves is replaced by the next try."""
+def real_path(path: str | os.PathLike[str]) -> Path:
+    """Return the path of a file without links. What is no file keeps its path: a pipe may have no other.
+
+    ``/dev/stdout`` is a link to ``pipe:[1234]``, by which it cannot be opened, where the output goes to a pipe.
+
+    Args:
+        path: a path; nothing needs to be there.
+    """
+    mode = _mode(path)
+    if mode is None or stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return Path(os.path.realpath(path))
+    return Path(path)
+
+
+def partial_file(path: Path) -> Path:
+    """Return the path of the temporary file, always the same one: what a kill leaves is replaced by the next try.
+
+    Args:
+        path: of the file that it becomes, without links.
+    """
     name = f".{path.name}.partial"
     if len(os.fsencode(name)) > 255:  # the longest name of most file systems
         name = f".{path.name[:40]}.{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.partial"
@@ -136,7 +154,7 @@ def _identity(state: os.stat_result) -> tuple[int, int]:
     return state.st_dev, state.st_ino
 
 
-def _mode(path: str) -> int | None:
+def _mode(path: str | os.PathLike[str]) -> int | None:
     try:
         return os.stat(path).st_mode  # noqa: PTH116
     except FileNotFoundError:

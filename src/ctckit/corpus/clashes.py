@@ -13,7 +13,7 @@ from ctckit.corpus.objects import source_file
 from ctckit.corpus.results import lock_file, redone_file
 from ctckit.corpus.spelling import is_object
 from ctckit.corpus.tasks import Task
-from ctckit.files import same_file
+from ctckit.files import partial_file, real_path, same_file
 
 __all__ = ["refuse_clashes"]
 
@@ -33,7 +33,14 @@ def refuse_clashes(task: Task, manifest: Path, outputs: Mapping[str, Path | None
     inputs = {"the manifest": manifest, **_of_task(task)}
     written = {what: path for what, path in outputs.items() if path is not None and not _is_device(path)}
     if (results := written.get("the results")) is not None:
-        written |= {"the lock of the results": lock_file(results), "what is done again": redone_file(results)}
+        at = real_path(results)
+        written |= {"the lock of the results": lock_file(at), "what is done again": redone_file(at)}
+    # What a kill has left of a temporary file is removed before it is made anew.
+    written |= {
+        f"the temporary file of {what}": partial_file(real_path(path))
+        for what, path in outputs.items()
+        if what in written and path is not None
+    }
     named = list(inputs.items())
     for what, path in written.items():
         for other, its in named:

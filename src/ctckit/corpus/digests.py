@@ -10,6 +10,7 @@ import functools
 import hashlib
 import json
 import os
+import stat
 from pathlib import Path
 
 from ctckit.corpus.archives import split_key
@@ -54,12 +55,12 @@ def belongs(then: str, now: str) -> bool:
 
 
 def stamp(path: str | Path) -> tuple[int, int] | None:
-    """Return size and date (in ns) of a file; None if there is none."""
+    """Return size and date (in ns) of a file; None if there is none, or it is a pipe, a device or a folder."""
     try:
         state = Path(path).stat()
     except (OSError, ValueError):  # a NUL, or too long a name
         return None
-    return state.st_size, state.st_mtime_ns
+    return (state.st_size, state.st_mtime_ns) if stat.S_ISREG(state.st_mode) else None
 
 
 def object_digest(name: str) -> str | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ctckit.corpus.errors import CorpusError
 from ctckit.corpus.outcomes import Outcome
-from ctckit.files import whole_file
+from ctckit.files import real_path, whole_file
 
 __all__ = ["FaultsFile"]
 
@@ -77,8 +77,8 @@ class FaultsFile:
                 self._faults.seek(0)
                 with whole_file(self.path) as file:
                     shutil.copyfileobj(self._faults, file)
-            elif self._regular:
-                self.path.unlink(missing_ok=True)
+            elif self._regular and self.path.exists() and self.path.stat().st_size:
+                real_path(self.path).unlink()  # not a link to it, which the next list follows
         except OSError as error:
             raise CorpusError(
                 f"the errors cannot be written to {str(self.path)!r}: {error.strerror or error}"

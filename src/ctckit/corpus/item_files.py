@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import re
+import stat
 import unicodedata
 import urllib.parse
 from collections.abc import Collection, Iterable, Iterator
@@ -92,8 +94,16 @@ def write_files(files: Iterable[tuple[str, str]], folder: Path, *, overwrite: bo
 
 def _may_be_written(path: Path, content: bytes, ours: Collection[str], *, overwrite: bool) -> bool:
     """Return whether there is something to write; raise an error if something else is in its place."""
-    if not path.is_file():
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
         return True
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        mode = 0
+    if not stat.S_ISREG(mode):
+        raise ItemError("exists", f"{str(path)!r} is there, and is no file: remove it, or name another folder")
     found = path.read_bytes()
     if found == content:
         return False

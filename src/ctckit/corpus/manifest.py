@@ -75,7 +75,8 @@ def read_manifest(path: str | Path) -> Iterator[Item]:
         if item.fault is None and item.id in seen:
             fault = f"the id {item.id!r} is also that of line {seen[item.id]}: give every item an id of its own"
             item = Item(f"line {line}", line, fault=fault)
-        seen.setdefault(item.id, line)
+        if item.fault is None:
+            seen[item.id] = line
         yield item
 
 
@@ -95,7 +96,7 @@ def count_items(path: str | Path) -> int:
 
 def _must_be_a_file(path: Path) -> None:
     if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
+        what = "is a folder" if path.is_dir() else "is no file" if path.exists() else "does not exist"
         raise CorpusError(f"the manifest {str(path)!r} {what}: name a file of JSON lines, or a .parquet file")
 
 

@@ -37,7 +37,7 @@ def load_object(name: str, what: str) -> object:
     try:
         with _current_folder_first():
             found: object = importlib.import_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise CorpusError(f"{what} {name!r} cannot be imported: {type(error).__name__}: {error}") from error
     try:
         for part in attribute.split("."):

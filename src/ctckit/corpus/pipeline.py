@@ -163,7 +163,7 @@ def process(
             results = ResultsFile(target, task.digest(), overwrite=overwrite, wait=wait)
             stack.callback(results.close)
         if into is not None:
-            into.mkdir(parents=True, exist_ok=True)
+            _make_folder(into)
         job = _Run(task, results, faults, into, overwrite=overwrite, skipped=skipped)
         try:
             for outcome in run(task, job.left(read_manifest(manifest), limit), workers=workers, ray=ray):
@@ -177,6 +177,14 @@ def process(
         job.finish(complete=True)
     job.summary.seconds = time.perf_counter() - start
     return job.summary
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        what = "it is a file" if folder.is_file() else error.strerror
+        raise CorpusError(f"no files can be written to the folder {str(folder)!r}: {what}") from error
 
 
 def errors_file(output: Path | None, errors: Path | None) -> Path | None:

@@ -27,7 +27,7 @@ from ctckit.corpus.digests import belongs
 from ctckit.corpus.errors import CorpusError
 from ctckit.corpus.item_files import digests_of
 from ctckit.corpus.outcomes import Outcome
-from ctckit.files import whole_file
+from ctckit.files import real_path, whole_file
 
 __all__ = ["ResultsFile", "lock_file", "read_results", "redone_file", "result_line"]
 
@@ -100,7 +100,7 @@ class ResultsFile:
 
     def __init__(self, path: str | Path, digest: str, *, overwrite: bool = False, wait: bool = False) -> None:
         self.name = str(path)
-        self.path = Path(os.path.realpath(path))
+        self.path = real_path(path)
         self.digest = digest
         self.inputs: dict[str, str] = {}
         """The digest of the inputs of every item that is in it."""

@@ -127,6 +127,6 @@ def _from_model(audio: str, model: str | None) -> Tensor:
         # What a model prints must not get between results on the standard output.
         with contextlib.redirect_stdout(sys.stderr), torch.no_grad():
             values = function(audio)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ItemError("model", f"{model} failed for {audio!r}: {type(error).__name__}: {error}") from error
     return _tensor(values, model)

@@ -48,8 +48,17 @@ def _loaded(
 
 def _source(source: str) -> object:
     if not is_object(source):
-        return Path(source)
+        path = Path(source)
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise CorpusError(
+                f"the vocabulary {source!r} is no file, but a pipe or a device: it is read more than once, so "
+                f"save it to a file"
+            )
+        return path
     found = load_object(source, "vocabulary")
     if callable(found) and not any(hasattr(found, name) for name in ("encode", "tokenize")):
-        return found()
+        try:
+            return found()
+        except (Exception, SystemExit) as error:
+            raise CorpusError(f"the vocabulary {source!r} failed: {type(error).__name__}: {error}") from error
     return found

@@ -109,6 +109,12 @@ def test_what_a_tokenizer_means_to_remove() -> None:
         Vocabulary(tokenizer).encode("a x")
 
 
+def test_a_wildcard_beside_what_a_tokenizer_removes_is_its_word() -> None:
+    found = Vocabulary(wordpiece("a", "b")).encode("a -\u200d b", unknown="wildcard")
+    assert [(p.text, p.id is None, p.word) for p in found.pieces] == [("a", False, 0), ("-", True, 1), ("b", False, 2)]
+    assert found.words == ["a", "-\u200d", "b"]
+
+
 def test_the_blank_of_a_tokenizer() -> None:
     """A tokenizer that gives the blank for a character: it is no text."""
 

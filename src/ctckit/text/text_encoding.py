@@ -227,12 +227,14 @@ def _transcript(
     spans, numbers, dropped = _words(text, layout, fates, items)
     pieces: list[Piece] = []
     before: _Item | None = None
+    with_others = {item.piece.word for item in items if not item.is_edge}  # a tokenizer may have removed the others
     for item in items:
         if separator is not None and before is not None and _has_space(layout, before.end, item.start):
             pieces.append(Piece(separator[0], separator[1], None))
         word = item.piece.word
         assert word is not None  # noqa: S101  # for the type checker: only separators have none
-        pieces.append(Piece(item.piece.text, item.piece.id, None if item.is_edge else numbers[word]))
+        is_outside = item.is_edge and word in with_others
+        pieces.append(Piece(item.piece.text, item.piece.id, None if is_outside else numbers[word]))
         before = item
     return Transcript(text, pieces, [text[start:end] for start, end in spans], spans, tuple(dropped))
 

@@ -523,7 +523,7 @@ def test_vmaps() -> None:
 
 def test_gate_reads_no_value() -> None:
     """Nothing in the source that could wait for a GPU, but in what says so."""
-    for name in ("gate", "padded_labels", "frames_needed", "is_invalid", "may_skip", "state_labels", "_lengths"):
+    for name in ("gate", "padded_labels", "frames_needed", "is_invalid", "may_skip", "state_labels", "lengths_of"):
         source = inspect.getsource(getattr(lattice_module, name))
         for read in (".item(", ".tolist(", "bool(", ".cpu(", ".numpy(", "nonzero"):
             assert read not in source, f"{read} in {name}"

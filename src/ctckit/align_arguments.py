@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from torch import Tensor
 
@@ -14,6 +14,9 @@ __all__ = ["Infeasible", "Method", "check_options", "checked_number", "checked_p
 Method: TypeAlias = Literal["viterbi", "posterior"]
 Infeasible: TypeAlias = Literal["raise", "none"]
 
+_METHODS: Final = get_args(Method)
+_INFEASIBLE: Final = get_args(Infeasible)
+
 
 def check_options(method: str, infeasible: str, frame_duration: Any, offset: Any) -> None:
     """Check choices and seconds.
@@ -22,10 +25,9 @@ def check_options(method: str, infeasible: str, frame_duration: Any, offset: Any
         ArgumentTypeError: for seconds that are no number.
         ArgumentValueError: for a choice that there is not, and for seconds that cannot be.
     """
-    choices = {"method": (method, Method), "infeasible": (infeasible, Infeasible)}
-    for name, (value, allowed) in choices.items():
-        if value not in get_args(allowed):
-            raise ArgumentValueError(f"{name} is {value!r}, but must be {' or '.join(map(repr, get_args(allowed)))}")
+    for name, value, allowed in (("method", method, _METHODS), ("infeasible", infeasible, _INFEASIBLE)):
+        if value not in allowed:
+            raise ArgumentValueError(f"{name} is {value!r}, but must be {' or '.join(map(repr, allowed))}")
     for name, value in (("frame_duration", frame_duration), ("offset", offset)):
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             if name == "frame_duration" and value is None:

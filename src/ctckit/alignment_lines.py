@@ -43,7 +43,7 @@ def lines_of(text: str, words: Sequence[AlignedWord], tokens: Sequence[AlignedTo
     Returns:
         The lines of which something is left, in order; none if the text has one line, or its words are not found in it.
     """
-    ranges = line_ranges(text)
+    ranges = line_ranges(text) if _LINE_END.search(text) else []
     if len(ranges) < 2:
         return ()
     starts = [start for start, _ in ranges]

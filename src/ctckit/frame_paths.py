@@ -13,7 +13,7 @@ from torch import Tensor
 from ctckit.alignment import why_infeasible
 from ctckit.backends import host_backend
 from ctckit.errors import ArgumentValueError
-from ctckit.lattice import PADDING, gate
+from ctckit.lattice import PADDING, Lattice, gate
 from ctckit.paths import best_paths, path_posteriors, posterior_path
 from ctckit.pattern import WILDCARD, Alternatives, Element, Wildcard, compile_pattern
 from ctckit.posterior import posteriors
@@ -70,7 +70,7 @@ def paths_of(
         rows = [requests[item] for item in plain]
         own = log_probs if everything else log_probs[:, plain]
         x = adjusted if everything else adjusted[:, plain]
-        found = _plain_paths(rows, own, x, input_lengths[plain], search, plain)
+        found = _plain_paths(rows, own, x, input_lengths if everything else input_lengths[plain], search, plain)
         for item, path in zip(plain, found, strict=True):
             results[item] = path
     for item in sorted(set(range(len(requests))) - set(plain)):
@@ -83,8 +83,9 @@ def _plain_paths(
     requests: list[Request], log_probs: Tensor, x: Tensor, input_lengths: Tensor, search: Search, items: list[int]
 ) -> list[FramePath | None]:
     targets = _padded([request.transcript.ids for request in requests])
-    lengths = torch.tensor([len(request.pattern) for request in requests])
-    _, lattice, _ = gate(x, targets, input_lengths, lengths, search.blank, needs_numbers=True)
+    lengths = torch.tensor([len(request.pattern) for request in requests], device="cpu")
+    # All of these are tensors on the CPU that were made here or have passed the gate.
+    lattice = Lattice(targets, input_lengths, lengths, targets.shape[1], search.blank)
     path = host_backend().best_path(x, lattice)
     totals = path.totals.tolist()
     if search.raises and not all(map(math.isfinite, totals)):
@@ -96,8 +97,7 @@ def _plain_paths(
     scores = path.scores if x is log_probs else _scores(log_probs, path.classes)
     occupancy = None
     if search.confidence:
-        of_path = posteriors(x, targets, input_lengths, lengths, search.blank, states=path.states)
-        occupancy = of_path.double().numpy()
+        occupancy = host_backend().path_occupancy(x, lattice, path.states, logits=False).double().numpy()
     states, values = path.states.numpy(), scores.double().numpy()
     tokens = np.where(states % 2 == 1, states // 2, -1)
     results: list[FramePath | None] = []
@@ -148,7 +148,7 @@ def _linear_path(pattern: list[Element], x: Tensor, search: Search) -> _Found:
     outside = x.new_full((1, classes + 2), -torch.inf)
     outside[:, classes:] = 0
     x = torch.cat((outside[:before], x, outside[:after]))
-    targets = torch.tensor(labels)
+    targets = torch.tensor(labels, device="cpu")
     x, lattice, _ = gate(x, targets, None, None, search.blank, needs_numbers=True)
     path = host_backend().best_path(x, lattice)
     total = float(path.totals)
@@ -196,9 +196,9 @@ def _scores(log_probs: Tensor, classes: Tensor) -> Tensor:
 
 def _padded(rows: list[list[int]]) -> Tensor:
     width = max(map(len, rows), default=0)
-    return torch.tensor([row + [PADDING] * (width - len(row)) for row in rows], dtype=torch.int64).reshape(
-        len(rows), width
-    )
+    return torch.tensor(
+        [row + [PADDING] * (width - len(row)) for row in rows], dtype=torch.int64, device="cpu"
+    ).reshape(len(rows), width)
 
 
 def _not_a_number(item: int) -> str:

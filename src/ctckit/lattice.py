@@ -47,15 +47,14 @@ References:
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ctckit.errors import ArgumentTypeError, ArgumentValueError
 from ctckit.faults import FAULT_KINDS, PADDING, Fault, bad_label, bad_length, describe_fault, faults, validate
+from ctckit.lengths import INTEGER_DTYPES, Lengths, as_int, lengths_of, not_dense
 from ctckit.tensor_kinds import in_memory, like, nested, plain, present, require_numbers
 
 __all__ = [
@@ -77,19 +76,7 @@ __all__ = [
     "validate",
 ]
 
-Lengths: TypeAlias = Tensor | Sequence[int] | int | None
-
 _EMISSION_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-INTEGER_DTYPES = (
-    torch.int64,
-    torch.int32,
-    torch.int16,
-    torch.int8,
-    torch.uint8,
-    torch.uint16,
-    torch.uint32,
-    torch.uint64,
-)
 
 
 class Lattice(NamedTuple):
@@ -252,7 +239,7 @@ def gate(
             f"convert it, for example with {name}{remedy}"
         )
     if emissions.layout is not torch.strided:
-        raise _not_dense(emissions, name)
+        raise not_dense(emissions, name)
     try:
         shape = emissions.shape
     except RuntimeError:  # a nested tensor of strided layout has none
@@ -267,36 +254,39 @@ def gate(
         raise ArgumentValueError(
             f"{name} has shape {tuple(shape)}, but must be {batch}, or (T, C) for one item without a batch"
         )
-    frames, items, classes = emissions.shape
+    frames, items, classes = shape if batched and not batch_first else emissions.shape
     if classes == 0:
         raise ArgumentValueError(
             f"{name} has shape {tuple(shape)}, that is 0 classes, but there must be at least one, the blank"
         )
-    blank = _blank(blank, classes, name)
+    if type(blank) is not int or not 0 <= blank < classes:
+        blank = _blank(blank, classes, name)
 
     device = emissions.device
     if type(targets) is not Tensor:
         targets = plain(targets, "targets", "use torch.tensor(targets)", needs_numbers=needs_numbers, beside=emissions)
-    _check_targets(targets, target_lengths, items, batched, device, name)
+    width = _check_targets(targets, target_lengths, items, batched, device, name)
     if needs_numbers or target_lengths is None or targets.dtype != torch.int64:
-        targets = present(targets, "targets").to(torch.int64)
+        targets = present(targets, "targets")
+        if targets.dtype != torch.int64:
+            targets = targets.long()
     if target_lengths is None and targets.ndim == 1:
         targets = targets.unsqueeze(0)
 
     if input_lengths is None:
         inputs = torch.full((items,), frames, dtype=torch.int64, device=device)
     else:
-        inputs, _ = _lengths(input_lengths, "input_lengths", items, emissions, needs_numbers)
+        inputs, _ = lengths_of(input_lengths, "input_lengths", items, device, emissions, needs_numbers)
     if target_lengths is None:
         # All labels are counted, not only those before the first -100: where a label follows a -100, that -100 then
         # lies within the length and is found as the invalid label it is, on every device.
         lengths, longest = (targets != PADDING).sum(1), None
     else:
-        lengths, longest = _lengths(target_lengths, "target_lengths", items, emissions, needs_numbers)
+        lengths, longest = lengths_of(target_lengths, "target_lengths", items, device, emissions, needs_numbers)
 
-    max_target = targets.shape[-1]
+    max_target = width
     if longest is not None and targets.ndim == 1:
-        max_target = max(0, min(longest, max_target))
+        max_target = max(0, min(longest, width))
     if type(emissions) is not Tensor:
         targets, inputs, lengths = (like(tensor, emissions) for tensor in (targets, inputs, lengths))
     if needs_numbers:
@@ -307,7 +297,8 @@ def gate(
 
 def _check_targets(
     targets: Tensor, target_lengths: Lengths, items: int, batched: bool, device: torch.device, name: str
-) -> None:
+) -> int:
+    """Return how many labels a row has."""
     if targets.dtype not in INTEGER_DTYPES:
         remedy = "targets.dequantize().long()" if targets.is_quantized else "targets.long()"
         raise ArgumentTypeError(
@@ -318,7 +309,7 @@ def _check_targets(
             f"targets is on {targets.device}, but {name} is on {device}: move it with targets.to({name}.device)"
         )
     if targets.layout is not torch.strided:
-        raise _not_dense(targets, "targets")
+        raise not_dense(targets, "targets")
     try:
         shape = targets.shape
     except RuntimeError:
@@ -340,65 +331,7 @@ def _check_targets(
             f"target_lengths is None, but targets of shape {tuple(shape)} are concatenated and cannot be told apart "
             f"without: pass target_lengths, or targets of shape (N, S) padded with {PADDING}"
         )
-
-
-def _lengths(
-    lengths: Tensor | Sequence[int] | int, name: str, items: int, emissions: Tensor, needs_numbers: bool
-) -> tuple[Tensor, int | None]:
-    """Lengths in any accepted form -> (N,) int64 on the device, and the largest if known without reading a tensor."""
-    device = emissions.device
-    if isinstance(lengths, Tensor):
-        if type(lengths) is not Tensor:
-            lengths = plain(lengths, name, "", needs_numbers=needs_numbers, beside=emissions)
-        if lengths.layout is not torch.strided:
-            raise _not_dense(lengths, name)
-        try:
-            dtype, shape = lengths.dtype, lengths.shape
-        except RuntimeError:
-            raise nested(name) from None
-        if dtype not in INTEGER_DTYPES:
-            remedy = f"{name}.dequantize().long()" if lengths.is_quantized else f"{name}.long()"
-            raise ArgumentTypeError(f"{name} has dtype {dtype}, but lengths must be integers: use {remedy}")
-        if shape != (items,):
-            if len(shape) > 0 or items != 1:
-                raise ArgumentValueError(
-                    f"{name} has shape {tuple(shape)}, but must hold one length per item, that is have shape ({items},)"
-                )
-            lengths = lengths.reshape(1)
-        if lengths.device != device:
-            # A copy from pageable memory to a GPU has read it when the call returns, and need not be waited for. One
-            # from pinned memory may read it later, after the caller has changed it, so that is copied first. (A copy
-            # to the CPU must be waited for.)
-            on_host = lengths.device.type == "cpu"
-            if lengths.device.type == "meta":
-                raise ArgumentValueError(
-                    f"{name} is on the device meta, where tensors have no numbers, but the input is on {device}: pass "
-                    f"the lengths themselves"
-                )
-            if on_host and lengths.is_pinned():
-                lengths = lengths.clone()
-            lengths = lengths.to(device, torch.int64, non_blocking=on_host)
-        elif needs_numbers or dtype != torch.int64:
-            lengths = present(lengths, name).to(torch.int64)
-        return lengths, None
-    if isinstance(lengths, (int, torch.SymInt)):
-        lengths = (lengths,)
-    elif not isinstance(lengths, (tuple, list)):
-        raise ArgumentTypeError(
-            f"{name} is a {_kind(lengths)}, but must be an integer tensor, a tuple or list of ints, an int or None: "
-            f"convert it with torch.as_tensor"
-        )
-    if len(lengths) != items:
-        raise ArgumentValueError(
-            f"{name} holds {len(lengths)} length{'' if len(lengths) == 1 else 's'}, but there must be one per item, "
-            f"that is {items}"
-        )
-    values = [x if type(x) is int else as_int(x, f"{name}[{item}]") for item, x in enumerate(lengths)]
-    longest = max(values) if values else 0
-    if device.type == "cpu":
-        return torch.tensor(values, dtype=torch.int64), longest
-    # (With device=device it would wait for the device.)
-    return torch.tensor(values, dtype=torch.int64).to(device, non_blocking=True), longest
+    return shape[-1]
 
 
 def _blank(blank: int, classes: int, name: str) -> int:
@@ -407,27 +340,3 @@ def _blank(blank: int, classes: int, name: str) -> int:
         remedy = f"; for the last class pass blank={classes - 1}" if blank in (-1, classes) else ""
         raise ArgumentValueError(f"blank is {blank}, but {name} has classes 0 to {classes - 1}{remedy}")
     return blank
-
-
-def as_int(value: Any, name: str) -> int:
-    """Return what stands for an integer as an int, or raise an ArgumentTypeError that names it."""
-    if type(value) is int:
-        return value
-    if not isinstance(value, bool):
-        if isinstance(value, torch.SymInt):
-            return value  # type: ignore[return-value]  # a size under tracing, which stands for an int
-        try:
-            return operator.index(value)
-        except TypeError:
-            pass
-    raise ArgumentTypeError(f"{name} is {value!r}, a {_kind(value)}, but must be an int")
-
-
-def _not_dense(tensor: Tensor, name: str) -> ArgumentTypeError:
-    if tensor.is_nested:
-        return nested(name)
-    return ArgumentTypeError(f"{name} has layout {tensor.layout}, but must be dense: convert it with {name}.to_dense()")
-
-
-def _kind(value: object) -> str:
-    return type(value).__name__

@@ -39,12 +39,14 @@ _library.define(
 
 def loss(emissions: Tensor, lattice: Lattice, *, logits: bool, reduction: str, zero_infinity: bool) -> Tensor:
     """Return the loss of a lattice; differentiable by the emissions."""
-    if not (is_eager(emissions) and _is_plain(lattice)):
+    if not (is_eager(emissions) and _is_plain(*lattice)):
         result, _ = torch.ops.ctckit.loss(emissions, *lattice, logits, reduction, zero_infinity, False)
         return cast("Tensor", result)
     if torch.is_grad_enabled() and emissions.requires_grad:
         return _apply(emissions, lattice, logits, reduction, zero_infinity)
-    return _compute(emissions, lattice, logits, reduction, zero_infinity, gradient=False)[0]
+    return backend_for(emissions.device).loss(
+        emissions, lattice, logits=logits, reduction=reduction, zero_infinity=zero_infinity, gradient=None
+    )
 
 
 def loss_overwriting(
@@ -52,7 +54,7 @@ def loss_overwriting(
 ) -> Tensor:
     """Do the same, but write the derivative over the emissions where one will be needed and they have room for it."""
     wanted = torch.is_grad_enabled() and emissions.requires_grad
-    if not (wanted and is_eager(emissions) and _is_plain(lattice) and _has_room(emissions)):
+    if not (wanted and is_eager(emissions) and _is_plain(*lattice) and _has_room(emissions)):
         return loss(emissions, lattice, logits=logits, reduction=reduction, zero_infinity=zero_infinity)
     arguments = emissions, lattice, logits, reduction, zero_infinity
     return cast("Tensor", _OverwritingLoss.apply(*arguments))  # type: ignore[no-untyped-call]
@@ -104,27 +106,27 @@ class _Loss(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, emissions: Tensor, lattice: Lattice, *options: Any) -> Tensor:
-        lattice, ctx.versions = _versions(lattice)
+        lattice, versions = _versions(lattice)
         result, ctx.derivative = _compute(emissions, lattice, *options, gradient=True)
-        ctx.lattice, ctx.options, ctx.counts = lattice, options, _counts(lattice, options[1], emissions.dtype)
+        ctx.rest = lattice, versions, options, _counts(lattice, options[1], emissions.dtype)
         ctx.save_for_backward(emissions)
         return result
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         derivative, ctx.derivative = ctx.derivative, None
-        logits, reduction, zero_infinity = ctx.options
-        none = (None,) * 4
-        if derivative is None or torch.is_grad_enabled():
+        lattice, versions, options, counts = ctx.rest
+        to_be_followed = torch.is_grad_enabled()
+        if derivative is None or to_be_followed:
             (emissions,) = ctx.saved_tensors
-            _require_unchanged(ctx.lattice, ctx.versions)
-        if torch.is_grad_enabled():
-            nll = reference.ctc(emissions, ctx.lattice, logits=logits)
-            result = reduce(nll, ctx.lattice, reduction, zero_infinity)
-            return *torch.autograd.grad(result, emissions, grad, create_graph=True), *none
-        if derivative is None:
-            _, derivative = _compute(emissions, ctx.lattice, *ctx.options, gradient=True)
-        return _scaled(derivative, grad, ctx.counts), *none
+            _require_unchanged(lattice, versions)
+            if to_be_followed:
+                logits, reduction, zero_infinity = options
+                result = reduce(reference.ctc(emissions, lattice, logits=logits), lattice, reduction, zero_infinity)
+                (slope,) = torch.autograd.grad(result, emissions, grad, create_graph=True)
+                return slope, None, None, None, None
+            _, derivative = _compute(emissions, lattice, *options, gradient=True)
+        return _scaled(derivative, grad, counts), None, None, None, None
 
 
 # `torch.autograd.Function.apply` without its preparations for torch.func, which does not come here (see
@@ -186,9 +188,8 @@ class _TracedLoss(torch.autograd.Function):
         return (derivative * scale).to(derivative.dtype), *none
 
 
-def _is_plain(lattice: Lattice) -> bool:
-    """Tell whether no tensor of the lattice is of a subclass, whose numbers may be elsewhere."""
-    labels, input_lengths, target_lengths, _, _ = lattice
+def _is_plain(labels: Tensor, input_lengths: Tensor, target_lengths: Tensor, *_: int) -> bool:
+    """Tell whether no tensor of a lattice is of a subclass, whose numbers may be elsewhere."""
     return type(labels) is Tensor and type(input_lengths) is Tensor and type(target_lengths) is Tensor
 
 
@@ -216,11 +217,11 @@ def _scaled(derivative: Tensor, grad: Tensor, counts: Tensor | None) -> Tensor:
 
 def _versions(lattice: Lattice) -> tuple[Lattice, tuple[int, int, int]]:
     """Give the lattice that a later backward may need, and how often its tensors have been changed until now."""
-    labels, input_lengths, target_lengths, *numbers = lattice
+    labels, input_lengths, target_lengths, longest, blank = lattice
     try:
         return lattice, (labels._version, input_lengths._version, target_lengths._version)  # noqa: SLF001
     except RuntimeError:  # torch does not count the changes of tensors made under torch.inference_mode
-        return _versions(Lattice(labels.clone(), input_lengths.clone(), target_lengths.clone(), *numbers))
+        return _versions(Lattice(labels.clone(), input_lengths.clone(), target_lengths.clone(), longest, blank))
 
 
 def _require_unchanged(lattice: Lattice, versions: tuple[int, int, int]) -> None:

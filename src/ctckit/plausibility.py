@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -77,6 +78,8 @@ def implausible(
 
 def _not_log_probs(x: Tensor) -> Problem | None:
     tolerance = _TOLERANCE.get(x.dtype, _TOLERANCE_OTHERS)
+    if len(x) <= _FRAMES and _add_up(x, 0.99 * tolerance):
+        return None
     largest = float(x.amax())
     if math.isnan(largest) or largest == math.inf:
         finite = x[x.isfinite()]
@@ -108,6 +111,18 @@ def _not_log_probs(x: Tensor) -> Problem | None:
     return None
 
 
+def _add_up(x: Tensor, tolerance: float) -> bool:
+    """Tell at once, of a few frames, that the probabilities of each add up to 1, as they mostly do.
+
+    Then none is above 1. (What is within rounding of the tolerance, NaN, or barred is for the caller to judge.)
+    """
+    rows = _rows(x).cpu().resolve_neg().numpy()
+    if not np.maximum.reduce(rows, axis=None) <= tolerance:  # so that nothing overflows below
+        return False
+    sums = np.add.reduce(np.exp(rows), axis=1)
+    return bool(np.minimum.reduce(sums) >= math.exp(-tolerance) and np.maximum.reduce(sums) <= math.exp(tolerance))
+
+
 def _not_logits(x: Tensor) -> Problem | None:
     if _are_probabilities(x):
         return _problem(
@@ -120,13 +135,14 @@ def _not_logits(x: Tensor) -> Problem | None:
 
 def _are_probabilities(x: Tensor) -> bool:
     rows = _rows(x)
-    return rows.shape[1] > 1 and bool((rows >= 0).all()) and bool(((rows.sum(1) - 1).abs() < 0.01).all())
+    return rows.shape[1] > 1 and float(rows.amin()) >= 0 and bool(((rows.sum(1) - 1).abs() < 0.01).all())
 
 
 def _rows(x: Tensor) -> Tensor:
     """Take some frames, in a dtype to add in."""
     step = -(-len(x) // _FRAMES)
-    return x[::step].to(torch.float64 if x.dtype == torch.float64 else torch.float32)
+    rows = x if step == 1 else x[::step]
+    return rows if x.dtype == torch.float64 else rows.float()
 
 
 def _problem(kind: str, message: str) -> Problem:

@@ -11,14 +11,14 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, Final, ParamSpec, TypeVar, cast
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
-from torch.compiler import is_compiling
+from torch.compiler import is_compiling, is_dynamo_compiling
 from torch.jit._trace import TracerWarning
-from torch.overrides import handle_torch_function
+from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from ctckit.errors import ArgumentTypeError
 
@@ -45,19 +45,20 @@ is_traced: Callable[[], object] = _C._get_tracing_state
 """Tell, by a value that is true or false, whether torch.jit.trace is recording."""
 
 _memoryless_modes = [getattr(_C._TorchDispatchModeKey, kind) for kind in ("FAKE", "PROXY", "FUNCTIONAL")]
+_Parameter: Final = torch.nn.Parameter
 _NO_DISPATCH: Any = _C._disabled_torch_dispatch_impl
 
 
 def is_plain(tensor: object) -> bool:
     """Tell a tensor of torch's own class; most arguments are one."""
     kind = type(tensor)
-    return kind is Tensor or kind is torch.nn.Parameter
+    return kind is Tensor or kind is _Parameter
 
 
 def is_eager(tensor: Tensor) -> bool:
     """Tell a tensor with numbers from one that stands for it while a graph is traced, or while calls are watched."""
     kind = type(tensor)
-    return (kind is Tensor or kind is torch.nn.Parameter) and not (is_compiling() or _watchers() or is_traced())
+    return (kind is Tensor or kind is _Parameter) and not (is_compiling() or _watchers() or is_traced())
 
 
 def plain(tensor: Any, name: str, convert: str, *, needs_numbers: bool, beside: Tensor | None = None) -> Tensor:
@@ -155,7 +156,7 @@ def in_memory(tensor: Tensor, name: str) -> Tensor:
     Raises:
         ArgumentTypeError: if it has no memory.
     """
-    if tensor.numel() == 0:
+    if _is_readable(tensor) or tensor.numel() == 0:
         return tensor
     if tensor._is_zerotensor():  # torch keeps no memory for these zeros
         return tensor.clone()
@@ -173,8 +174,19 @@ def in_memory(tensor: Tensor, name: str) -> Tensor:
     return tensor
 
 
+def _is_readable(tensor: Tensor) -> bool:
+    """Tell, in few calls, a tensor that has memory and is aligned; False for some that need a closer look."""
+    try:
+        address, size = tensor.data_ptr(), tensor.element_size()
+        return address % size == 0 and address != tensor.storage_offset() * size
+    except (RuntimeError, NotImplementedError):
+        return False
+
+
 def present(tensor: Tensor, name: str) -> Tensor:
     """Do the same for a tensor on the CPU that torch is to compute with: its own operations end the process."""
+    if type(tensor) is Tensor and not is_dynamo_compiling() and _is_readable(tensor):
+        return tensor
     if is_eager(tensor) and tensor.device.type == "cpu" and not _C._are_functorch_transforms_active():
         return in_memory(tensor, name)
     return tensor
@@ -190,7 +202,7 @@ def as_node(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        if standing := symbolic(*args, *kwargs.values()):
+        if has_torch_function_variadic(*args, *kwargs.values()) and (standing := symbolic(*args, *kwargs.values())):
             return handle_torch_function(call, standing, *args, **kwargs)
         if is_traced():
             with warnings.catch_warnings():

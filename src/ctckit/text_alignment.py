@@ -225,15 +225,16 @@ def align(
     requests = requests_of(text_or_tokens, items, Spelling(names, blank, UnknownPolicy.of(unknown), wildcard, words))
     x, lattice, batched = gate(
         emissions,
-        torch.empty(0 if items is None else (items, 0), dtype=torch.int64),
+        torch.empty(0 if items is None else (items, 0), dtype=torch.int64, device="cpu"),
         input_lengths.cpu() if isinstance(input_lengths, Tensor) else input_lengths,
-        None,
+        0 if items is None else [0] * items,
         blank,
         batch_first=batch_first,
         name="emissions",
         needs_numbers=True,
     )
-    validate(lattice, x.shape[0], x.shape[2])
+    if input_lengths is not None:
+        validate(lattice, x.shape[0], x.shape[2])
     _check_classes(requests, x.shape[2], lattice.blank, names)
     given = x
     if logits:
@@ -250,7 +251,7 @@ def align(
         confidence=confidence,
         raises=infeasible == "raise",
     )
-    _warn_if_implausible(given, lattice.input_lengths.tolist(), names, logits=logits)
+    _warn_if_implausible(given, lattice.input_lengths, names, logits=logits)
     paths = paths_of(requests, x, adjusted, lattice.input_lengths, search)
     results = [
         None if path is None else _alignment(_chosen(request, path, names), path, lattice.blank, frame_duration, offset)
@@ -278,14 +279,15 @@ def _alignment(
 ) -> Alignment:
     """Put the tokens of a transcript where the path has them."""
     frames = len(path.tokens)
-    starts = np.flatnonzero(np.diff(path.tokens, prepend=-2)) if frames else np.zeros(0, dtype=np.int64)
-    ends = np.append(starts[1:], frames)[: len(starts)]
+    changes = (path.tokens[1:] != path.tokens[:-1]).nonzero()[0]
+    bounds = np.concatenate(((0,), changes + 1, (frames,))) if frames else np.zeros(1, dtype=np.int64)
+    starts, ends = bounds[:-1], bounds[1:]
     lengths = ends - starts
     means = np.add.reduceat(path.scores, starts) / lengths if frames else path.scores
     shares = None
     if path.occupancy is not None:
         shares = np.add.reduceat(path.occupancy, starts) / lengths if frames else path.occupancy
-        shares = np.clip(shares, 0.0, 1.0)  # a sum of occupancies that are rounded
+        shares = np.minimum(np.maximum(shares, 0.0), 1.0)  # a sum of occupancies that are rounded
     columns = [path.tokens[starts].tolist(), starts.tolist(), ends.tolist(), means.tolist()]
     columns.append([None] * len(starts) if shares is None else shares.tolist())
     tokens: list[AlignedToken] = []
@@ -371,10 +373,10 @@ def _check_classes(requests: list[Request], classes: int, blank: int, vocabulary
             )
 
 
-def _warn_if_implausible(x: Tensor, lengths: list[int], vocabulary: Vocabulary | None, *, logits: bool) -> None:
+def _warn_if_implausible(x: Tensor, lengths: Tensor, vocabulary: Vocabulary | None, *, logits: bool) -> None:
     """Warn once of the first item whose emissions are no log-probabilities, or not of the vocabulary."""
-    for item, length in enumerate(lengths):
-        named = None if vocabulary is None else vocabulary.classes_named(x.shape[2])
+    named = None if vocabulary is None else vocabulary.classes_named(x.shape[2])
+    for item, length in enumerate(lengths.tolist()):
         problems = implausible(x[:length, item], logits=logits, classes_named=named)
         if problems:
             where = f"item {item}: " if x.shape[1] > 1 else ""

@@ -93,7 +93,7 @@ def _request(given: Any, spelling: Spelling) -> Request:
         transcript = vocabulary.encode(
             given,
             blank=spelling.blank,
-            unknown=spelling.unknown._asdict(),
+            unknown=spelling.unknown,  # type: ignore[arg-type]  # a policy is taken as it is
             wildcard=spelling.wildcard,
             words=spelling.words,  # type: ignore[arg-type]  # those of one item
         )
@@ -143,7 +143,7 @@ def _row(given: Any) -> Sequence[Any]:
             )
         return list(given.tolist())
     if isinstance(given, np.ndarray):
-        return _row(torch.as_tensor(given))
+        return _row(torch.as_tensor(given, device="cpu"))
     if isinstance(given, (list, tuple)):
         return given
     raise ArgumentTypeError(

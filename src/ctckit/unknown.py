@@ -51,8 +51,7 @@ class UnknownPolicy(NamedTuple):
         if isinstance(value, UnknownPolicy):
             return value
         if isinstance(value, str):
-            choice = _choice(value, "unknown")
-            return cls(choice, choice, choice)
+            return _FOR_ALL.get(value) or cls(_choice(value, "unknown"))
         if not isinstance(value, Mapping):
             raise ArgumentTypeError(
                 f"unknown is {value!r}, a {type(value).__name__}, but must be one of "
@@ -94,6 +93,9 @@ class UnknownPolicy(NamedTuple):
         if self.words == self.numbers == self.punctuation:
             return self.words
         return ",".join(f"{kind}={choice}" for kind, choice in self._asdict().items() if choice != "raise")
+
+
+_FOR_ALL: Final = {choice: UnknownPolicy(choice, choice, choice) for choice in _CHOICES}
 
 
 def kinds_of(text: str) -> list[Kind]:

@@ -17,6 +17,7 @@ none          nothing                                                    MMS, ph
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final
 
 from ctckit.blank import blank_of
@@ -24,6 +25,7 @@ from ctckit.errors import ArgumentTypeError, ArgumentValueError
 from ctckit.lattice import as_int
 from ctckit.text.alphabet import Alphabet
 from ctckit.text.hints import excerpt, hint, named
+from ctckit.text.letters import Letters
 from ctckit.text.pieces import Piece, Stretch, Transcript, Unit
 from ctckit.text.special_names import blank_name, find_special_names, is_byte_name
 from ctckit.text.text_encoding import encode_text
@@ -90,6 +92,8 @@ class Vocabulary:
         self._special = special - {self.word_separator}
         self._separates = self.word_separator is not None and self._uses_separator()
         self.blank, self.blank_reason = self._find_blank(source, blank)
+        is_plain = self.source.tokenizer is None and not (self._alphabet.marks_words or self._alphabet.byte_level)
+        self._letters = Letters(self.ids, self._special, self.word_separator) if is_plain else None
 
     def _find_blank(self, source: Any, given: int | None) -> tuple[int | None, str]:
         """Return the class of the blank, if anything says, and what says so."""
@@ -145,7 +149,7 @@ class Vocabulary:
     def __repr__(self) -> str:
         return f"Vocabulary({len(self)} tokens, word_separator={self.word_separator!r})"
 
-    @property
+    @cached_property
     def classes_needed(self) -> int:
         """How many classes emissions must have: special tokens behind all others need none."""
         return max([-1, *(number for token, number in self.ids.items() if token not in self._special)]) + 1
@@ -209,6 +213,10 @@ class Vocabulary:
             raise ArgumentTypeError(f"wildcard is {wildcard!r}, a {type(wildcard).__name__}, but must be a str")
         policy = UnknownPolicy.of(unknown)
         blank = self.blank if blank is None else blank_of(self, None, blank)
+        if self._letters is not None and wildcard is None and words is None:
+            transcript = self._letters.spell(text, blank)
+            if transcript is not None:
+                return transcript
         separators = {self.word_separator if self._separates else None, self._alphabet.white, wildcard}
         separators -= {None, wildcard}
         separator = self.word_separator if self._separates else None

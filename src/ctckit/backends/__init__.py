@@ -126,13 +126,12 @@ def _name_for(forced: str | None, device_type: str) -> str:
 
 def backend_for(device: torch.device) -> Backend:
     """Return the module that computes on a device."""
-    return _chosen(_forced.get() or _forced_from_outside, device.type)
+    return _chosen(_forced.get() or _forced_from_outside, device)
 
 
 def host_backend() -> Backend:
     """Return the module for what is always computed on the CPU: the chosen one, or the core where that is triton."""
-    name = name_for(torch.device("cpu"))
-    return _chosen("cpu" if name == "triton" else name, "cpu")
+    return _chosen_on_host(_forced.get() or _forced_from_outside)
 
 
 @contextmanager
@@ -172,13 +171,19 @@ def available(name: str) -> bool:
 
 
 @cache
-def _chosen(forced: str | None, device_type: str) -> Backend:  # one look into one table: it is asked at every call
-    name = _name_for(forced, device_type)
-    if name == "cpu" and device_type != "cpu":
+def _chosen(forced: str | None, device: torch.device) -> Backend:  # one look into one table: it is asked at every call
+    name = _name_for(forced, device.type)
+    if name == "cpu" and device.type != "cpu":
         raise ArgumentValueError(
-            f"the backend 'cpu' is forced, but the tensors are on {device_type}: move them with .cpu()"
+            f"the backend 'cpu' is forced, but the tensors are on {device.type}: move them with .cpu()"
         )
     return cast("Backend", import_module(f"ctckit.backends.{name}"))
+
+
+@cache
+def _chosen_on_host(forced: str | None) -> Backend:
+    name = _name_for(forced, "cpu")
+    return _chosen("cpu" if name == "triton" else name, torch.device("cpu"))
 
 
 def _known(name: str) -> str:

@@ -32,6 +32,7 @@ __all__ = [
 
 _DTYPES: Final = {torch.float16: 0, torch.bfloat16: 1, torch.float32: 2, torch.float64: 3}
 _REDUCTIONS: Final = {"none": 0, "mean": 1, "sum": 2}
+_NUMBERS: Final = [torch.empty((), dtype=dtype, device="cpu") for dtype in (torch.float32, torch.float64)]
 _NOTHING, _GRADIENT, _OCCUPANCY = 0, 1, 2
 _NO_MEMORY = 2  # what a call to the core came to, if an argument must be looked at; 0: a result; 1: a bad value
 _CHECKPOINT_BYTES: Final = 256 << 20  # what a level of checkpoints of a best path may take
@@ -52,16 +53,20 @@ def loss(
     gradient: Tensor | None,
 ) -> Tensor:
     """See `ctckit.backends.Backend.loss`."""
-    dtype = torch.float64 if emissions.dtype == torch.float64 else torch.float32
-    result = torch.empty(emissions.shape[1] if reduction == "none" else (), dtype=dtype)
+    dtype = emissions.dtype
+    wide = dtype == torch.float64
+    result = torch.empty_like(_NUMBERS[wide])
+    if reduction == "none":
+        result = result.new_empty(emissions.shape[1])
     _run(
         emissions,
         lattice,
         logits=logits,
         result=result,
+        wide=wide,
         reduction=reduction,
         zero_infinity=zero_infinity,
-        mean_weights=reduction == "mean" and emissions.dtype != torch.float16,
+        mean_weights=reduction == "mean" and dtype != torch.float16,
         output=_NOTHING if gradient is None else _GRADIENT,
         out=gradient,
     )
@@ -82,7 +87,7 @@ def posteriors(emissions: Tensor, lattice: Lattice, *, logits: bool, per_state: 
     lattice = tighten(lattice)
     frames, items, classes = emissions.shape
     width = 2 * lattice.max_target + 1 if per_state else classes
-    out = torch.empty(frames, items, width, dtype=emissions.dtype)
+    out = torch.empty(frames, items, width, dtype=emissions.dtype, device="cpu")
     _run(
         emissions,
         lattice,
@@ -96,8 +101,8 @@ def posteriors(emissions: Tensor, lattice: Lattice, *, logits: bool, per_state: 
 
 def path_occupancy(emissions: Tensor, lattice: Lattice, states: Tensor, *, logits: bool) -> Tensor:
     """See `ctckit.backends.Backend.path_occupancy`."""
-    states = in_memory(states.to(torch.int64).resolve_neg().contiguous(), "states")
-    out = torch.empty(states.shape, dtype=emissions.dtype)
+    states = in_memory(states.long().resolve_neg().contiguous(), "states")
+    out = torch.empty(states.shape, dtype=emissions.dtype, device="cpu")
     _run(emissions, lattice, logits=logits, path=(states, out))
     return out
 
@@ -106,10 +111,10 @@ def best_path(log_probs: Tensor, lattice: Lattice) -> BestPath:
     """See `ctckit.backends.Backend.best_path`."""
     log_probs, lattice = log_probs.resolve_neg(), lattice.contiguous()
     frames, items, _ = log_probs.shape
-    classes = torch.empty(items, frames, dtype=torch.int64)
+    classes = torch.empty(items, frames, dtype=torch.int64, device="cpu")
     states = torch.empty_like(classes)
-    scores = torch.empty(items, frames, dtype=log_probs.dtype)
-    nll = torch.empty(items, dtype=torch.float64)
+    scores = torch.empty(items, frames, dtype=log_probs.dtype, device="cpu")
+    nll = torch.empty(items, dtype=torch.float64, device="cpu")
 
     trusted = False
     while True:
@@ -152,6 +157,7 @@ def _run(
     *,
     logits: bool,
     result: Tensor | None = None,
+    wide: bool = False,
     reduction: str = "none",
     zero_infinity: bool = False,
     mean_weights: bool = False,
@@ -176,7 +182,7 @@ def _run(
             zero_infinity,
             mean_weights,
             0 if result is None else result.data_ptr(),
-            result is not None and result.dtype == torch.float64,
+            wide,
             output,
             0 if out is None else out.data_ptr(),
             (0, 0, 0) if out is None else out.stride(),

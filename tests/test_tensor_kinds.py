@@ -34,7 +34,9 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "forced_align": lambda x, t, i, n: ctckit.forced_align(x.transpose(0, 1), t, i, n)[1],
     "posteriors": ctckit.posteriors,
     "posteriors per state": lambda *a: ctckit.posteriors(*a, per_state=True, logits=True),
-    "posteriors of a path": lambda *a: ctckit.posteriors(*a, states=torch.zeros(2, 12, dtype=torch.int32)),
+    "posteriors of a path": lambda *a: ctckit.posteriors(
+        *a, states=torch.zeros(2, 12, dtype=torch.int32, device="cpu")
+    ),
     "best_paths": lambda x, t, *_: ctckit.best_paths(x[:, 0], t[0])[0].scores,
     "path_posteriors": lambda x, t, *_: ctckit.path_posteriors(x[:, 1], t[1]).occupancy,
     "posterior_path": lambda x, t, *_: ctckit.posterior_path(x[:, 0], t[0]).scores,
@@ -42,10 +44,10 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
         ctckit.sample_paths(x[:, 0], t[0], 2, generator=torch.Generator().manual_seed(0))[1].scores
     ),
     "feasible": lambda _, t, i, n: ctckit.feasible(t, i, n),
-    "check": lambda *a: torch.tensor(len(ctckit.check(*a))),
+    "check": lambda *a: torch.tensor(len(ctckit.check(*a)), device="cpu"),
     "label_priors": lambda x, _, i, __: ctckit.label_priors(x, i),
     "align": lambda x, _, i, __: torch.tensor(
-        [a.score for a in align(x.transpose(0, 1), [[1, 2], [3]], list("-abcd"), input_lengths=i)]
+        [a.score for a in align(x.transpose(0, 1), [[1, 2], [3]], list("-abcd"), input_lengths=i)], device="cpu"
     ),
 }
 WORDS = ("pass", "call", "pad", "use", "move", "convert")

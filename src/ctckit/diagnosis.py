@@ -182,7 +182,8 @@ def _non_finite(x: Tensor, lattice: Lattice, invalid: set[int]) -> list[Problem]
             )
             problems.append(Problem(item, "non_finite", message))
             continue
-        states = torch.cat((named[item, : int(lattice.target_lengths[item])].unique(), torch.tensor([lattice.blank])))
+        labels = named[item, : int(lattice.target_lengths[item])].unique()
+        states = torch.cat((labels, labels.new_tensor([lattice.blank])))
         dead = (values[:, states.to(values.device)] == -torch.inf).all(1).nonzero()
         if len(dead):
             frame = int(dead[0])

@@ -29,10 +29,11 @@ def best_paths(emissions: Tensor, graph: Graph, k: int) -> tuple[Tensor, Tensor]
     frames, states = emissions.shape[0], graph.classes.shape[0]
     if frames == 0:
         count = int(graph.matches_nothing)
-        return torch.empty(count, 0, dtype=torch.int64), torch.zeros(count, dtype=torch.float64)
+        nothing = torch.empty(count, 0, dtype=torch.int64, device="cpu")
+        return nothing, torch.zeros(count, dtype=torch.float64, device="cpu")
     sources = _sources(graph)
     y = emissions[:, graph.classes]
-    alpha = torch.full((states + 1, k), _LOG_0, dtype=torch.float64)
+    alpha = torch.full((states + 1, k), _LOG_0, dtype=torch.float64, device="cpu")
     alpha[:-1, 0] = torch.where(graph.initial, y[0], _LOG_0)
     came_from = []
     for y_t in y[1:]:
@@ -43,7 +44,7 @@ def best_paths(emissions: Tensor, graph: Graph, k: int) -> tuple[Tensor, Tensor]
     found = totals[0] > _LOG_0
     totals, which = totals[0, found], which[0, found]
     state, rank = graph.final[which // k], which % k
-    path = torch.empty(totals.shape[0], frames, dtype=torch.int64)
+    path = torch.empty(totals.shape[0], frames, dtype=torch.int64, device="cpu")
     path[:, -1] = state
     for t in range(frames - 2, -1, -1):
         which = came_from[t][state, rank]
@@ -57,12 +58,12 @@ def posteriors(emissions: Tensor, graph: Graph) -> tuple[Tensor, float]:
     frames, states = emissions.shape[0], graph.classes.shape[0]
     alphas, log_likelihood = _forward(emissions, graph)
     if frames == 0 or log_likelihood == _LOG_0:
-        return torch.zeros(frames, states, dtype=torch.float64), log_likelihood
+        return torch.zeros(frames, states, dtype=torch.float64, device="cpu"), log_likelihood
     targets = _targets(graph)
     y = emissions[:, graph.classes]
-    beta = torch.full((states + 1,), _LOG_0, dtype=torch.float64)
+    beta = torch.full((states + 1,), _LOG_0, dtype=torch.float64, device="cpu")
     beta[graph.final] = 0
-    occupancy = torch.empty(frames, states, dtype=torch.float64)
+    occupancy = torch.empty(frames, states, dtype=torch.float64, device="cpu")
     for t in range(frames - 1, -1, -1):
         # The sum over the states is the likelihood, in each frame the same but for rounding, which so cancels.
         occupancy[t] = (alphas[t, :-1] + beta[:-1]).softmax(0)
@@ -74,7 +75,7 @@ def posteriors(emissions: Tensor, graph: Graph) -> tuple[Tensor, float]:
 def sample(emissions: Tensor, graph: Graph, uniforms: Tensor) -> tuple[Tensor, float]:
     """Draw paths by their probability: see `ctckit.backends.Backend.sample_graph_paths`."""
     alphas, log_likelihood = _forward(emissions, graph)
-    path = torch.full(uniforms.shape, -1)
+    path = torch.full(uniforms.shape, -1, device="cpu")
     if log_likelihood == _LOG_0 or path.shape[1] == 0:
         return path, log_likelihood
     sources = _sources(graph)
@@ -88,7 +89,7 @@ def sample(emissions: Tensor, graph: Graph, uniforms: Tensor) -> tuple[Tensor, f
 def _forward(emissions: Tensor, graph: Graph) -> tuple[Tensor, float]:
     """Give alpha, (T, K + 1) with nothing in the last column, and the log-likelihood."""
     frames, states = emissions.shape[0], graph.classes.shape[0]
-    alphas = torch.full((frames, states + 1), _LOG_0, dtype=torch.float64)
+    alphas = torch.full((frames, states + 1), _LOG_0, dtype=torch.float64, device="cpu")
     if frames == 0:
         return alphas, 0.0 if graph.matches_nothing else _LOG_0
     sources = _sources(graph)
@@ -122,7 +123,7 @@ def _sources(graph: Graph) -> Tensor:
 def _targets(graph: Graph) -> Tensor:
     """Give (K, B) the states that each leads to, filled up with K."""
     states = graph.classes.shape[0]
-    into = torch.arange(states).repeat_interleave(graph.offsets.diff())
+    into = torch.arange(states, device="cpu").repeat_interleave(graph.offsets.diff())
     order = graph.sources.argsort(stable=True)
     counts = torch.bincount(graph.sources, minlength=states)
     return _table(into[order], torch.nn.functional.pad(counts.cumsum(0), (1, 0)))
@@ -131,6 +132,6 @@ def _targets(graph: Graph) -> Tensor:
 def _table(values: Tensor, offsets: Tensor) -> Tensor:
     counts = offsets.diff()
     states = counts.shape[0]
-    table = torch.full((states, int(counts.max())), states)
-    table[torch.arange(table.shape[1]) < counts[:, None]] = values
+    table = torch.full((states, int(counts.max())), states, device="cpu")
+    table[torch.arange(table.shape[1], device="cpu") < counts[:, None]] = values
     return table

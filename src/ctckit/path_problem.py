@@ -65,7 +65,7 @@ class PathProblem:
         # The columns that count: the classes that the pattern names, with the wildcard last.
         named = {token for token in self._tokens() if not isinstance(token, Wildcard)} | {self.blank}
         self.has_wildcard = bool(free_start or free_end) or any(isinstance(token, Wildcard) for token in self._tokens())
-        self.named = torch.tensor(sorted(named))
+        self.named = torch.tensor(sorted(named), device="cpu")
         chosen = log_probs.detach().index_select(1, self.named.to(log_probs.device)).to(_CPU)
         self.table = torch.cat((chosen, self.wildcard.detach().to(_CPU)[:, None]), 1)
         counted = self.table if self.has_wildcard else chosen
@@ -101,7 +101,9 @@ class PathProblem:
         """Give the occupancy of the graph's states, and the log-likelihood."""
         if self.unknown:
             value, log_likelihood = (0.0, -torch.inf) if self.too_short() else (torch.nan, torch.nan)
-            return torch.full((self.frames, self.graph.classes.shape[0]), value, dtype=torch.float64), log_likelihood
+            return torch.full(
+                (self.frames, self.graph.classes.shape[0]), value, dtype=torch.float64, device="cpu"
+            ), log_likelihood
         return host_backend().graph_posteriors(self.emissions(), self.columns())
 
     # ---- a plain row of labels and wildcards: the lattice of `ctckit.lattice` ---------------------------------------
@@ -130,10 +132,10 @@ class PathProblem:
         x = self.table
         if max(labels) > width:
             x = torch.cat((x, x[:, -1:]), 1)
-        outside = torch.full((1, x.shape[1]), -torch.inf, dtype=x.dtype)
+        outside = torch.full((1, x.shape[1]), -torch.inf, dtype=x.dtype, device="cpu")
         outside[:, width:] = 0
         x = torch.cat((outside[: self.free_start], x, outside[: self.free_end]))
-        emissions, lattice, _ = gate(x, torch.tensor(labels), None, None, column_of[self.blank])
+        emissions, lattice, _ = gate(x, torch.tensor(labels, device="cpu"), None, None, column_of[self.blank])
         found = host_backend().best_path(emissions, lattice)
         total = found.totals.item()
         if total == -torch.inf:
@@ -146,7 +148,7 @@ class PathProblem:
         count = len(self._tokens())
         outside_pattern = ((states == 0) & (self.free_start > 0)) | (in_label & (position == count))
         position = torch.where(outside_pattern, OUTSIDE, position)
-        of_label = torch.tensor([self.classes if isinstance(t, Wildcard) else t for t in self._tokens()])
+        of_label = torch.tensor([self.classes if isinstance(t, Wildcard) else t for t in self._tokens()], device="cpu")
         classes = torch.where(position >= 0, of_label[position.clamp(min=0)], self.blank)
         classes = torch.where(outside_pattern, self.classes, classes)
         return self._path(states, position, classes, total, ())

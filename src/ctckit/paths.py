@@ -163,7 +163,7 @@ def sample_paths(
         raise ArgumentValueError(f"generator is on {generator.device}, but must be on the CPU: use torch.Generator()")
     if problem.unknown:
         return [problem.unknown_path()] * n
-    uniforms = torch.rand(n, problem.frames, generator=generator, dtype=torch.float64)
+    uniforms = torch.rand(n, problem.frames, generator=generator, dtype=torch.float64, device="cpu")
     states, log_likelihood = host_backend().sample_graph_paths(problem.emissions(), problem.columns(), uniforms)
     if log_likelihood == -torch.inf:
         return [problem.infeasible_path()] * n
@@ -262,7 +262,7 @@ def posterior_path(
     if log_likelihood == -torch.inf:
         return problem.infeasible_path()
     occupancy[occupancy == 0] = -torch.inf  # no path of probability 0, not even to gain frames
-    graph = problem.graph._replace(classes=torch.arange(occupancy.shape[1]))
+    graph = problem.graph._replace(classes=torch.arange(occupancy.shape[1], device="cpu"))
     states, _ = host_backend().best_graph_paths(occupancy, graph, 1)
     return problem.paths(states, None)[0]
 

@@ -38,7 +38,7 @@ import torch
 from torch import Tensor
 
 from ctckit.errors import ArgumentTypeError, ArgumentValueError
-from ctckit.lattice import INTEGER_DTYPES, as_int
+from ctckit.lengths import INTEGER_DTYPES, as_int
 from ctckit.tensor_kinds import plain, present, require_numbers
 
 __all__ = ["WILDCARD", "Alternatives", "Element", "Graph", "Pattern", "Token", "Wildcard", "compile_pattern"]
@@ -208,12 +208,12 @@ def compile_pattern(
     else:
         final.sort(key=lambda state: builder.tokens[state] == BLANK)
     return Graph(
-        torch.tensor(builder.classes),
-        torch.tensor(builder.tokens),
-        torch.tensor(builder.sources),
-        torch.tensor(builder.offsets),
-        torch.tensor(builder.initial),
-        torch.tensor(final),
+        torch.tensor(builder.classes, device="cpu"),
+        torch.tensor(builder.tokens, device="cpu"),
+        torch.tensor(builder.sources, device="cpu"),
+        torch.tensor(builder.offsets, device="cpu"),
+        torch.tensor(builder.initial, device="cpu"),
+        torch.tensor(final, device="cpu"),
         _START in before,
         tuple(token_options),
         tuple(empty_options),

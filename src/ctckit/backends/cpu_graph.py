@@ -14,11 +14,12 @@ def best_graph_paths(emissions: Tensor, graph: Graph, k: int) -> tuple[Tensor, T
     frames, columns = emissions.shape
     if frames == 0:
         count = int(graph.matches_nothing)
-        return torch.empty(count, 0, dtype=torch.int64), torch.zeros(count, dtype=torch.float64)
+        nothing = torch.empty(count, 0, dtype=torch.int64, device="cpu")
+        return nothing, torch.zeros(count, dtype=torch.float64, device="cpu")
     arrays = _arrays(graph)
     emissions = emissions.contiguous()
-    paths = torch.empty(k, frames, dtype=torch.int64)
-    totals = torch.empty(k, dtype=torch.float64)
+    paths = torch.empty(k, frames, dtype=torch.int64, device="cpu")
+    totals = torch.empty(k, dtype=torch.float64, device="cpu")
     found = _core.best_graph_paths(
         emissions.data_ptr(),
         frames,
@@ -36,7 +37,7 @@ def best_graph_paths(emissions: Tensor, graph: Graph, k: int) -> tuple[Tensor, T
 def sample_graph_paths(emissions: Tensor, graph: Graph, uniforms: Tensor) -> tuple[Tensor, float]:
     """See `ctckit.backends.Backend.sample_graph_paths`."""
     frames, columns = emissions.shape
-    paths = torch.full(uniforms.shape, -1)
+    paths = torch.full(uniforms.shape, -1, device="cpu")
     if frames == 0:
         return paths, 0.0 if graph.matches_nothing else -torch.inf
     arrays = _arrays(graph)
@@ -58,7 +59,7 @@ def sample_graph_paths(emissions: Tensor, graph: Graph, uniforms: Tensor) -> tup
 def graph_posteriors(emissions: Tensor, graph: Graph) -> tuple[Tensor, float]:
     """See `ctckit.backends.Backend.graph_posteriors`."""
     frames, columns = emissions.shape
-    occupancy = torch.empty(frames, graph.classes.shape[0], dtype=torch.float64)
+    occupancy = torch.empty(frames, graph.classes.shape[0], dtype=torch.float64, device="cpu")
     if frames == 0:
         return occupancy, 0.0 if graph.matches_nothing else -torch.inf
     arrays = _arrays(graph)

@@ -318,7 +318,7 @@ def _classes(emissions: Tensor, vocabulary: Vocabulary | None) -> list[Problem]:
 
 def _labels(item: Item, transcript: Transcript | None) -> Tensor:
     """Return the classes, for questions that know no wildcard."""
-    return torch.tensor((item.tokens or ()) if transcript is None else transcript.ids, dtype=torch.int64)
+    return torch.tensor((item.tokens or ()) if transcript is None else transcript.ids, dtype=torch.int64, device="cpu")
 
 
 def _check_times(duration: float | None, offset: float, frames: int) -> None:

@@ -103,7 +103,7 @@ def trellis(
 def _skips(names: list[str]) -> list[bool]:
     """Say of each state whether it may be entered from the one two before: `lattice.may_skip`, for names."""
     classes = {name: number for number, name in enumerate(dict.fromkeys(names), start=1)}
-    labels = torch.tensor([classes[name] for name in names], dtype=torch.int64)
+    labels = torch.tensor([classes[name] for name in names], dtype=torch.int64, device="cpu")
     skip: list[bool] = may_skip(state_labels(labels, 0), 0).tolist()
     return skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -242,6 +243,20 @@ def test_an_error_of_the_callers_function_stays_what_it_is() -> None:
     x = torch.zeros(2, 4, 3).log_softmax(2)
     with pytest.raises(UnicodeEncodeError):
         ctckit.align(x, ["a", "a"], ["-", "a", "b"], words=lambda text: [f"{text}\u4eca".encode("ascii").decode()])
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("1 2 3 4 5", "'1 2 3 4 5': '1', '2', '3', '4', '5' had to be left out"),
+        ("1 2 3 4 5 6", "'1 2 3 4 5 6': '1', '2', '3', '4', '5', ... had to be left out"),
+        ("1" * 52, f"'{'1' * 52}': '{'1' * 52}' had to be left out"),
+        ("1" * 53, f"'{'1' * 52}...': '{'1' * 53}' had to be left out"),
+    ],
+)
+def test_what_is_lost_is_told_in_short(text: str, says: str) -> None:
+    with pytest.raises(ctckit.ArgumentValueError, match=f"nothing is left of the text {re.escape(says)}"):
+        align(noise(9), text, LETTERS, unknown="skip")
 
 
 def test_words_of_the_caller() -> None:

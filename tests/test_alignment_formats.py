@@ -119,6 +119,17 @@ def test_textgrid(tmp_path: Path) -> None:
     assert [tier.name for tier in reader_of(NAMELESS, tmp_path)] == ["tokens"]
 
 
+def test_a_textgrid_has_no_interval_for_a_token_without_frames(tmp_path: Path) -> None:
+    pytest.importorskip("praatio")
+    pytest.importorskip("textgrid")
+    values = spoken("abc").to_dict()
+    values["tokens"][1]["end"] = values["tokens"][1]["start"]
+    values["tokens"][1]["end_time"] = values["tokens"][1]["start_time"]
+    words, tokens = reader_of(Alignment.from_dict(values), tmp_path)
+    assert [interval.mark for interval in words if interval.mark] == ["abc"]
+    assert [interval.mark for interval in tokens if interval.mark] == ["a", "c"]
+
+
 def reader_of(found: Alignment, folder: Path) -> list[Any]:
     import textgrid
 

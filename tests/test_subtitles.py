@@ -228,6 +228,11 @@ def test_a_full_cue_ends_after_a_comma() -> None:
     assert texts(longer, max_characters=8, max_gap=9, max_duration=99) == ["今天天气", "很好我们去公园"]
 
 
+def test_a_comma_in_the_first_half_of_a_full_cue_ends_nothing() -> None:
+    assert texts(say("好，天天天"), max_characters=4, max_gap=9, max_duration=99) == ["好，天天", "天"]  # noqa: RUF001
+    assert texts(say("天好，天天"), max_characters=4, max_gap=9, max_duration=99) == ["天好，", "天天"]  # noqa: RUF001
+
+
 def test_scripts_may_mix() -> None:
     """Latin words and numbers stay whole, and nothing is broken before a closing or after an opening mark."""
     text = "我用Python写3.5行代码，「你好」（很好）。ラーメンとカレー"  # noqa: RUF001
@@ -306,6 +311,8 @@ def test_a_vocabulary_without_words() -> None:
     tokens = tuple(token for token in spaced.tokens if token.text != "|")
     assert texts(Alignment("ab cd. ef", tokens, (), -1.0, 99, 0.1), max_gap=9) == ["ab cd.", "ef"]
     assert texts(Alignment("nowhere", tokens, (), -1.0, 99, 0.1), max_gap=9, max_duration=99) == ["abcdef"]
+    assert texts(Alignment("abc.", tokens, (), -1.0, 99, 0.1), max_gap=9, max_duration=99) == ["abc."]  # half of them
+    assert texts(Alignment("ab.", tokens, (), -1.0, 99, 0.1), max_gap=9, max_duration=99) == ["abcdef"]
     assert texts(Alignment("a b c d e f", tokens, (), -1.0, 99, 0.1), max_gap=9, max_duration=99) == ["abcdef"]
 
 

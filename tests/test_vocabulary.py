@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import ctckit
 from ctckit import Vocabulary
 
 LETTERS = ["-", "|", *"abcdefgh"]
@@ -268,3 +269,32 @@ def test_the_real_tokenizers_library() -> None:
     assert spelt(tokenizer, "abc d") == [("ab", 1, 0), ("##c", 2, 0), ("d", 3, 1)]
     with pytest.raises(ValueError, match="no token for 'xyz' in 'abc xyz'"):
         spelt(tokenizer, "abc xyz")
+
+
+@pytest.mark.parametrize(
+    ("tokens", "separator"),
+    [
+        (["-", "a", "|"], "|"),
+        (["-", "a", "{", "|", "}"], None),  # in the order of ASCII: one character among others
+        (["-", "{", "|", "}", "a"], None),
+        (["{", "|", "}", "a"], None),
+        (["-", "{", "|", "a", "}"], "|"),
+        (["-", "{", "a", "|", "}"], "|"),
+        (["-", "}", "|", "{", "a"], "|"),
+        (["-", "|", "{", "}", "a"], "|"),
+        (["-", "|", "}", "a"], "|"),
+    ],
+)
+def test_a_bar_among_its_neighbours_in_ascii_is_a_letter(tokens: list[str], separator: str | None) -> None:
+    assert Vocabulary(tokens).word_separator == separator
+
+
+def test_classes_that_are_needed() -> None:
+    assert Vocabulary(["-", "a", "b"]).classes_needed == 3
+    assert Vocabulary(["-", "a", "<unk>", "</s>"]).classes_needed == 2
+    assert Vocabulary(["<unk>", "</s>"]).classes_needed == 0
+
+
+def test_classes_below_zero_are_none() -> None:
+    with pytest.raises(ctckit.ArgumentValueError, match="token 1 is -1, but classes are numbered from 0"):
+        Vocabulary(["-", "a"]).encode_tokens([1, -1])

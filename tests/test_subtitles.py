@@ -368,6 +368,14 @@ def test_gaps(before: str, gap: str, right: int) -> None:
     assert split_gap(before, gap) == right
 
 
+def test_closing_marks_behind_a_sentence_belong_to_it() -> None:
+    assert [split_gap("No.", gap) for gap in (")", '"', ") ", '" (')] == [1, 1, 2, 2]
+
+
+def test_a_clause_ends_at_its_last_character() -> None:
+    assert [ends_clause(text) for text in ("abc,", "abc, ", 'abc,"', "a,b", ",bc", "")] == [True] * 3 + [False] * 3
+
+
 def test_ends() -> None:
     assert [ends_sentence(text) for text in ("", "a", ".", "a.b", "a.»", "a？』", "a.“")] == [  # noqa: RUF001
         False, False, True, False, True, True, True,

@@ -595,3 +595,12 @@ def test_outputs_that_are_no_files(manifest: Path) -> None:
     assert not Path("/dev/.null.lock").exists()
     with pytest.raises(corpus.CorpusError, match="cannot be written to '/dev/full'"):
         corpus.process(task(), manifest, "/dev/full")
+
+
+def test_items_that_are_skipped_are_told(manifest: Path) -> None:
+    ids: list[str] = []
+    corpus.process(task(), manifest, "o.jsonl", limit=2)
+    summary = corpus.process(task(), manifest, "o.jsonl", skipped=lambda item: ids.append(item.id))
+    assert len(ids) == summary.skipped == 2
+    done = [json.loads(line)["id"] for line in Path("o.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert ids == done[:2]

@@ -12,7 +12,7 @@ from torch import Tensor
 import ctckit
 from cases import Case, random_case, trained
 from hard import HARD, judged, one, spelled
-from judge import errors, exact, run, run_on_dirty_memory
+from judge import Result, errors, exact, run, run_on_dirty_memory
 
 pytestmark = pytest.mark.usefixtures("core")
 
@@ -35,6 +35,20 @@ def test_hard_numbers(name: str, dtype: torch.dtype, logits: bool) -> None:
     arguments, answer = judged(name, dtype, logits=logits)
     found = errors(run_on_dirty_memory(arguments, logits=logits), answer)
     assert found.loss <= LOSS_LIMIT[dtype]
+    assert found.gradient <= GRADIENT_LIMIT.get(dtype, HARD[name]().limit) * rounding_of(ctckit._core.simd_levels()[0])
+
+
+@pytest.mark.parametrize("logits", [True, False], ids=["logits", "log_probs"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("name", HARD)
+def test_hard_means(name: str, dtype: torch.dtype, logits: bool) -> None:
+    """Under 'mean' every number of an item's gradient is divided by its labels and the batch, on every way there is."""
+    arguments, answer = judged(name, dtype, logits=logits)
+    x = arguments.emissions.detach().requires_grad_()
+    function = ctckit.ctc_loss_with_logits if logits else ctckit.ctc_loss
+    (gradient,) = torch.autograd.grad(function(x, *arguments[1:], "mean"), x)
+    divisors = arguments.target_lengths.clamp(min=1) * x.shape[1]
+    found = errors(Result(answer.losses, gradient.double() * divisors[:, None]), answer)
     assert found.gradient <= GRADIENT_LIMIT.get(dtype, HARD[name]().limit) * rounding_of(ctckit._core.simd_levels()[0])
 
 

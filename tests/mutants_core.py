@@ -163,7 +163,7 @@ def _library(name: str) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="of these faults, or files, alone")
-    parser.add_argument("--folder", type=Path, default=_ROOT / "build" / "mutants")
+    parser.add_argument("--folder", type=lambda name: Path(name).resolve(), default=_ROOT / "build" / "mutants")
     parser.add_argument("--unchecked", action="store_true", help="do not first see the tests pass without a fault")
     options = parser.parse_args()
     chosen = [m for m in mutants(_LIST.read_text(encoding="utf-8")) if not m.equivalent]

@@ -517,6 +517,16 @@ def test_results_that_were_deleted_stay_so(manifest: Path) -> None:
     assert Path(".o.jsonl.redone").read_text() == "precious\n"
 
 
+def test_watchers_see_what_was_written(manifest: Path) -> None:
+    """An item whose file cannot be made has a fault for them, too, and not the result that it would have had."""
+    (Path("files") / "item 3.json").mkdir(parents=True)
+    seen: list[corpus.Outcome] = []
+    corpus.process(task(formats=("json",)), manifest, "o.jsonl", folder="files", watch=(seen.append,))
+    assert len(seen) == 8
+    assert {o.id: o.fault.kind for o in seen if o.fault is not None} == {"item 3": "exists"}
+    assert [o.id for o in seen if o.result is None] == ["item 3"]
+
+
 def test_a_file_that_cannot_be_made_is_made_by_the_next_run(manifest: Path) -> None:
     """The line of an item is written after its files: or it would be skipped, and its files never be made."""
     blocked = Path("files") / "item 3.json"

@@ -93,7 +93,7 @@ def _request(given: Any, spelling: Spelling) -> Request:
         transcript = vocabulary.encode(
             given,
             blank=spelling.blank,
-            unknown=spelling.unknown,  # type: ignore[arg-type]  # a policy is taken as it is
+            unknown=spelling.unknown,
             wildcard=spelling.wildcard,
             words=spelling.words,  # type: ignore[arg-type]  # those of one item
         )

@@ -176,7 +176,7 @@ class Vocabulary:
         text: str,
         *,
         blank: int | None = None,
-        unknown: Unknown | Mapping[str, str] = "raise",
+        unknown: Unknown | Mapping[str, str] | UnknownPolicy = "raise",
         wildcard: str | None = None,
         words: Words | None = None,
     ) -> Transcript:

@@ -6,16 +6,19 @@ finds the same ones by itself, and takes the words from here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from ctckit.errors import ArgumentValueError
 from ctckit.tensor_kinds import in_memory
 
 if TYPE_CHECKING:
     from ctckit.lattice import Lattice
+
+Integers = TypeVar("Integers", Tensor, npt.NDArray[Any])
 
 PADDING = -100
 """Marks "no label" in padded targets that come without lengths."""
@@ -39,14 +42,15 @@ class Fault(NamedTuple):
     """The same in words, with the remedy."""
 
 
-def bad_length(lengths: Any, bound: int) -> Any:
+def bad_length(lengths: Integers, bound: int) -> Integers:
     """Of tensors or arrays alike: where a length is impossible."""
     return (lengths < 0) | (lengths > bound)
 
 
-def bad_label(labels: Any, classes: int, blank: int) -> Any:
+def bad_label(labels: Integers, classes: int, blank: int) -> Integers:
     """Of tensors or arrays alike: where a label is no class, or the blank."""
-    return (labels < 0) | (labels >= classes) | (labels == blank)
+    bad: Integers = (labels < 0) | (labels >= classes) | (labels == blank)
+    return bad
 
 
 def validate(lattice: Lattice, frames: int, classes: int) -> None:

@@ -136,7 +136,8 @@ class LossProblem {
     const bool accepted = locate_targets(batch_, storage_, offsets.data());
     require(accepted == valid(), "locate_targets accepts what is valid, and nothing else");
     if (!accepted) return;
-    batch_.state_width = 2 * storage_.max_target + 1;
+    // Where no item says otherwise, any number may be named as the longest target; none is longer than all labels.
+    batch_.state_width = 2 * std::clamp<std::int64_t>(storage_.max_target, 0, storage_.size) + 1;
     const Results results = run_on(1, 0xff, batch_);
     require(results == run_on(3, 0, batch_), "the bits depend neither on threads nor on what scratch memory held");
     for (std::int64_t n = 0; n < batch_.items; ++n) check_item(n, results);

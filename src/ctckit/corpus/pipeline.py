@@ -213,7 +213,6 @@ class _Run:
         """Yield the items that are to be done."""
         for number, item in enumerate(items):
             if limit is not None and number >= limit:
-                self._absent = None
                 return
             if item.fault is None:
                 if self._folder is not None:

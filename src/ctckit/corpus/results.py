@@ -143,13 +143,12 @@ class ResultsFile:
         redone = redone_file(self.path)
         if self._starts_anew:
             for path in (self.path, redone):
-                if path.exists():
-                    self._check_whose(path)
+                self._check_whose(path)
             return
         numbers: dict[str, int] = {}
         end = 0
         for number, start, line in self._entries(self.path):
-            entry = self._entry(line, number)
+            entry = self._entry(self.path, number, line)
             if entry.id in numbers:
                 raise CorpusError(
                     f"{self.name!r} has the item {entry.id!r} twice, in lines {numbers[entry.id]} and {number}: remove "
@@ -168,7 +167,7 @@ class ResultsFile:
             redone.unlink()  # of results that were deleted
         elif redone.exists():
             for number, start, line in self._entries(redone):
-                entry = self._entry(line, number)
+                entry = self._entry(redone, number, line)
                 self._remember(entry)
                 self.stale.discard(entry.id)
                 self._places[entry.id] = (start, len(line))
@@ -205,10 +204,10 @@ class ResultsFile:
             f"output, or delete it"
         )
 
-    def _entry(self, line: bytes, number: int) -> _Entry:
+    def _entry(self, path: Path, number: int, line: bytes) -> _Entry:
         entry = _parsed(line)
         if entry is None:
-            raise self._foreign(self.path, number)
+            raise self._foreign(path, number)
         if entry.options != self.digest:
             raise CorpusError(
                 f"{self.name!r} holds results made with other options, or another vocabulary (line {number}): go on "
@@ -237,7 +236,7 @@ class ResultsFile:
             self._start_anew()
             if outcome.id in self.inputs:
                 if self._redone is None:
-                    self._redone = _Lines(redone_file(self.path), anew=True)
+                    self._redone = _Lines(redone_file(self.path))
                 self._places[outcome.id] = (self._redone.append(data), len(data))
             else:
                 self._lines.append(data)
@@ -259,7 +258,6 @@ class ResultsFile:
                 self._start_anew()
             if self._redone is not None:
                 self._redone.close()
-                self._redone = None
             if self._places or self.stale != self._was_stale:
                 self._lines.close()
                 self._put_together()
@@ -284,18 +282,15 @@ class ResultsFile:
             source = stack.enter_context(self.path.open("rb"))
             replacing = stack.enter_context(redone.open("rb")) if self._places else None
             left = dict(self._places)
-            for line in source:
-                entry = _parsed(line)
-                name = "" if entry is None else entry.id
-                if replacing is not None and name in left:
-                    target.write(_piece(replacing, left.pop(name)))
-                elif entry is not None and entry.stale != (name in self.stale):
-                    target.write(_marked(line, stale=name in self.stale))
+            for number, line in enumerate(source, 1):
+                entry = self._entry(self.path, number, line)
+                stale = entry.id in self.stale
+                if entry.id in left:
+                    target.write(_piece(replacing, left.pop(entry.id)))
                 else:
-                    target.write(line)
-            if replacing is not None:
-                for place in left.values():
-                    target.write(_piece(replacing, place))
+                    target.write(line if entry.stale == stale else _marked(line, stale=stale))
+            for place in left.values():  # of lines that were deleted since
+                target.write(_piece(replacing, place))
         redone.unlink(missing_ok=True)
         self._places.clear()
         self._was_stale = set(self.stale)
@@ -313,10 +308,10 @@ class ResultsFile:
 class _Lines:
     """A file that whole lines are appended to."""
 
-    def __init__(self, path: Path, *, anew: bool = False) -> None:
-        self._file = path.open("wb" if anew else "ab", buffering=0)
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("ab", buffering=0)
         self._whole = path.is_file()  # and no pipe
-        self._end = path.stat().st_size if self._whole else 0
+        self._end = path.stat().st_size
 
     def append(self, data: bytes) -> int:
         """Append a line, and return where it begins. If it cannot be written as a whole, it is not there."""
@@ -347,7 +342,7 @@ def _parsed(line: bytes) -> _Entry | None:
         entry = json.loads(line)
         name, options, inputs = entry["id"], entry["options"], entry.get("inputs", "")
         stale, files = entry.get("stale", False), entry.get("files", ())
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     if not (isinstance(name, str) and isinstance(options, str) and re.fullmatch("[0-9a-f]{12}", options)):
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import html
 import json
@@ -126,6 +127,50 @@ def test_lines_and_spaces_of_the_page() -> None:
     assert _for_the_page(PageItem(alignment("a", "b")))["lines"] == []
     spans = [{"start": 25, "end": 115}, {"start": 900, "end": 901}]  # the second has no word
     assert _for_the_page(PageItem({**alignment("a", "b"), "lines": spans}))["lines"] == []
+
+
+def test_lines_begin_at_their_first_word() -> None:
+    """Also where each word has one frame, and times are rounded; what is empty, or before the first, begins none."""
+    frames = [{"text": "a", "start": at, "end": at + 1, "confidence": 0.5} for at in range(60)]
+    values = {"text": "", "tokens": frames, "words": [], "frames": 60, "frame_duration": 0.1, "offset": 5.0}
+
+    def found(*starts: int) -> list[int]:
+        lines = [{"start": at, "end": at} for at in starts]
+        return _for_the_page(PageItem({**values, "lines": lines}))["lines"]
+
+    assert found(*range(60)) == list(range(1, 60))
+    assert found(1, 2, 2, 7, 60) == [2, 7]
+    assert found(0, 0, 1) == [1]
+    assert found(30) == found() == []
+
+
+def test_an_item_without_a_frame() -> None:
+    shown = _for_the_page(PageItem({"text": "", "tokens": [], "frames": 0, "frame_duration": 0.1, "offset": 5.0}))
+    assert (shown["words"], shown["duration"]) == ([], 5.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.wav", "audio/wav"), ("a.FLAC", "audio/flac"), ("a.opus", "audio/ogg"), ("a.Ogg", "audio/ogg"),
+        ("a.m4a", "audio/mp4"), ("a.mp3", "audio/mpeg"), ("a.recorded", "audio/wav"), ("a", "audio/wav"),
+    ],
+)  # fmt: skip
+def test_audio_of_any_format(tmp_path: Path, name: str, kind: str) -> None:
+    """The browser is told the format by the end of the name; where that says nothing, WAV is most probable."""
+    (tmp_path / name).write_bytes(b"\0\xff sound")
+    shown = _for_the_page(PageItem(alignment("a"), audio=str(tmp_path / name)))
+    assert shown["audio"] == f"data:{kind};base64,AP8gc291bmQ="
+
+
+def test_a_title_that_utf8_does_not_have(tmp_path: Path) -> None:
+    write_page(tmp_path / "page.html", [PageItem(alignment("a"))], title="a\ud800b")
+    assert "<title>a\ufffdb</title>" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_a_page_item_is_a_value() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        PageItem(alignment("a")).name = "b"  # type: ignore[misc]
 
 
 WORD = {"text": "a", "start": 0, "end": 1, "tokens": [0, 1], "confidence": 0.5}

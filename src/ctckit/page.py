@@ -10,6 +10,7 @@ import base64
 import hashlib
 import mimetypes
 import re
+import sys
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -178,11 +179,11 @@ def _checked(item: PageItem, alignment: Fields) -> _Shown:
     ends: int | None = None
     for row in rows:
         start, end = row.frames()
-        first, last = row.range("tokens", len(tokens)) if told_apart and row.has("tokens") else (0, 0)
+        its = tokens[slice(*row.range("tokens", len(tokens)))] if told_apart and row.has("tokens") else []
         members: list[list[str | float | None]] = [
-            [token.text("text"), *map(seconds, token.frames()), token.confidence()] for token in tokens[first:last]
+            [token.text("text"), *map(seconds, token.frames()), token.confidence()] for token in its
         ]
-        span = row.range("span", 1 << 62) if row.has("span") else None
+        span = row.range("span", sys.maxsize) if row.has("span") else None
         word: _Word = {
             "text": row.text("text"),
             "start": seconds(start),

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ctckit import files
-from ctckit.files import same_file, whole_file, write_whole
+from ctckit.files import partial_file, same_file, whole_file, write_whole
 
 unix = pytest.mark.skipif(sys.platform == "win32", reason="links and modes")
 
@@ -98,20 +98,75 @@ def test_an_error_in_the_block_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(IsADirectoryError, match="it is a folder, but must be a file"):
         write_whole(tmp_path, "x")
     with pytest.raises(FileNotFoundError):
         write_whole(tmp_path / "no" / "a.txt", "x")
 
 
-def test_the_longest_name(tmp_path: Path) -> None:
-    path = tmp_path / ("ü" * 127)  # 254 bytes
+def test_all_is_on_the_disk_before_it_takes_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is renamed first, and saved later, is an empty file after a power cut."""
+    path, calls = tmp_path / "a.txt", []
+    fsync, replace = os.fsync, Path.replace
+
+    def save(descriptor: int) -> None:
+        calls.append(f"save {os.fstat(descriptor).st_size} bytes")
+        fsync(descriptor)
+
+    def rename(partial: Path, target: Path) -> Path:
+        calls.append("rename")
+        return replace(partial, target)
+
+    monkeypatch.setattr(os, "fsync", save)
+    monkeypatch.setattr(Path, "replace", rename)
+    write_whole(path, "all of it")
+    assert calls == ["save 9 bytes", "rename"]
+
+
+def test_what_a_kill_has_left_is_removed(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    partial_file(path).write_text("half of an older and much longer content")
+    write_whole(path, "x")
+    assert path.read_text() == "x"
+    assert names(tmp_path) == ["a.txt"]
+
+
+@unix
+def test_two_at_a_time(tmp_path: Path) -> None:
+    """Whoever comes to the end first has written the file; the other one says so, and leaves it alone."""
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    partial = partial_file(path)
+
+    def another_begins() -> None:
+        partial.rename(tmp_path / "away")  # so that the number of the file is not given anew
+        partial.write_text("sec")
+
+    with pytest.raises(FileExistsError, match="another process writes to it at the same time"), whole_file(path):
+        another_begins()
+    assert (path.read_text(), partial.read_text()) == ("old", "sec")
+    with pytest.raises(FileNotFoundError), whole_file(path):
+        write_whole(path, "second")
+    assert path.read_text() == "second"
+    assert names(tmp_path) == ["a.txt", "away"]
+
+
+@pytest.mark.parametrize("size", [2, 40, 200, 245, 246, 247, 248, 254, 255])
+@pytest.mark.parametrize("letter", ["a", "ü"])
+def test_long_names(tmp_path: Path, size: int, letter: str) -> None:
+    """The name of the temporary file is that of the file, and a shorter one where no file system has that."""
+    path = tmp_path / (letter * (size // len(letter.encode())))
+    other = path.with_name(path.name[:-1] + "b")
     try:
         path.touch()
     except OSError:
         pytest.skip("this file system has no such names")
     write_whole(path, "x")
-    assert path.read_text() == "x"
+    write_whole(other, "y")
+    assert (path.read_text(), other.read_text()) == ("x", "y")
+    assert partial_file(path) != partial_file(other)
+    plain = f".{path.name}.partial"
+    assert (partial_file(path).name == plain) == (len(os.fsencode(plain)) <= 255)
 
 
 @unix
@@ -128,12 +183,19 @@ def test_a_link_stays_one_and_a_mode_too(tmp_path: Path) -> None:
     loose.symlink_to("folder/later")
     write_whole(loose, "made")
     assert (tmp_path / "folder" / "later").read_text() == "made"
-    umask = os.umask(0o027)
+
+
+@unix
+@pytest.mark.parametrize("mask", [0, 0o022, 0o027, 0o077])
+def test_the_mode_of_a_new_file(tmp_path: Path, mask: int) -> None:
+    """That of any file that a program makes."""
+    umask = os.umask(mask)
     try:
         write_whole(tmp_path / "fresh", "x")
+        (tmp_path / "other").touch()
     finally:
         os.umask(umask)
-    assert stat.S_IMODE((tmp_path / "fresh").stat().st_mode) == 0o640
+    assert (tmp_path / "fresh").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
 @unix
@@ -174,6 +236,30 @@ def test_case_where_it_makes_no_difference(tmp_path: Path, monkeypatch: pytest.M
         assert same_file(tmp_path / "New.é", tmp_path / "nEW.e\u0301") is answer
         assert same_file(tmp_path / "new", tmp_path / "new")
         assert not same_file(tmp_path / "new", tmp_path / "newer")
+
+
+@unix
+def test_whether_case_makes_a_difference(tmp_path: Path) -> None:
+    """A folder is asked by its name in the other case; one whose name has none, by the one above it."""
+    (tmp_path / "abc" / "1" / "2").mkdir(parents=True)
+    folders = [tmp_path / "abc", tmp_path / "abc" / "1", tmp_path / "abc" / "1" / "2"]
+    mixed = (tmp_path / "ABC").exists()
+    assert [files._ignores_case(folder) for folder in folders] == [mixed] * 3
+    if not mixed:
+        (tmp_path / "ABC").mkdir()
+        assert [files._ignores_case(folder) for folder in folders] == [False] * 3
+        (tmp_path / "ABC").rmdir()
+        (tmp_path / "ABC").symlink_to("abc")  # as if it made none
+        assert [files._ignores_case(folder) for folder in folders] == [True] * 3
+        assert same_file(tmp_path / "abc" / "new", tmp_path / "abc" / "NEW")
+    assert not files._ignores_case(Path("/"))
+
+
+def test_names_that_no_file_has() -> None:
+    for name in ("\0", "a" * 300, "a/" * 3000, ""):
+        assert same_file(name, name)
+        assert not same_file(name, name + "b")
+        assert not same_file(name + "b", name)
 
 
 @given(st.text(max_size=300), st.text(max_size=300))

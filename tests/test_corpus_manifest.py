@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import dataclasses
 import json
 import math
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,11 @@ BAD_LINES: dict[str, tuple[str | bytes, str]] = {
     "bytes": (b'{"id": "\xff"}', "no UTF-8"),
     "bytes in a name": (b'{"\xc3": 1}', "no UTF-8"),
     "null": ("null", "a JSON NoneType, but must be an object"),
+    "class below 64 bits": (item(tokens=[-(2**63) - 1]), "its token 0 is a number of 64 bits"),
+    "nothing": ("{}", r"neither emissions nor audio \(its fields: none\)"),
+    "other fields": ('{"id": "x", "text": "a"}', r"neither emissions nor audio \(its fields: id, text\)"),
+    "eight fields": (json.dumps(dict.fromkeys("abcdefgh")), r"\(its fields: a, b, c, d, e, f, g, h\)"),
+    "many long ones": (json.dumps({n * 99: 1 for n in "abcdefghi"}), r"fields: a{40}, b{40}, .*, h{40}, \.\.\.\)"),
     "a mark in the middle": (b"\xef\xbb\xbf" + item().encode(), "no JSON"),
 }  # fmt: skip
 
@@ -146,6 +153,21 @@ def test_the_name_of_a_bad_line_is_no_id(folder: Path) -> None:
     manifest = write(folder / "items.jsonl", "{", item(id="line 1"), item(id="line 2"), item(id="line 2"))
     found = [(entry.id, entry.fault is None) for entry in corpus.read_manifest(manifest)]
     assert found == [("line 1", False), ("line 1", True), ("line 2", True), ("line 4", False)]
+
+
+def test_an_item_is_a_value() -> None:
+    """It can be compared and put into sets, and is not changed by anybody."""
+    found = corpus.Item("a", 1, emissions="a.npy")
+    assert {found, corpus.Item("a", 1, emissions="a.npy", offset=0.0)} == {found}
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        found.text = "b"  # type: ignore[misc]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a file that cannot be read")
+def test_a_manifest_that_cannot_be_read() -> None:
+    for read in (lambda path: list(corpus.read_manifest(path)), corpus.count_items):
+        with pytest.raises(corpus.CorpusError, match=r"'/proc/self/mem' cannot be read: Input/output error$"):
+            read("/proc/self/mem")
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])

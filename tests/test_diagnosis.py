@@ -84,6 +84,21 @@ def test_infeasible_items() -> None:
     assert kinds(problems(emissions=None, input_lengths=[0, 0, 0])) == kinds(found)
 
 
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ([1], "needs 1 frame (1 label), but has 0:"),
+        ([1, 2], "needs 2 frames (2 labels), but has 0:"),
+        ([1, 1], "needs 3 frames (2 labels, and a blank between 1 pair of equal neighbours), but has 0:"),
+        ([1, 1, 1, 2], "needs 6 frames (4 labels, and a blank between 2 pairs of equal neighbours), but has 0:"),
+        ([1, 1, 2, 2, 2], "needs 8 frames (5 labels, and a blank between 3 pairs of equal neighbours), but has 0:"),
+    ],
+)
+def test_what_an_item_needs_in_words(labels: list[int], words: str) -> None:
+    (problem,) = ctckit.check(None, torch.tensor([labels]), [0])
+    assert problem.message.startswith(f"item 0 {words}")
+
+
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_numbers_that_are_none(value: float) -> None:
     x = BASE.logits()
@@ -103,6 +118,18 @@ def test_frames_in_which_nothing_is_possible() -> None:
     assert problem[:2] == (2, "impossible_frame")
     assert "frame 2 of item 2" in problem.message
     assert ctckit.ctc_loss(*BASE.padded(x), reduction="none").isinf().tolist() == [False, False, True]
+
+
+def test_one_item_hides_no_other() -> None:
+    """Of each, the first frame in question."""
+    x = BASE.logits()
+    x[[2, 4], 0, 3] = torch.nan
+    x[[1, 3], 1] = -torch.inf
+    x[[3, 4], 2, 1] = torch.inf
+    found = problems(emissions=x)
+    assert kinds(found) == [(0, "non_finite"), (1, "impossible_frame"), (2, "non_finite")]
+    places = ("emissions[2, 0, 3]", "in frame 1 of item 1", "emissions[3, 2, 1]")
+    assert all(place in problem.message for place, problem in zip(places, found, strict=True))
 
 
 def test_all_that_is_wrong_by_item() -> None:
@@ -127,6 +154,8 @@ def test_the_batch_as_a_whole() -> None:
     (problem,) = problems(targets=torch.tensor([1, 2, 2, 3, 4]))
     assert problem[:2] == (-1, "target_sum")
     assert "add up to 6" in problem.message
+    assert problems(targets=torch.tensor([1, 2, 2, 3, 4]), input_lengths=[0, 0, 0]) == [problem]
+    assert problems(targets=torch.tensor([1, 2, 2, 3, 4]), emissions=BASE.logits().fill_(torch.nan)) == [problem]
 
 
 @given(cases())

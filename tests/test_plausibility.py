@@ -52,12 +52,45 @@ def test_logits() -> None:
     assert "logits=True" in problem.message
 
 
-@pytest.mark.parametrize("factor", [0.9, 0.98, 1.02, 1.5])
-def test_sums_that_are_not_1(factor: float) -> None:
-    x = scores(300, 7, by=0.1).log_softmax(1) + math.log(factor)
+@pytest.mark.parametrize("factor", [0.9, 0.98, 0.985, 1.015, 1.02, 1.5])
+@pytest.mark.parametrize("frames", [1, 20, 256, 257, 300, 512, 513, 5000])
+def test_sums_that_are_not_1(frames: int, factor: float) -> None:
+    """Up to 256 frames are looked at."""
+    x = scores(frames, 7, by=0.1).log_softmax(1) + math.log(factor)
     (problem,) = implausible(x, logits=False)
     assert problem.kind == "unnormalised"
-    assert f"add up to {factor:.4g}"[:15] in problem.message
+    looked_at = {300: 150, 257: 129, 512: 256, 513: 171, 5000: 250}.get(frames, frames)
+    assert f"add up to {factor:.4g} instead of 1, in {looked_at} of {looked_at} frames" in problem.message
+
+
+def test_the_first_frame_that_does_not_add_up_is_told() -> None:
+    x = scores(9, 7).log_softmax(1)
+    x[2] += math.log(0.75)
+    x[5] += math.log(0.5)
+    (problem,) = implausible(x, logits=False)
+    assert "add up to 0.75 instead of 1, in 2 of 9 frames" in problem.message
+
+
+def test_frames_and_classes_exchanged() -> None:
+    """Each class adds up to 1 over the frames, and no frame does."""
+    for size in (3, 7, 30):
+        assert kinds(scores(size, size).log_softmax(0)) == ["unnormalised"]
+
+
+def test_the_edge_of_what_is_rounding() -> None:
+    for dtype, edge in ((torch.float64, 0.01), (torch.bfloat16, 0.049)):
+        assert kinds(torch.full((3, 1), edge, dtype=dtype)) == kinds(torch.full((3, 1), -edge, dtype=dtype)) == []
+        assert kinds(torch.full((3, 1), 1.1 * edge, dtype=dtype)) == ["positive"]
+        assert kinds(torch.full((3, 1), -1.1 * edge, dtype=dtype)) == ["unnormalised"]
+
+
+def test_logits_that_look_like_probabilities() -> None:
+    """Probabilities are several classes, from 0 to 1, that add up to 1."""
+    for row in ([1.0, 0.0], [0.0, 1.0, 0.0], [0.5, 0.5], [0.2, 0.3, 0.5]):
+        assert kinds(torch.tensor([row] * 3), logits=True) == ["positive"]
+    for row in ([1.0], [1.5, -0.5], [0.5, 1.0], [0.25, 0.25], [2.0, 0.0]):
+        assert kinds(torch.tensor([row] * 3), logits=True) == []
+    assert kinds(torch.tensor([[0.5, 0.5], [0.5, 0.75]]), logits=True) == []
 
 
 def test_one_value_above_0_is_seen_in_any_frame() -> None:
@@ -80,6 +113,19 @@ def test_what_is_passed_over() -> None:
     assert kinds(torch.full((3, 4), math.nan)) == []
 
 
+@pytest.mark.parametrize("other", [math.nan, math.inf, -math.inf])
+def test_what_is_passed_over_hides_nothing(other: float) -> None:
+    x = scores(9, 4).log_softmax(1)
+    x[2, 1] = other
+    for change, kind in ((5.0, "positive"), (math.log(1.5), "unnormalised"), (math.log(0.5), "unnormalised")):
+        y = x.clone()
+        y[7] = scores(1, 4, by=0.0).log_softmax(1) + change
+        assert kinds(y) == [kind]
+    if other == -math.inf:
+        x[2, [0, 2, 3]] = math.log(0.5)  # three classes of a half each, and one that is barred
+        assert kinds(x) == ["unnormalised"]
+
+
 def test_a_blank_that_never_wins() -> None:
     path = torch.tensor([4, 0, 4, 1, 4])
     x = (5.0 * torch.nn.functional.one_hot(path, 5)).log_softmax(1)
@@ -87,6 +133,10 @@ def test_a_blank_that_never_wins() -> None:
     assert problem.kind == "blank"
     assert "class 2, the blank, is the most probable class of no frame" in problem.message
     assert "blank=4" in problem.message
+    assert "is that of 3 of 5" in problem.message
+    assert kinds(x[[0, 1]], blank=2, named=4) == kinds(x[[0, 3]], blank=0, named=4) == ["blank"]  # each wins once
+    assert kinds(x[:0], blank=2, named=4) == []
+    assert kinds(x, blank=-1, named=4) == kinds(x, blank=5, named=4) == []  # no class
     assert kinds(x, blank=0, named=4) == []  # it wins once
     assert kinds(x, blank=2, named=5) == []  # no class without a name
     assert kinds(x, blank=4, named=4) == []

@@ -63,14 +63,13 @@ def implausible(
         )
     elif blank is not None and classes_named is not None and frames and 0 <= blank < classes:
         winners = x.argmax(1)
-        unnamed = winners[winners >= classes_named]
-        if len(unnamed) and not bool((winners == blank).any()):
+        unnamed = int((winners == classes_named).sum())  # there is one such class at most
+        if unnamed and not bool((winners == blank).any()):
             problems.append(
                 _problem(
                     "blank",
-                    f"class {blank}, the blank, is the most probable class of no frame, but class {int(unnamed[0])}, "
-                    f"which has no name, is that of {len(unnamed)} of {frames}: is it the blank (blank="
-                    f"{int(unnamed[0])})?",
+                    f"class {blank}, the blank, is the most probable class of no frame, but class {classes_named}, "
+                    f"which has no name, is that of {unnamed} of {frames}: is it the blank (blank={classes_named})?",
                 )
             )
     return problems

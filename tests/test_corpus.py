@@ -536,7 +536,9 @@ def test_sigkill_is_named() -> None:
     from ctckit.corpus import processes
 
     assert processes._how_it_ended(-signal.SIGKILL) == "ended by signal 9, SIGKILL"
-    assert processes._how_it_ended(3) == "exit code 3"
+    assert processes._how_it_ended(-200) == "ended by signal 200, unknown"
+    for code in (3, 0, None):
+        assert processes._how_it_ended(code) == f"exit code {code}"
 
 
 def test_free_ends(tmp_path: Path) -> None:

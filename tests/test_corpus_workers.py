@@ -93,6 +93,32 @@ def test_a_worker_that_dies_now_and_then_is_no_false_start() -> None:
     assert [outcome.fault for outcome in outcomes] == [None] * 6
 
 
+STARTS = """
+starts = len(pathlib.Path('starts').read_text()) + 1 if pathlib.Path('starts').exists() else 1
+if os.getpid() != int(pathlib.Path('parent').read_text()):
+    pathlib.Path('starts').write_text("." * starts)
+"""
+
+
+def test_three_false_starts_in_a_row_end_the_run() -> None:
+    """The third one starts, and its first item ends it: what comes before it does not count with what comes after."""
+    Path("parent").write_text(str(os.getpid()))
+    act = "def act(number):\n    if starts == 3: os._exit(4)\n"
+    task = model(f"{STARTS}\n    if starts != 3: os._exit(3)\n{act}{HEAR}")
+    with pytest.raises(corpus.CorpusError, match=r"workers die while they start \(exit code 3\)"):
+        list(processes.run_in_processes(task, items(3), 1))
+    assert len(Path("starts").read_text()) == 6
+
+
+def test_each_worker_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever torch would take: or as many workers as cores would be in each other's way."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    task = model("def hear(path): raise ValueError(f'{torch.get_num_threads()} threads')")
+    for outcome in corpus.run(task, items(2), workers=2):
+        assert outcome.fault is not None
+        assert outcome.fault.message.endswith("1 threads")
+
+
 def test_no_more_is_drawn_than_is_worked_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Behind one slow item so many outcomes pile up, and no more; a manifest is never read as a whole."""
     monkeypatch.setattr(processes, "_AHEAD", 12)

@@ -123,7 +123,7 @@ class _Pool:
         worker.process.join()
         worker.pipe.close()
         how = _how_it_ended(worker.process.exitcode)
-        if worker.is_ready and worker.has:
+        if worker.is_ready:
             index, item = worker.has[0]
             self.deaths[index] = self.deaths.get(index, 0) + 1
             if self.deaths[index] >= _CHANCES:
@@ -134,7 +134,7 @@ class _Pool:
                     f"short, use fewer workers; else look at what is special about this item",
                 )
                 self.done[index] = Outcome(item.id, item.line, fault=fault)
-        elif not worker.is_ready:
+        else:
             self.false_starts += 1
             if self.false_starts >= _FALSE_STARTS:
                 raise CorpusError(f"workers die while they start ({how}): try workers=1 to see why")

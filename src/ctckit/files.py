@@ -109,10 +109,8 @@ def same_file(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:
         False
     """
     try:
-        if os.path.exists(a) and os.path.exists(b):  # noqa: PTH110  # takes any path, and follows links
-            return os.path.samefile(a, b)  # noqa: PTH121
         (folder_a, rest_a), (folder_b, rest_b) = _parts(a), _parts(b)
-        if not os.path.samefile(folder_a, folder_b):  # noqa: PTH121
+        if not folder_a.samefile(folder_b):
             return False
         return rest_a == rest_b or (_folded(rest_a) == _folded(rest_b) and _ignores_case(folder_a))
     except (OSError, ValueError):  # no path at all: a NUL, a name that is too long
@@ -162,7 +160,7 @@ def _mode(path: str | os.PathLike[str]) -> int | None:
 
 
 def _parts(path: str | os.PathLike[str]) -> tuple[Path, tuple[str, ...]]:
-    """Return the last folder of a path that exists, and the names below it."""
+    """Return what is there of a path, the file itself or the last folder, and the names below that."""
     whole = Path(os.path.realpath(path))
     found = next(parent for parent in (whole, *whole.parents) if parent.exists())
     return found, whole.parts[len(found.parts) :]

@@ -163,6 +163,20 @@ def test_an_item_is_a_value() -> None:
         found.text = "b"  # type: ignore[misc]
 
 
+@pytest.mark.parametrize("name", ["m.jsonl", "m.parquet", "folder", "folder.parquet", "/dev/null"])
+def test_a_manifest_that_is_no_file(folder: Path, name: str) -> None:
+    for made in ("folder", "folder.parquet"):
+        (folder / made).mkdir()
+    what = {"/": "is no file", "f": "is a folder", "m": "does not exist"}[name[0]]
+    if name == "/dev/null" and not Path(name).exists():
+        pytest.skip("there is no such device")
+    for read in (lambda path: list(corpus.read_manifest(path)), corpus.count_items):
+        with pytest.raises(
+            corpus.CorpusError, match=rf"{name}' {what}: name a file of JSON lines, or a .parquet file$"
+        ):
+            read(folder / name)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="a file that cannot be read")
 def test_a_manifest_that_cannot_be_read() -> None:
     for read in (lambda path: list(corpus.read_manifest(path)), corpus.count_items):

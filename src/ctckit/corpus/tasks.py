@@ -246,7 +246,7 @@ class AlignTask(Task):
         )  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class LossTask(Task):
     """Measure the CTC loss, in nats. The result has loss, frames and labels, and what was dropped, if anything was."""
 
@@ -281,7 +281,7 @@ class LossTask(Task):
         return Outcome(item.id, item.line, result, warnings=warned)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class CheckTask(Task):
     """Look for what is wrong: `ctckit.check`, and what a person would see at once.
 

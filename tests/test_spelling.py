@@ -127,9 +127,29 @@ def test_words_of_the_caller() -> None:
         assert found.spans == [(0, 2), (2, 4), (4, 5), (5, 6), (7, 9)]
         assert found.dropped == ("。",)
     assert Vocabulary(["-", "|", *"ab"]).encode("ab a", words=["a", "b", "a"]).ids == [2, 3, 1, 2]  # the space remains
-    assert Vocabulary(["-", "|", *"ab"]).encode("ab a", words=["ab a"]).words == ["ab a"]
+    whole = Vocabulary(["-", "|", *"ab"]).encode("ab a", words=["ab a"])
+    assert (whole.words, whole.ids) == (["ab a"], [2, 3, 1, 2])
     pairs = Vocabulary(["-", "今", "天", "今天", "天天", "气"])
     assert [p.text for p in pairs.encode("今天天气", words=["今", "天天", "气"]).pieces] == ["今", "天天", "气"]
+    both = ["今", "天天", "*", "今天", "天"]  # other bounds behind the wildcard than before it
+    assert [p.text for p in pairs.encode("今天天*今天天", words=both, wildcard="*").pieces] == both
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("ab...cd", ["ab", "...", "cd"]),
+        ("..ab", ["..", "ab"]),
+        ("ab. ..cd", ["ab", ".", "..", "cd"]),
+        ("ab ...", ["ab", "..."]),
+        ("a.. b.. ..", ["a", "..", "b", "..", ".."]),
+    ],
+)
+def test_signs_between_words_of_the_caller_are_words(text: str, words: list[str]) -> None:
+    vocabulary = Vocabulary(["-", *"abcd."])
+    found = vocabulary.encode(text, words=re.findall("[a-d]+", text))
+    assert found.words == [text[start:end] for start, end in found.spans] == words
+    assert [piece.word for piece in found.pieces] == [n for n, word in enumerate(words) for _ in word]
 
 
 @pytest.mark.parametrize(
@@ -406,6 +426,42 @@ def test_bytes_for_what_no_token_has() -> None:
     assert names(row, "ab é") == ["▁a", "b", "▁", "<0xC3>", "<0xA9>"]
     with pytest.raises(ValueError, match="'<0xC3>' at position 1 of the text"):
         Vocabulary(["<unk>", "a", "<0xC3>"]).encode("a<0xC3>")
+
+
+@pytest.mark.parametrize(
+    ("tokens", "text", "right"),
+    [
+        (["▁", "▁a", "b"], "abé", ["▁a", "b", "<0xC3>", "<0xA9>"]),
+        (["▁", "▁ab", "▁a", "bc"], "abc", ["▁ab", "<0x63>"]),  # the longest token first, as everywhere
+        (["▁a"], "é", ["<0xC3>", "<0xA9>"]),
+        (["▁a", "é"], "é", ["é"]),  # no token has the mark of a start, and bytes have none either
+        (["a</w>", "a", "é"], "aé", ["a", "é"]),  # likewise of an end
+        (["a</w>", "a", "é"], "éa", ["é", "a</w>"]),
+        (["a@@", "a", "é"], "aé", ["a@@", "é"]),
+    ],
+)
+def test_bytes_are_for_what_no_token_has_alone(tokens: list[str], text: str, right: list[str]) -> None:
+    assert names(["<unk>", *tokens, *(f"<0x{byte:02X}>" for byte in range(256))], text) == right
+
+
+@pytest.mark.parametrize(
+    ("tokens", "text", "right"),
+    [
+        (["a", "##b'"], "ab'", ["a", "##b'"]),
+        (["a", "b", "'b@@"], "'ba", ["'b@@", "a"]),
+        (["a", "'b</w>"], "a'b", ["a", "'b</w>"]),
+        (["a", "#", "##"], "a##", ["a", "##"]),  # nothing is beside the mark
+        (["a", "##'"], "a##'", ["a", "##'"]),  # no letter is beside it
+        (["a", "@", "'@@"], "'@@a", ["'@@", "a"]),
+    ],
+)
+def test_a_mark_is_beside_a_letter(tokens: list[str], text: str, right: list[str]) -> None:
+    assert names(["<pad>", *tokens], text) == right
+
+
+def test_a_missing_mark_is_less_than_a_missing_letter() -> None:
+    assert names(["<pad>", "▁ab", "abc"], "abc", unknown="skip") == ["abc"]
+    assert names(["<pad>", "a</w>", "ab", "b", "abc"], "abc", unknown="skip") == ["abc"]
 
 
 def test_continuation_with_a_bare_start() -> None:

@@ -34,6 +34,8 @@ _WITHIN: Final = "##"
 _END_MARKS: Final = ("</w>", "_", "▁")
 _CONTINUED: Final = "@@"
 
+_UNSPELT: Final = 2  # the cost of a character that is left out: more than that of the one mark that a word may miss
+
 
 class _Word(NamedTuple):
     """A word to spell, in lower and upper case, too, where one is taken for the other."""
@@ -51,7 +53,7 @@ class _Option(NamedTuple):
 
     tokens: tuple[str, ...]
     length: int
-    cost: int  # 0, unless a mark is missing
+    cost: int  # 0; 1 if a mark is missing
 
 
 class Alphabet:
@@ -99,7 +101,7 @@ class Alphabet:
         return "▁" if "▁" in (self.start_mark, self._bare_start, self.end_mark) else None
 
     def _has(self, mark: str, *, at_end: bool) -> bool:
-        """Whether tokens have a mark at one end, and a letter or a digit at the other."""
+        """Whether tokens have a mark at one end, and a letter or a digit beside it."""
         for token in self._ids:
             rest = token.removesuffix(mark) if at_end else token.removeprefix(mark)
             if rest and len(rest) < len(token) and (rest[-1 if at_end else 0].isalnum() or mark in _START_MARKS):
@@ -189,7 +191,7 @@ class Alphabet:
         costs = [0] * (size + 1)  # of spelling what follows
         best: list[_Option] = [_Option((), 1, 0)] * size
         for at in range(size - 1, -1, -1):
-            unspelt = _Option((), 1, 2 * size)
+            unspelt = _Option((), 1, _UNSPELT)
             choices = [*self._options(word, at, blank), unspelt]
             best[at] = min(choices, key=lambda option: option.cost + costs[at + option.length])
             costs[at] = best[at].cost + costs[at + best[at].length]
@@ -230,7 +232,10 @@ class Alphabet:
         if self._bytes and not self.byte_level:
             names = [self._bytes.get(byte) for byte in word.cases[0][at].encode("utf-8", "surrogatepass")]
             if None not in names:
-                yield _Option((*([bare] if bare else []), *(name for name in names if name)), 1, 0)
+                misses_start = bool(mark) and not (self.within or bare)
+                misses_end = self.end_mark is not None and word.closes and at + 1 == size
+                tokens = (*([bare] if bare else []), *(name for name in names if name))
+                yield _Option(tokens, 1, int(misses_start or misses_end))
 
     def _find(self, word: _Word, at: int, length: int, before: str, behind: str, blank: int | None) -> str | None:
         """Give the token for a part of a word."""

@@ -124,6 +124,7 @@ class _Tokenizers(Tokenizer):
         model = getattr(tokenizer, "model", None)
         name = getattr(model, "unk_token", None)
         self.unknown_id = self.ids.get(name) if name else _unknown_of_unigram(tokenizer, model)
+        self._loses = self.unknown_id is None  # it gives nothing for what the model does not know
         added = tokenizer.get_added_tokens_decoder() if hasattr(tokenizer, "get_added_tokens_decoder") else {}
         self.special = frozenset(str(token.content) for token in added.values() if token.special)
 
@@ -134,7 +135,7 @@ class _Tokenizers(Tokenizer):
         covered = bytearray(len(text))
         for unit in units:
             covered[unit.start : unit.end] = b"\1" * (unit.end - unit.start)
-        if self.unknown_id is None:  # what the model does not know is lost, and the offsets behind it are wrong
+        if self._loses:  # then the offsets behind what is lost are wrong
             found = in_order(text, units)
             if found is None:
                 covered = bytearray(bool(self.tokens(sign)) for sign in text)
@@ -185,7 +186,7 @@ class _Encoder(Tokenizer):
     def _row(self, text: str) -> Row:
         numbers = list(map(int, self._tokenizer.encode(text)))
         around = self._around
-        for cut in range(len(around) + 1 if around else 0):
+        for cut in range(len(around) + 1):
             rest = numbers[cut : len(numbers) - len(around) + cut]
             if around[:cut] + rest + around[cut:] == numbers:
                 numbers = rest
@@ -208,7 +209,7 @@ def _fast(tokenizer: Any) -> Tokenizer | None:
     found.ids = outer.ids or found.ids
     found.special |= outer.special
     found.padding_id = outer.padding_id
-    found.unknown_id = found.unknown_id if outer.unknown_id is None else outer.unknown_id
+    found.unknown_id = outer.unknown_id if found.unknown_id is None else found.unknown_id
     return found
 
 

@@ -198,6 +198,28 @@ def test_a_token_over_several_words() -> None:
     assert found.spans == [(0, 1), (2, 3), (4, 8), (9, 10)]
 
 
+def test_a_token_over_several_words_of_the_caller() -> None:
+    """As many words as it covers are one, and no more."""
+    vocabulary = Vocabulary(bpe("a", "b", "ab"))
+    for text, words, right in (
+        ("ab", ["a", "b"], ["ab"]),
+        ("aab", ["a", "a", "b"], ["a", "ab"]),
+        ("aba", ["a", "b", "a"], ["ab", "a"]),
+        ("ab b", ["a", "b", "b"], ["ab", "b"]),
+    ):
+        found = vocabulary.encode(text, words=words)
+        assert found.words == right
+        assert [text[start:end] for start, end in found.spans] == right
+        assert found.dropped == ()
+
+
+def test_a_word_that_a_tokenizer_removes_is_no_part_of_its_neighbour() -> None:
+    tokenizer = bpe("a", "b", "ab")
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Punctuation("removed")
+    found = Vocabulary(tokenizer).encode("aab!a", words=["a", "a", "b", "!", "a"])
+    assert (found.words, found.spans, found.dropped) == (["a", "ab", "a"], [(0, 1), (1, 3), (4, 5)], ("!",))
+
+
 def test_a_bar_that_a_tokenizer_does_not_use() -> None:
     """The vocabulary has the token, but the tokenizer puts none between words."""
     assert spelt(bpe("a", "b", "|"), "a b") == ["a", "b"]

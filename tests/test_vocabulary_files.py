@@ -34,6 +34,7 @@ def written(folder: Path, name: str, content: str | bytes) -> Path:
         ("tokens.txt", "\r\n".join(f"{token}\t{n}" for n, token in enumerate(TOKENS))),
         ("tokens.txt", "".join(f"{token}   {n} \n" for n, token in reversed(list(enumerate(TOKENS))))),
         ("tokens.txt", "".join(f"{token} {n}\n" for n, token in enumerate([*TOKENS, "#0", "#1"]))),
+        ("tokens.txt", "#1 7\n#0 6\n" + "".join(f"{token} {n}\n" for n, token in enumerate(TOKENS))),
     ],
 )
 def test_files(tmp_path: Path, name: str, content: str, mark: bytes) -> None:
@@ -61,6 +62,11 @@ def test_digits_that_are_tokens(tmp_path: Path) -> None:
     assert Vocabulary(written(tmp_path, "tokens.txt", "- 0\n1 1\n0 2\n")).ids == {"-": 0, "1": 1, "0": 2}
 
 
+def test_as_many_lines_with_a_number_as_without_are_tokens(tmp_path: Path) -> None:
+    assert Vocabulary(written(tmp_path, "list.txt", "verse 1\nverse\n")).ids == {"verse 1": 0, "verse": 1}
+    assert Vocabulary(written(tmp_path, "tokens.txt", "verse 1\nof 2\n 0\n")).ids == {"verse": 1, "of": 2, " ": 0}
+
+
 def test_class_0_may_go_without_saying(tmp_path: Path) -> None:
     """As in units.txt of ESPnet, where it is the blank."""
     vocabulary = Vocabulary(written(tmp_path, "units.txt", "<unk> 1\na 2\nb 3\n"))
@@ -81,7 +87,7 @@ def test_class_0_may_go_without_saying(tmp_path: Path) -> None:
         ("list.txt", MARK + b"\n\n", "vocabulary is empty"),
         ("list.txt", "aä".encode("latin-1"), "list.txt', which is not in UTF-8"),
         ("vocab.json", '["a"]'.encode("utf-16"), "vocab.json', which is not in UTF-8"),
-        ("vocab.json", '{"a": 0, "a": 1}', "vocab.json', which has 'a' twice"),
+        ("vocab.json", '{"b": 0, "a": 1, "a": 2}', "vocab.json', which has 'a' twice"),
         ("vocab.json", "[" * 100_000, "which is not a JSON file"),
         ("vocab.json", '{"a": 0', "which is not a JSON file: .*a file with a token per line must have the suffix .txt"),
         ("vocab.json", '"abc"', "which holds a str, but must hold a list of tokens"),

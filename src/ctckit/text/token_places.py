@@ -38,14 +38,15 @@ def places_of(text: str, row_of: Callable[[str], Row], unknown_id: int | None) -
         if not _starts(whole, at, row):
             row = row_of(f" {word}")
         if not _starts(whole, at, row):
-            return _within(text, [item for item in whole if item[0] not in _SPACES[2:]], unknown_id)
+            break
         for token, number, first, last in _within(word, row, unknown_id):
             units.append(Unit(token, number, first + start, last + start))
         at += len(row)
         start += len(word) + 1
-    if at < len(whole):
-        return _within(text, [item for item in whole if item[0] not in _SPACES[2:]], unknown_id)
-    return units
+    else:
+        if at == len(whole):
+            return units
+    return _within(text, [item for item in whole if item[0] not in _SPACES[2:]], unknown_id)
 
 
 def _starts(whole: Row, at: int, row: Row) -> bool:
@@ -73,7 +74,7 @@ def _within(text: str, row: Row, unknown_id: int | None) -> list[Unit]:
     for index, (token, number) in enumerate(row):
         place = places[index]
         if place is None:
-            after = next((other for other in places[index + 1 :] if other is not None), None)
+            after = next((other for other in places[index:] if other is not None), None)
             place = (before, len(text) if after is None else after[0])
         before = places[index][1] if places[index] is not None else before  # type: ignore[index]
         units.append(Unit(token, None if number == unknown_id else number, *place))
@@ -97,7 +98,7 @@ def in_order(text: str, units: list[Unit]) -> list[Unit] | None:
 
 def _folded(text: str) -> str:
     """Write a text without case and accents, character by character."""
-    return "".join((unicodedata.normalize("NFKD", sign)[:1].lower()[:1] or sign) for sign in text)
+    return "".join(unicodedata.normalize("NFKD", sign)[0].lower() for sign in text)
 
 
 def _bare(token: str) -> str:

@@ -17,7 +17,6 @@ from ctckit.errors import ArgumentValueError
 __all__ = ["content_of"]
 
 _TOKEN_AND_CLASS: Final = re.compile(r"(.+?)[ \t]+([+-]?\d+)\s*")
-_BARE_CLASS: Final = re.compile(r"\s*(\d+)\s*")
 _DISAMBIGUATION: Final = re.compile(r"#\d+")  # of a lexicon; behind the classes of the model
 
 
@@ -75,8 +74,8 @@ def _tokens_of_lines(path: Path, text: str) -> list[Any] | dict[str, Any]:
         if match is not None:
             token, value = match[1], int(match[2])
             token = " " if token.isspace() else token
-        elif (bare := _BARE_CLASS.fullmatch(line)) is not None:
-            token, value = " ", int(bare[1])  # a space that was taken for the one between token and class
+        elif line.strip().isdecimal():
+            token, value = " ", int(line)  # a space that was taken for the one between token and class
         else:
             raise _fault(path, f"has no class in line {number + 1}, {line!r}, but others have a token and its class")
         if _DISAMBIGUATION.fullmatch(token):

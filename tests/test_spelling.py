@@ -215,6 +215,14 @@ def test_a_character_set_may_spell_a_name_that_it_has_not() -> None:
         Vocabulary(characters).encode("a<blank>")
 
 
+def test_letters_alone_spell_no_name() -> None:
+    """The brackets decide: with them it is a row of characters, and without them a name."""
+    without = Vocabulary(["-", *"unk"]).encode("nu <unk>", unknown="skip")
+    assert ([p.text for p in without.pieces], without.dropped) == (["n", "u"], ("<unk>",))
+    within = Vocabulary(["-", *"un<>"]).encode("nu <unk>", unknown="skip")
+    assert ([p.text for p in within.pieces], within.dropped) == ([*"nu<un>"], ("k",))
+
+
 def test_a_tokenizer_says_which_tokens_are_special() -> None:
     class Noise:
         all_special_tokens = ("[noise]", "|")
@@ -574,6 +582,8 @@ def test_fold_case_takes_no_letter_for_another() -> None:
     assert folded([*"ΟΔΣ"], "οδος") == [*"ΟΔΟΣ"]
     assert folded(["The", "the", "T", "h", "e"], "THE the The") == ["the", "the", "The"]
     assert folded(["Th", "e"], "tHe") == ["Th", "e"]
+    assert folded(["The", "THE"], "the tHe") == ["THE", "THE"]  # all small, then all large, before a mixture
+    assert folded(["The", "THE", "the"], "tHe") == ["the"]
     assert folded(["▁the", "▁A"], "The a") == ["▁the", "▁A"]
 
 

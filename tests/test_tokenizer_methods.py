@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -132,6 +133,11 @@ def test_what_a_tokenizer_adds_around_a_text_is_no_text() -> None:
     )
     assert names(tokenizer, "ab") == ["a", "b"]
     assert names(tokenizer, "a*b", wildcard="*") == ["a", "*", "b"]
+    # Nor is it in the way of finding out that a word behind another has its space.
+    spaced = bpe("a", "\u2581", "\u2581a", "[B]", "[E]")
+    spaced.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace(prepend_scheme="never")
+    spaced.post_processor = tokenizer.post_processor
+    assert names(spaced, "a * a", wildcard="*") == ["a", "*", "\u2581a"]
 
 
 def test_a_mark_that_composes_with_the_letter_before_it() -> None:
@@ -139,9 +145,17 @@ def test_a_mark_that_composes_with_the_letter_before_it() -> None:
     tokenizer = bpe("\u00e1", "b")
     tokenizer.normalizer = tokenizers.normalizers.NFC()
     vocabulary = Vocabulary(tokenizer)
-    assert [p.text for p in vocabulary.encode("a\u0301b").pieces] == ["\u00e1", "b"]
+    assert [p.text for p in vocabulary.encode("a\u0301a\u0301b").pieces] == ["\u00e1", "\u00e1", "b"]
     again = vocabulary.encode("a\u0301\u0301b", unknown="skip")
     assert ([p.text for p in again.pieces], again.dropped) == (["\u00e1", "b"], ("\u0301",))
+
+
+def test_a_capital_letter_is_lost_if_the_small_one_is() -> None:
+    tokenizer = bpe("a", "b")
+    tokenizer.normalizer = tokenizers.normalizers.Lowercase()
+    assert names(tokenizer, "AbX", unknown="skip") == ["a", "b"]
+    with pytest.raises(ctckit.ArgumentValueError, match="no token for 'X' in 'AXb', at position 1"):
+        Vocabulary(tokenizer).encode("AXb")
 
 
 @pytest.mark.parametrize("mark", ["##", "@@"])
@@ -187,11 +201,27 @@ class Cyrillic(Codes):
     names = ("\ufffd", *"яюжд", " я", " ю", " ж", " д", " ")
 
     def get_vocab(self) -> dict[str, int]:
-        return {name: n for n, name in enumerate(self.names)}
+        return {name.replace(" ", "_"): n for n, name in enumerate(self.names)}
 
 
 def test_a_word_behind_a_wildcard_has_its_space_in_any_script() -> None:
-    assert names(Cyrillic(), "яю * яю", wildcard="*") == ["я", "ю", "*", " я", "ю"]
+    assert names(Cyrillic(), "яю * яю", wildcard="*") == ["я", "ю", "*", "_я", "ю"]  # by the names of get_vocab()
+
+
+@pytest.mark.parametrize("method", ["encode_as_pieces", "piece_to_id", "tokenize", "convert_tokens_to_ids"])
+def test_half_of_the_methods_of_a_kind_are_not_used(method: str) -> None:
+    tokenizer = Codes()
+    setattr(tokenizer, method, None)
+    assert names(tokenizer, "ab cd") == ["a", "b", " c", "d"]
+
+
+def test_what_an_encoder_says_of_its_tokens() -> None:
+    tokenizer = Cyrillic()
+    tokenizer.names = (*tokenizer.names[:-1], "[noise]", " ")
+    tokenizer.special_tokens_set, tokenizer.pad_token_id = {"[noise]"}, 2  # type: ignore[attr-defined]
+    assert Vocabulary(tokenizer).blank == 2
+    with pytest.raises(ctckit.ArgumentValueError, match=r"'\[noise\]' at position 2 of the text"):
+        Vocabulary(tokenizer).encode("я [noise] я")
 
 
 def test_a_tokenizer_need_not_tell_its_classes() -> None:
@@ -207,6 +237,25 @@ def test_names_of_special_tokens_are_no_text_whatever_the_tokenizer_says() -> No
     for special in ("<s>", "<unk>"):
         with pytest.raises(ctckit.ArgumentValueError, match=f"'{special}' at position 2 of the text"):
             Vocabulary(Silent()).encode(f"a {special} b")
+
+
+@pytest.mark.parametrize("special", ["[noise]", "noise", "|noise|", "noise|", "noi|se", "\u266a", "<a>", "<s>"])
+def test_special_tokens_have_any_name(special: str) -> None:
+    """Also one that holds the separator, which is none there."""
+
+    class Named(Slow):
+        all_special_tokens = (special[:-1], special)  # type: ignore[assignment]  # the longest name counts
+
+        def get_vocab(self) -> dict[str, int]:
+            return {**super().get_vocab(), special: 9}
+
+    vocabulary = Vocabulary(Named())
+    with pytest.raises(ctckit.ArgumentValueError, match=re.escape(f"'{special}' at position 2 of the text")):
+        vocabulary.encode(f"a {special} b")
+    for text, right in ((f"a {special} b", ["a", "b"]), (f"a{special}b", [f"a{special}b"]), (f"{special} b", ["b"])):
+        found = vocabulary.encode(text, unknown="skip")
+        assert (found.words, found.dropped) == (right, (special,))
+        assert [p.text for p in found.pieces if p.text != "|"] == [*text.replace(special, "").replace(" ", "")]
 
 
 def test_an_unknown_letter_is_left_out_alone() -> None:

@@ -25,7 +25,7 @@ class CaseFolding:
     def __init__(self, tokens: Collection[str]) -> None:
         dotless = any("\u0131" in token or "İ" in token for token in tokens)
         self._lower = {ord("I"): "\u0131", ord("İ"): "i"} if dotless else {}
-        self._upper = {0x131: "I", ord("i"): "İ"} if dotless else {}
+        self._upper = {ord("i"): "İ"} if dotless else {}
 
     def lower(self, word: str) -> str:
         """Write a word in lower case, a capital sigma at its end as the final one."""

@@ -46,18 +46,15 @@ def find_special_names(text: str, special: Collection[str], characters: Collecti
     A name of `special` is one wherever it is, also within a word. So is any other that `is_special_name` knows, unless
     its signs are among `characters`, so that it can be spelt by them.
     """
-    if not any(sign in text for sign in "<[") and not any(name in text for name in special):
-        return []
-    found = [
+    folded = {name.casefold() for name in special}
+    found = {
         match.span()
         for match in _SPECIAL.finditer(text)
-        if match[0] in special
-        or match[0].casefold() in {name.casefold() for name in special}
-        or not all(sign in characters for sign in match[0] if not sign.isalnum())
-    ]
-    names = sorted((name for name in special if name in text and not is_special_name(name)), key=len, reverse=True)
+        if match[0].casefold() in folded or not all(sign in characters for sign in match[0] if not sign.isalnum())
+    }
+    names = sorted((name for name in special if name and name in text), key=len, reverse=True)
     if names:
-        found += [match.span() for match in re.finditer("|".join(map(re.escape, names)), text)]
+        found |= {match.span() for match in re.finditer("|".join(map(re.escape, names)), text)}
     return sorted(found)
 
 

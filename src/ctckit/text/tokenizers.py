@@ -73,8 +73,8 @@ class _SentencePiece(Tokenizer):
         self.unknown_id = processor.unk_id()
         kinds = [getattr(processor, name) for name in ("is_control", "is_unknown") if hasattr(processor, name)]
         self.special = frozenset(processor.id_to_piece(n) for n in numbers if any(kind(n) for kind in kinds))
-        padding = processor.pad_id() if hasattr(processor, "pad_id") else -1
-        self.padding_id = padding if padding >= 0 else None
+        padding = processor.pad_id() if hasattr(processor, "pad_id") else None
+        self.padding_id = padding if padding is not None and padding >= 0 else None
 
     def segment(self, text: str) -> list[Unit]:
         if hasattr(self._processor, "encode_as_offset_mapping"):
@@ -206,7 +206,6 @@ def _fast(tokenizer: Any) -> Tokenizer | None:
         return None
     found = _Tokenizers(inner)
     outer = _Slow(tokenizer)
-    found.ids = outer.ids or found.ids
     found.special |= outer.special
     found.padding_id = outer.padding_id
     found.unknown_id = outer.unknown_id if found.unknown_id is None else found.unknown_id

@@ -38,9 +38,12 @@ def layout_of(
         ArgumentTypeError: if `words` is no list of str, and no function that returns one.
         ArgumentValueError: for words that are not in the text, in this order, and for letters that belong to none.
     """
-    white = re.compile("(?:" + "|".join([r"\s", *map(re.escape, separators)]) + ")+")
+    white = re.compile("|".join([r"\s", *map(re.escape, separators)]))
+    named = bytearray(len(text))
+    for start, end in names:
+        named[start:end] = b"\1" * (end - start)
     gaps = [match.span() for match in white.finditer(text)]
-    gaps = [gap for gap in gaps if not any(start <= gap[0] and gap[1] <= end for start, end in names)]
+    gaps = [(start, end) for start, end in gaps if not all(named[start:end])]
     word_of = [0] * len(text)
     for start, end in gaps:
         word_of[start:end] = [-1] * (end - start)

@@ -13,7 +13,14 @@ import pytest
 import ctckit
 from fuzz_vocabulary import ALPHABETS
 
-UNITS = {"unknown": "\ufffd", "digits apart": "a1", "composed": "e\u0301x", "words": "ab cd ", "dots": "a.. "}
+UNITS = {
+    "unknown": "\ufffd",
+    "digits apart": "a1",
+    "composed": "e\u0301x",
+    "words": "ab cd ",
+    "dots": "a.. ",
+    "names": "<unk> a ",
+}
 
 
 def calls_in(function: Callable[[], object]) -> int:

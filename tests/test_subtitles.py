@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ctckit import AlignedToken, AlignedWord, Alignment
 from ctckit.alignment_spans import Level
-from ctckit.line_breaks import breaks_line, ends_clause, ends_sentence, split_gap
+from ctckit.line_breaks import breaks_line, ends_clause, ends_sentence, is_grapheme_boundary, split_gap
 from known_times import place, say
 
 srt = pytest.importorskip("srt")
@@ -370,6 +370,12 @@ def test_gaps(before: str, gap: str, right: int) -> None:
 
 def test_closing_marks_behind_a_sentence_belong_to_it() -> None:
     assert [split_gap("No.", gap) for gap in (")", '"', ") ", '" (')] == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("text", ["ab", "", "e\u0301", "ะเ"])
+def test_a_text_starts_and_ends_between_characters(text: str) -> None:
+    assert is_grapheme_boundary(text, 0)
+    assert is_grapheme_boundary(text, len(text))
 
 
 def test_a_clause_ends_at_its_last_character() -> None:

@@ -244,7 +244,7 @@ def test_special_tokens_have_any_name(special: str) -> None:
     """Also one that holds the separator, which is none there."""
 
     class Named(Slow):
-        all_special_tokens = (special[:-1], special)  # type: ignore[assignment]  # the longest name counts
+        all_special_tokens = (special[:-1], special)  # the longest name counts
 
         def get_vocab(self) -> dict[str, int]:
             return {**super().get_vocab(), special: 9}

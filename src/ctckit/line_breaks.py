@@ -63,13 +63,12 @@ def split_gap(before: str, gap: str) -> int:
     (2, 1, 1)
     """
     ended = ends_sentence(before)
-    last_space = max((at for at, character in enumerate(gap) if character.isspace()), default=-1)
+    last_space = max((at for at, character in enumerate(gap) if character.isspace()), default=None)
     for at, character in enumerate(gap):
         if character.isspace():
             continue
         closes = unicodedata.category(character) in ("Pe", "Pf")
-        begins = at > 0 and gap[at - 1].isspace() and not closes
-        if _opens(character) or (begins and at > last_space):
+        if _opens(character) or (at - 1 == last_space and not closes):
             return at
         if character in _SENTENCE_ENDS:
             ended = True
@@ -131,10 +130,9 @@ def breaks_line(text: str, at: int) -> bool:
     if text.isascii():
         return False
     rules = _rules()
-    before, after = text[at - 1 : at], text[at : at + 1]
     return (
-        (rules.dense.match(before) or rules.dense.match(after)) is not None
-        and rules.never_first.match(after) is None
-        and rules.never_last.match(before) is None
+        (rules.dense.match(text, at - 1) or rules.dense.match(text, at)) is not None
+        and rules.never_first.match(text, at) is None
+        and rules.never_last.match(text, at - 1) is None
         and is_grapheme_boundary(text, at)
     )

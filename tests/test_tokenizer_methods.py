@@ -104,6 +104,21 @@ def test_the_padding_of_sentencepiece_is_the_blank(padding: int, blank: int | No
     assert Vocabulary(processor).blank == blank
 
 
+class Removing(Pieces):
+    """It removes a sign."""
+
+    def encode_as_pieces(self, text: str) -> list[str]:
+        return super().encode_as_pieces(text.replace("!", ""))
+
+
+@pytest.mark.parametrize("text", ["ab ! ab", "ab ab !", "! ab ab", "ab! !ab", "! ab! ! ab ! !"])
+def test_words_that_a_tokenizer_removes(text: str) -> None:
+    found = Vocabulary(Removing()).encode(text)
+    assert [(p.text, p.word) for p in found.pieces] == [("▁ab", 0), ("▁ab", 1)]
+    words = text.split()
+    assert (found.words, found.dropped) == ([w for w in words if w != "!"], tuple(w for w in words if w == "!"))
+
+
 # ----------------------------------------------------------------------------------------------- as those of tokenizers
 
 
@@ -268,7 +283,13 @@ def test_an_unknown_letter_is_left_out_alone() -> None:
         assert found.dropped == ("x",)
 
 
-class AtStart(Slow):
+class Plain(Slow):
+    """The token of the space is not said to be special."""
+
+    all_special_tokens = ("<pad>", "<s>", "</s>", "<unk>")
+
+
+class AtStart(Plain):
     """The first letter of a text is another token than that of a word."""
 
     def get_vocab(self) -> dict[str, int]:
@@ -279,7 +300,7 @@ class AtStart(Slow):
         return [f"^{row[0]}", *row[1:]] if row and row[0] in "ab" else row
 
 
-@pytest.mark.parametrize(("tokenizer", "first"), [(Slow(), "a"), (AtStart(), "^a")], ids=["words", "texts"])
+@pytest.mark.parametrize(("tokenizer", "first"), [(Plain(), "a"), (AtStart(), "^a")], ids=["words", "texts"])
 def test_the_token_of_the_space_is_told_by_the_caller(tokenizer: Any, first: str) -> None:
     """Also where the tokens of a word are not those that it has in a text."""
     assert names(tokenizer, "ab ba") == [first, "b", "|", "b", "a"]

@@ -411,6 +411,7 @@ def test_priors_move_the_path_and_not_the_scores() -> None:
     assert places(by_hand) == places(adjusted)
     assert by_hand.tokens[0].confidence == pytest.approx(adjusted.tokens[0].confidence)
     assert align(x, [1], log_priors=priors, prior_weight=0.0) == plain
+    assert align(x, [1], log_priors=torch.zeros(2)) == plain  # probabilities of 1, as far as a prior can be
 
 
 # ------------------------------------------------------------------------------------------------------------ bad input

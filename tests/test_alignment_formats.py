@@ -276,3 +276,39 @@ def test_the_table_of_other_alignments() -> None:
     shown = repr(Alignment("", (token, odd), (), -1.0, 3)).splitlines()
     assert "'\\n'" in shown[3]
     assert shown[3].count("░") > 0
+
+
+def rows_shown(count: int, *, frames: int | None = None, text: str = "a", length: int = 1) -> list[str]:
+    """The lines below the headings of an alignment's table: `count` words of a token each, `length` frames long."""
+    tokens = tuple(AlignedToken(text or str(n), 1, n, n + length, -0.5) for n in range(count))
+    words = tuple(AlignedWord(t.text, t.start, t.end, t.score, None, (t,)) for t in tokens)
+    return repr(Alignment("", tokens, words, -1.0, count if frames is None else frames)).splitlines()[2:]
+
+
+def test_long_tables_are_cut_in_their_middle() -> None:
+    assert [line.split()[0] for line in rows_shown(25, text="")] == [str(n) for n in range(25)]
+    cut = [line.split()[0] for line in rows_shown(26, text="")]
+    assert cut == [*map(str, range(12)), "...", *map(str, range(14, 26))]
+    assert rows_shown(26)[12] == "  ... 2 more"
+
+
+def test_long_names_are_cut_in_tables() -> None:
+    (row,) = rows_shown(1, text="x" * 24)
+    assert row.split()[0] == "x" * 24
+    (row,) = rows_shown(1, text="x" * 25)
+    assert row.split()[0] == "x" * 23 + "…"
+
+
+def test_bars_cover_the_frames() -> None:
+    """In forty characters: each row has at least one, and reaches to the one in which its last frame ends."""
+    assert [line.split()[-1].count("█") for line in rows_shown(1)] == [40]
+    assert [line.split()[-1].index("█") for line in rows_shown(3, frames=1000)] == [0, 0, 0]
+    assert [line.split()[-1].count("█") for line in rows_shown(3, frames=1000, length=0)] == [1, 1, 1]
+    assert [line.split()[-1] for line in rows_shown(2, frames=80, length=2)] == ["█" + "·" * 39, "██" + "·" * 38]
+    assert rows_shown(2, frames=1, length=0)[1].split()[-1] == "·" * 39 + "█"  # at the input's end
+
+
+def test_bars_are_darker_where_confident() -> None:
+    for confidence, shade in ((0.0, "░"), (0.24, "░"), (0.25, "▒"), (0.5, "▓"), (0.74, "▓"), (0.75, "█"), (1.0, "█")):
+        token = AlignedToken("a", 1, 0, 1, -0.5, confidence)
+        assert repr(Alignment("a", (token,), (), -1.0, 1)).splitlines()[2].endswith(f"{confidence:5.0%}  {shade * 40}")

@@ -271,12 +271,54 @@ def test_files_are_written_whole(write: str, tmp_path: Path, monkeypatch: pytest
         ({"dropped": "abc"}, "'dropped' is 'abc', but must be a list of texts"),
         ({"dropped": [1]}, r"'dropped' is \[1\]"),
         ({"blank": "0"}, "'blank' is '0'"),
+        ({"score": 2.0**53}, "'score' is 9007199254740992.0, but must be a finite number"),
+        ({"score": -(2.0**53)}, "'score' is -9007199254740992.0"),
+        ({"frames": 2**53}, "'frames' is 9007199254740992, but must be a whole number"),
+        ({"text": list(range(99))}, r"'text' is \[0, 1, [0-9, ]+16\.\.\., but must be a text"),
     ],
     ids=str,
 )
 def test_values_that_are_no_alignment(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"this is not an alignment as to_json writes it: .*{message}"):
         Alignment.from_dict({**say("a").to_dict(), **change})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"confidence": -0.001}, "'confidence' is -0.001, but must be from 0 to 1"),
+        ({"confidence": 1.001}, "'confidence' is 1.001"),
+        ({"start": -1}, "it is from frame -1 to"),
+        ({"start": 9, "end": 8}, "it is from frame 9 to 8, but must not end before it starts"),
+        ({"span": [0, 2]}, r"'span' is \[0, 2\], but must be two numbers from 0 to 1"),  # the text has one character
+        ({"span": [1, 0]}, r"'span' is \[1, 0\]"),
+        ({"span": [-1, 1]}, r"'span' is \[-1, 1\]"),
+    ],
+    ids=str,
+)
+def test_values_that_are_no_word(change: dict[str, Any], message: str) -> None:
+    values = say("a").to_dict()
+    values["words"][0] |= change
+    with pytest.raises(ValueError, match=rf"words\[0\]: {message}"):
+        Alignment.from_dict(values)
+
+
+def test_the_largest_and_smallest_values() -> None:
+    values = say("a").to_dict() | {"score": 1 - 2.0**53}
+    values["words"][0] |= {"confidence": 0, "start": 0, "end": 0, "span": [1, 1]}
+    values["tokens"][0] |= {"confidence": 1}
+    again = Alignment.from_dict(values)
+    assert again.score == 1 - 2.0**53
+    (word,) = again.words
+    assert (word.confidence, word.start, word.end, word.span, word.tokens[0].confidence) == (0, 0, 0, (1, 1), 1)
+
+
+def test_half_a_surrogate_pair_in_json(tmp_path: Path) -> None:
+    """It cannot be written as UTF-8, so it is escaped; what is read is the same."""
+    found = say("a\ud800b\udfff")
+    written = found.to_json(tmp_path / "a.json")
+    assert "a\\ud800b\\udfff" in written
+    assert Alignment.from_json(tmp_path / "a.json") == found
 
 
 def test_optional_values() -> None:

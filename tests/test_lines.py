@@ -120,6 +120,37 @@ def test_lines_without_words() -> None:
     unknown = AlignedToken("?", None, 3, 4, -1.0)  # not in the text: it is where the token before it is
     assert [line.end for line in lines_of("今天\n好", [], [*tokens[:2], unknown, tokens[4]])] == [4, 9]
 
+    assert [line.end for line in lines_of("今天\n好", [], [unknown, tokens[1], tokens[4]])] == [3, 9]  # or before all
+
+
+def test_what_reaches_over_two_lines_is_in_its_first() -> None:
+    """A token may span a line end, and so may a word that the caller names."""
+    tokens = [AlignedToken("a\nb", 1, 0, 2, -1.0), AlignedToken("c", 2, 2, 3, -1.0)]
+    words = [AlignedWord(token.text, token.start, token.end, -1.0, None, (token,)) for token in tokens]
+    spans = [(0, 3), (4, 5)]
+    placed = [AlignedWord(w.text, w.start, w.end, -1.0, None, w.tokens, s) for w, s in zip(words, spans, strict=True)]
+    for some in ([], words, placed):
+        found = lines_of("a\nb\nc", some, tokens)
+        assert [(line.text, line.start, line.end) for line in found] == [("a", 0, 2), ("c", 2, 3)]
+
+
+def test_a_word_with_the_white_space_before_it() -> None:
+    """It is in the line of its first character, not in that of the white space."""
+    tokens = [AlignedToken(name, n, n, n + 1, -1.0) for n, name in enumerate("ab")]
+    words = [
+        AlignedWord(f" {token.text}", token.start, token.end, -1.0, None, (token,), span)
+        for token, span in zip(tokens, [(0, 2), (3, 5)], strict=True)
+    ]
+    assert [(line.text, line.start) for line in lines_of(" a\n b", words, tokens)] == [("a", 0), ("b", 1)]
+
+
+def test_lines_without_words_in_json() -> None:
+    tokens = (AlignedToken("今", 1, 0, 2, -1.0), AlignedToken("天", 2, 2, 3, -1.0))
+    found = Alignment("今\n天", tokens, (), -2.0, 3, lines=lines_of("今\n天", [], tokens))
+    assert [(line.text, line.words) for line in found.lines] == [("今", ()), ("天", ())]
+    assert [line["words"] for line in found.to_dict()["lines"]] == [[0, 0], [0, 0]]
+    assert Alignment.from_json(found.to_json()) == found
+
 
 def test_rows_of_tokens_have_no_lines() -> None:
     found = ctckit.align(torch.zeros(9, 4).log_softmax(1), [1, 2])
@@ -146,6 +177,9 @@ def test_rows_of_tokens_have_no_lines() -> None:
         # Byte-level: 好 is E5 A5 BD, é is C3 A9.
         ("好é", ["å¥", "½", "Ã©"], [(0, 1), (0, 1), (1, 2)]),
         ("é", ["ĠÃ©"], [(0, 1)]),
+        (" é", ["ĠÃ©"], [(0, 2)]),
+        ("é a", ["ĠÃ", "©", "Ġa"], [(0, 1), (0, 1), (1, 3)]),
+        ("é", ["Ã", "©", "Ã"], [None, None, None]),  # a byte too many, which is no space
         ("İx", ["İ", "x"], [(0, 1), (1, 2)]),  # the small letter of İ is two characters
     ],
 )
@@ -236,6 +270,14 @@ def test_the_only_line_leaves_separators_out() -> None:
     line = Alignment(" a b ", tuple(tokens), words, -1.0, 5, 1.0).to_dataframe("lines")
     assert line["score"].tolist() == [-2.0]
     assert line[["text", "start", "end", "start_time", "end_time"]].iloc[0].tolist() == ["a b", 1, 4, 1.0, 4.0]
+
+
+def test_no_confidence_and_none_at_all() -> None:
+    """A confidence of 0 is a number, and counts as 0."""
+    for confidences, right in (((0.0, 0.5), 0.125), ((0.0, 0.0), 0.0), ((None, None), None)):
+        tokens = [AlignedToken("a", 1, 0, 3, -1.0, confidences[0]), AlignedToken("b", 2, 3, 4, -1.0, confidences[1])]
+        lines = lines_of("ab\nb", [], [*tokens, AlignedToken("b", 2, 4, 5, -1.0, 1.0)])
+        assert lines[0].confidence == right
 
 
 def test_word_times_in_lines_without_spaces() -> None:

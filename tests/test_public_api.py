@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import pickle
 import subprocess
@@ -12,6 +13,8 @@ import pytest
 import torch
 
 import ctckit
+import ctckit.corpus
+import ctckit.page
 
 
 def test_names() -> None:
@@ -59,6 +62,35 @@ def test_logits_differ_in_the_name_and_in_optional_lengths() -> None:
     assert [name for name, *_ in with_logits] == ["logits", *(name for name, *_ in plain[1:]), "inplace_grad"]
     assert parameters(ctckit.posteriors)[1:5] == with_logits[1:5]
     assert parameters(ctckit.check)[1:5] == with_logits[1:5]
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        ctckit.AlignedToken, ctckit.AlignedWord, ctckit.AlignedLine, ctckit.Alignment, ctckit.corpus.Item,
+        ctckit.corpus.Outcome, ctckit.corpus.Fault, ctckit.page.PageItem,
+    ],
+)  # fmt: skip
+def test_results_cannot_be_changed(result: Any) -> None:
+    """What is handed out stays as it is, and takes no more memory than its fields: a corpus has millions of them."""
+    optional = dict.fromkeys(("dropped", "lines", "files", "warnings"), ())
+    one = result(**{field.name: optional.get(field.name) for field in dataclasses.fields(result)})
+    for field in dataclasses.fields(result):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(one, field.name, None)
+    assert not hasattr(one, "__dict__")
+
+
+def test_an_alignment_of_the_least() -> None:
+    alignment = ctckit.Alignment("", (), (), 0.0, 0)
+    assert (alignment.frame_duration, alignment.offset, alignment.dropped) == (None, 0.0, ())
+    assert (alignment.blank, alignment.lines) == (0, ())
+
+
+@pytest.mark.parametrize("write", [ctckit.Alignment.to_srt, ctckit.Alignment.to_vtt])
+def test_limits_of_subtitles(write: Any) -> None:
+    defaults = {name: default for name, default, _ in parameters(write)}
+    assert (defaults["max_characters"], defaults["max_duration"], defaults["max_gap"]) == (84, 6.0, 0.6)
 
 
 @pytest.mark.parametrize("module", [ctckit.CTCLoss, ctckit.CTCWithLogitsLoss])

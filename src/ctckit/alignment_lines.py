@@ -46,24 +46,30 @@ def lines_of(text: str, words: Sequence[AlignedWord], tokens: Sequence[AlignedTo
     ranges = line_ranges(text) if _LINE_END.search(text) else []
     if len(ranges) < 2:
         return ()
-    starts = [start for start, _ in ranges]
+    later = [start for start, _ in ranges[1:]]
+
+    def line_at(span: Span) -> int:
+        """Return the line of a name's first character; white space before it may be of the line before."""
+        start, end = span
+        return bisect_right(later, end - len(text[start:end].lstrip()))
+
     members: list[list[AlignedToken]] = [[] for _ in ranges]
     words_of: list[list[AlignedWord]] = [[] for _ in ranges]
     if words:
-        spans = [word.span for word in words]
-        if any(span is None for span in spans):
-            spans = places_in(text, [word.text for word in words])
-        if any(span is None for span in spans):
+        spans = [word.span for word in words if word.span is not None]
+        if len(spans) < len(words):
+            spans = [span for span in places_in(text, [word.text for word in words]) if span is not None]
+        if len(spans) < len(words):
             return ()
         for word, span in zip(words, spans, strict=True):
-            line = max(0, bisect_right(starts, span[0] if span else 0) - 1)
+            line = line_at(span)
             words_of[line].append(word)
             members[line] += word.tokens
     else:
         line = 0
-        for token, span in zip(tokens, places_in(text, [token.text for token in tokens]), strict=True):
-            if span is not None:
-                line = max(0, bisect_right(starts, span[0]) - 1)
+        for token, place in zip(tokens, places_in(text, [token.text for token in tokens]), strict=True):
+            if place is not None:
+                line = line_at(place)
             if token.text.strip():
                 members[line].append(token)
     return tuple(

@@ -56,7 +56,7 @@ def _bar(row: AlignedWord | AlignedToken, frames: int) -> str:
     """Draw a row's span, at least one character of it, on a line that stands for all frames."""
     first = min(_BAR - 1, row.start * _BAR // max(1, frames))
     last = max(first + 1, -(-row.end * _BAR // max(1, frames)))
-    shade = _SHADES[3 if row.confidence is None else max(0, min(3, int(4 * row.confidence)))]
+    shade = _SHADES[3 if row.confidence is None else min(3, int(4 * row.confidence))]
     return "·" * first + shade * (last - first) + "·" * (_BAR - last)
 
 

@@ -182,10 +182,11 @@ def read(values: object) -> Read:
     try:
         whole = Fields(values, "it")
         tokens = tuple(map(_token, whole.rows("tokens")))
-        words = tuple(_word(fields, tokens) for fields in whole.rows("words"))
+        text = whole.text("text")
+        words = tuple(_word(fields, tokens, len(text)) for fields in whole.rows("words"))
         lines = tuple(_line(fields, words) for fields in whole.rows("lines")) if whole.has("lines") else ()
         return Read(
-            whole.text("text"),
+            text,
             tokens,
             words,
             whole.number("score"),
@@ -212,14 +213,12 @@ def _token(fields: Fields) -> AlignedToken:
     )
 
 
-def _word(fields: Fields, tokens: tuple[AlignedToken, ...]) -> AlignedWord:
+def _word(fields: Fields, tokens: tuple[AlignedToken, ...], characters: int) -> AlignedWord:
     first, end = fields.range("tokens", len(tokens))
     if first == end:
         raise ArgumentValueError(f"{fields.where}: 'tokens' is {[first, end]}, but a word has at least one token")
     text, frames, score = fields.text("text"), fields.frames(), fields.number("score")
-    span = None
-    if fields.has("span"):
-        span = fields.range("span", 1 << 62)
+    span = fields.range("span", characters) if fields.has("span") else None
     return AlignedWord(text, *frames, score, fields.confidence(), tokens[first:end], span)
 
 

@@ -336,3 +336,23 @@ for first in (14, 15, 16, 17, 18, 25, 31, 32, 33, 48):
     def _mirrored_revival(first: int = first) -> Hard:
         mirrored = revival(first)
         return Hard(one(mirrored.case.frames, 3, (2, 1)), mirrored.x.flip(0), logits=False)
+
+
+for cost in (50, 60):
+
+    @hard(f"waiting behind other labels at e^-{cost} a frame, and alone later")
+    def _waiting(cost: int = cost) -> Hard:
+        """For a block of frames the last label but one is certain, but only paths that have not come to it survive.
+
+        They wait among the labels before it, and their probability falls to e^-800 or less. Going backward all paths
+        are there, so what is multiplied with so small a number must be as large.
+        """
+        wait, alone = 48, 64  # the frames that begin a block
+        case = one(alone + 10, 27, spelled(26, 27))
+        x = case.logits()
+        x[wait:alone] = -cost
+        x[wait:alone, 0, 25] = 0
+        x[alone:] = -3000
+        x[alone, 0, 0] = x[alone + 1, 0, 25] = 0
+        x[alone + 2 :, 0, 26] = 0
+        return Hard(case, x, logits=False)

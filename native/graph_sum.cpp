@@ -20,7 +20,7 @@ inline double power_of_two(double d) {
   return std::bit_cast<double>((static_cast<std::uint64_t>(static_cast<std::int64_t>(d)) + 1023) << 52);
 }
 
-// Brings a mantissa of 1 or more back to [1, 2).
+// Brings a mantissa to [1, 2).
 inline Scaled normal(double mantissa, double exponent) {
   const auto bits = std::bit_cast<std::uint64_t>(mantissa);
   const auto shift = static_cast<double>(static_cast<std::int64_t>(bits >> 52) - 1023);
@@ -31,13 +31,12 @@ inline Scaled normal(double mantissa, double exponent) {
 // e^x
 inline Scaled scaled(double x) {
   if (x == kNothing) return kZero;
-  constexpr double log2_e = 1.4426950408889634, log_2_high = 0x1.62e42fefa38p-1, log_2_low = 0x1.ef35793c7673p-45;
+  constexpr double log2_e = 1.4426950408889634, log_2 = 0x1.62e42fefa39efp-1, log_2_rest = 0x1.abc9e3b39803fp-56;
   const double exponent = std::floor(x * log2_e);
-  // The rest, to the last digit of x; it may be a little outside of [0, log 2).
-  const double rest = (x - exponent * log_2_high) - exponent * log_2_low;
-  if (!(std::abs(exponent) < 0x1p40)) return {1, exponent};  // no digit of x is left for the mantissa
-  const double mantissa = std::exp(rest);
-  return mantissa < 1 ? normal(2 * mantissa, exponent - 1) : normal(mantissa, exponent);
+  if (!(std::abs(exponent) < 0x1p60)) return {1, exponent};  // no digit of x is left for the mantissa
+  // From 0 to log 2, or outside by as much as the product above was rounded.
+  const double rest = std::fma(-exponent, log_2, x) - exponent * log_2_rest;
+  return normal(std::exp(rest), exponent);
 }
 
 inline double log_of(const Scaled& value) {

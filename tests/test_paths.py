@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import ctckit
 import pattern_oracle as oracle
 from ctckit import WILDCARD, Alternatives, backends
-from ctckit.pattern import Graph
+from ctckit.pattern import Graph, compile_pattern
 
 CASES: dict[str, tuple[int, list[Any], dict[str, Any]]] = {
     "plain": (4, [1, 2], {}),
@@ -220,6 +220,17 @@ def test_samples_have_their_probabilities(name: str) -> None:
         assert path.total == pytest.approx(way.score, abs=1e-12)
 
 
+@pytest.mark.usefixtures("backend")
+def test_which_state_a_number_draws() -> None:
+    """Each has its share of the numbers from 0 to 1, in the order of the states; a border belongs to the later one."""
+    graph = compile_pattern([Alternatives([1], [2], [3])], 4, 0, free_start=False, free_end=False)
+    x = torch.tensor([[0.5, 0.25, 0, 0.25]], dtype=torch.float64).log()  # 2 is impossible
+    border = torch.tensor(0.5, dtype=torch.float64)
+    numbers = torch.stack((torch.zeros_like(border), border.nextafter(border - 1), border, 2 * border))
+    states, _ = backends.host_backend().sample_graph_paths(x, graph, numbers[:, None])
+    assert graph.classes[states[:, 0]].tolist() == [1, 1, 3, 3]
+
+
 def test_samples_of_both_backends_are_the_same() -> None:
     x = torch.randn(40, 5).log_softmax(1)
     pattern: list[Any] = [1, WILDCARD, Alternatives([2, 3], [4], []), 2]
@@ -246,6 +257,30 @@ def test_long_inputs(scale: float) -> None:
     assert [p.total for p in paths] == [p.total for p in core_paths]
     assert core_posteriors.log_likelihood == pytest.approx(posteriors.log_likelihood, rel=1e-13)
     torch.testing.assert_close(core_posteriors.occupancy, posteriors.occupancy, rtol=0, atol=1e-8)
+
+
+@pytest.mark.usefixtures("core")
+@pytest.mark.parametrize("offset", [0, 2.0**20, 2.0**37, 2.0**45])
+def test_what_all_log_probabilities_share_makes_no_difference(offset: float) -> None:
+    """A number taken from all of them falls on every path alike, whatever its size, if all their digits stay."""
+    x = torch.randint(-40, 1, (12, 4)).double() / 8
+    pattern: list[Any] = [1, Alternatives([2], [3, 1], []), 3]
+    occupancy, log_likelihood, _ = ctckit.path_posteriors(x - offset, pattern)
+    with backends.use("reference"):
+        right, likelihood, _ = ctckit.path_posteriors(x, pattern)
+    torch.testing.assert_close(occupancy, right, rtol=0, atol=1e-12)
+    assert log_likelihood == pytest.approx(likelihood - 12 * offset, rel=2e-15)
+
+
+@pytest.mark.usefixtures("core")
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3, 1e9])
+def test_the_only_path_is_the_sum_of_its_log_probabilities(scale: float) -> None:
+    """To the last digits, which all rounding errors of a hundred frames would take if they had the same sign."""
+    x = -scale * torch.rand(100, 4, dtype=torch.float64)
+    labels = [1 + t % 3 for t in range(100)]
+    _, log_likelihood, _ = ctckit.path_posteriors(x, labels)
+    right = math.fsum(x[torch.arange(100), labels].tolist())
+    assert log_likelihood == pytest.approx(right, rel=4e-16, abs=1e-14)
 
 
 @pytest.mark.usefixtures("backend")

@@ -212,9 +212,6 @@ class BestPath {
     const Range range = range_of(stretch, stretch.begin, 0);
     copy(kept_.blank + kept_at(0), row_.blank + range.begin, range.end - range.begin);
     copy(kept_.label + kept_at(0), row_.label + range.begin, range.end - range.begin);
-    for (std::int64_t i = range.end; i <= stretch.top; ++i) {  // not reached yet
-      kept_.blank[kept_at(0) + i - range.begin] = kept_.label[kept_at(0) + i - range.begin] = kImpossible;
-    }
     walk<true>(stretch, stretch.begin, stretch.end, true);
     for (std::int64_t t = stretch.end - 1; t >= stretch.begin; --t) {
       write(t);

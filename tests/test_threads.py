@@ -182,6 +182,24 @@ def test_the_process_ends_while_threads_wait() -> None:
         assert (done.returncode, done.stdout.split()) == (0, ["True"]), done.stderr
 
 
+# Of two threads, so that any machine with two processors has room for one too many.
+IN_A_ROW = """
+import os, torch, ctckit
+x, t = torch.zeros(800, 8, 20), torch.ones(8, 100, dtype=torch.int64)
+torch.set_num_threads(2)
+before = len(os.listdir("/proc/self/task"))
+for _ in range(5):
+    ctckit.ctc_loss_with_logits(x, t)
+    print(len(os.listdir("/proc/self/task")) - before)
+"""
+
+
+@pytest.mark.skipif(not TASKS.exists(), reason="needs /proc")
+def test_calls_in_a_row_share_the_threads_of_the_first() -> None:
+    done = subprocess.run([sys.executable, "-c", IN_A_ROW], capture_output=True, text=True, timeout=120, check=False)  # noqa: S603
+    assert (done.returncode, done.stdout.split()) == (0, ["1"] * 5), done.stderr
+
+
 def test_the_gil_is_released() -> None:
     """While one thread is in a long call, Python goes on in another."""
     case = random_case(4000, 8, 60, 500, seed=1)

@@ -22,7 +22,10 @@ _ROOT = Path(__file__).parent.parent
 _LIST = Path(__file__).parent / "mutants_core.txt"
 # The quickest first, and those of threads, which take longest, only for what can touch them.
 _TESTS = ("fuzz", "alignment", "paths", "edges", "memory", "posteriors", "loss", "bad_input", "numerics", "simd")
+_OF_THE_LOSS = ("fuzz", "edges", "posteriors", "numerics", "memory", "loss", "simd")
 _OF_FILES = {
+    **dict.fromkeys(("item.hpp", "recursion.hpp", "occupancy.hpp", "emissions.hpp", "segments.hpp"), _OF_THE_LOSS),
+    **dict.fromkeys(("dense.hpp", "exponential.hpp", "slots.hpp"), _OF_THE_LOSS),
     "gradient.hpp": ("fuzz", "memory", "posteriors", "edges", "loss", "simd", "numerics"),
     "workers.cpp": ("threads",),
     "buffer.hpp": ("memory", "threads"),
@@ -33,6 +36,7 @@ _OF_FILES = {
     "graph_best.cpp": ("paths", "fuzz"),
     "graph_sum.cpp": ("paths", "fuzz"),
     "elements.hpp": ("simd", *_TESTS),
+    "bindings.cpp": ("tensor_kinds", "memory", "edges", "loss"),
 }
 _SECONDS = 1200  # for the tests of one mutant: one that hangs is noticed, too
 

@@ -185,10 +185,19 @@ def test_slow_speech_is_no_pause() -> None:
     """A peaky model's tokens are a frame each: 0.8 s from token to token is slow speech, not eight pauses."""
     assert texts(say("今天天气很好", frame_duration=0.04, step=20)) == ["今天天气很好"]
     assert texts(say("今天天气很好", frame_duration=0.04, step=20, pauses={2: 30})) == ["今天天", "气很好"]
+    # Longer than three times the usual gap, here 0.4 s, is one.
+    assert texts(say("今天天气很好", frame_duration=0.04, step=11, pauses={2: 19})) == ["今天天气很好"]
+    assert texts(say("今天天气很好", frame_duration=0.04, step=11, pauses={2: 21})) == ["今天天", "气很好"]
     # Longer than 2.5 times max_gap is a pause in any case: 1.5 s, but not 1.4.
     assert texts(say("今天天气", step=15)) == ["今天天气"]
     assert texts(say("今天天气", step=17)) == ["今", "天", "天", "气"]
     assert texts(say("今天", step=3), max_gap=0) == ["今", "天"]
+
+
+def test_the_usual_gap_is_that_behind_the_last_letter() -> None:
+    """Where words of several letters stand among characters, their own length is no gap."""
+    found = say("abc天def气ghi好", step=3, pauses={3: 10})
+    assert texts(found) == ["abc天", "def气ghi好"]
 
 
 def test_pauses_of_words_with_spaces_stay_within_them() -> None:
@@ -262,7 +271,10 @@ def test_graphemes_stay_whole() -> None:
             for one in texts(found, **options)[:-1]:
                 at += len(one)
                 assert at in graphemes(text), (text, at)
-    assert cues(say("e\u0301a"), level="tokens", max_characters=0) == [("e\u0301", 0.1, 0.7), ("a", 1.1, 1.2)]
+    found = say("ae\u0301e\u0301a")
+    assert cues(found, level="tokens", max_characters=0) == [
+        ("a", 0.1, 0.2), ("e\u0301", 0.6, 1.2), ("e\u0301", 1.6, 2.2), ("a", 2.6, 2.7),
+    ]  # fmt: skip
 
 
 def test_long_words_of_other_scripts() -> None:
@@ -299,6 +311,16 @@ def test_given_words() -> None:
     assert texts(place("今天天气好", slow), max_duration=1.0) == ["今天", "天气", "好"]
     assert texts(place("今天天气好", slow), max_duration=1.6) == ["今天天气", "好"]
     assert texts(place("今天天气好", slow, pauses={1: 30})) == ["今天", "天气好"]
+
+
+def test_given_words_stay_whole_where_they_fit() -> None:
+    """The last, too, and up to the limit itself; what spaces part may be broken."""
+    found = place("今天好", ["今", "天好"])  # 天: 0.6 to 0.7 s; 好: 1.1 to 1.2
+    assert texts(found, max_gap=9, max_characters=2) == ["今", "天好"]
+    assert texts(found, max_gap=9, max_duration=0.6) == ["今", "天好"]
+    assert texts(found, max_gap=9, max_duration=0.599) == ["今", "天", "好"]
+    assert texts(place("今天天气", ["今天", "天气"]), max_gap=9, max_characters=3) == ["今天", "天气"]
+    assert texts(say("今天 天气很好我们"), max_gap=9, max_characters=6, max_duration=99) == ["今天 天气很", "好我们"]
 
 
 def test_a_vocabulary_without_words() -> None:

@@ -248,7 +248,7 @@ class _Builder:
 
 def _add_option(builder: _Builder, option: Sequence[Token], first: int, before: list[int]) -> int:
     """Add the states of one option, and return its last."""
-    state = -1
+    state = _START
     for number, token in enumerate(option):
         if number > 0:
             before = [builder.add(builder.blank, BLANK, [state]), state]

@@ -158,9 +158,11 @@ def _words(words: Sequence[AlignedWord], spans: Sequence[Span | None], length: i
 def _chunks(text: str, tokens: Sequence[AlignedToken]) -> list[_Word]:
     """Take what white space separates for words, where a vocabulary has tokens only."""
     chunks = [match.span() for match in re.finditer(r"\S+", text)]
+    if not chunks:
+        return []
     members: dict[Span, list[AlignedToken]] = {}
     ends = [end for _, end in chunks]
-    chunk = chunks[0] if chunks else (0, 0)
+    chunk = chunks[0]
     for token, place in zip(tokens, places_in(text, [token.text for token in tokens]), strict=True):
         if place is not None:
             chunk = chunks[bisect_right(ends, place[0])]

@@ -253,6 +253,22 @@ def test_a_cue_shows_all_of_its_line() -> None:
     assert "- cd <" not in found.to_vtt(level="lines", word_times=True)
 
 
+@pytest.mark.parametrize("span", [None, (0, 1), (90, 92)], ids=["none", "of another line", "beyond the text"])
+@pytest.mark.parametrize("text", ["ab cd\n- ef gh", "another text"])
+def test_words_in_lines_that_somebody_else_has_written(text: str, span: tuple[int, int] | None) -> None:
+    """Words whose place is not known, or wrong, are sought in their line; so are all of a line that the text lacks."""
+    pytest.importorskip("webvtt")
+    found = say("ab cd\n- ef gh", unheard="-")
+    values = json.loads(found.to_json())
+    values["text"] = text
+    for word in values["words"][2:]:
+        word.pop("span") if span is None else word.update(span=span)
+    again = Alignment.from_json(json.dumps(values))
+    right = found.to_vtt(level="lines", word_times=True)
+    assert "- ef <00:00:04.600>gh" in right
+    assert again.to_vtt(level="lines", word_times=True) == right
+
+
 def test_a_text_of_one_line_is_one_cue() -> None:
     srt = pytest.importorskip("srt")
     assert [cue.content for cue in srt.parse(say("ab. cd ", unheard=".").to_srt(level="lines"))] == ["ab. cd"]

@@ -128,6 +128,12 @@ def test_bad_patterns(name: str) -> None:
         compile_pattern(pattern, 3)
 
 
+def test_labels_that_torch_func_transforms() -> None:
+    rows = torch.tensor([[1, 2]])
+    with pytest.raises(TypeError, match=r"pattern is transformed by torch.func .vmap, grad, jvp"):
+        torch.func.vmap(lambda row: row + compile_pattern(row, 3).frames_needed())(rows)
+
+
 def test_bad_options() -> None:
     with pytest.raises(ValueError, match="no options"):
         Alternatives()

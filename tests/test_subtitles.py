@@ -487,6 +487,10 @@ def test_hostile_texts(text: str, tmp_path: Path) -> None:
         assert html.unescape(caption.text) == right
 
 
+def test_vtt_escapes_what_it_must_and_no_more() -> None:
+    assert "x &lt;&amp;&gt;\"' y\n" in say("x <&>\"' y").to_vtt(max_gap=9)
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.text(min_size=1, max_size=12), st.booleans())
 def test_any_text_comes_back(text: str, spaced: bool) -> None:

@@ -186,7 +186,7 @@ def test_slow_speech_is_no_pause() -> None:
     assert texts(say("今天天气很好", frame_duration=0.04, step=20)) == ["今天天气很好"]
     assert texts(say("今天天气很好", frame_duration=0.04, step=20, pauses={2: 30})) == ["今天天", "气很好"]
     # Longer than three times the usual gap, here 0.4 s, is one.
-    assert texts(say("今天天气很好", frame_duration=0.04, step=11, pauses={2: 19})) == ["今天天气很好"]
+    assert texts(say("今天天气很好", frame_duration=0.04, step=11, pauses={2: 20})) == ["今天天气很好"]
     assert texts(say("今天天气很好", frame_duration=0.04, step=11, pauses={2: 21})) == ["今天天", "气很好"]
     # Longer than 2.5 times max_gap is a pause in any case: 1.5 s, but not 1.4.
     assert texts(say("今天天气", step=15)) == ["今天天气"]
@@ -348,6 +348,13 @@ def test_words_that_are_not_in_the_text() -> None:
         )
         found = Alignment("??", (token, after), words, -1.0, 3, 0.1)
         assert texts(found) == ["x.", "y"]
+
+
+def test_words_that_are_not_in_the_text_have_spaces_between_them() -> None:
+    words = place("x. yes no", ["x.", "yes", "no"]).words
+    tokens = tuple(token for word in words for token in word.tokens)
+    assert texts(Alignment("??", tokens, words, -1.0, 99, 0.1), max_gap=9) == ["x.", "yes no"]
+    assert texts(Alignment("??", tokens, words, -1.0, 99, 0.1), max_gap=9, max_characters=5) == ["x.", "yes", "no"]
 
 
 # --------------------------------------------------------------------------------------------------- what is left out

@@ -225,7 +225,7 @@ def _gap_within(pieces: Sequence[Sequence[_Word]], limits: Limits) -> float:
         for before, after in pairwise(row):
             _, end = times_of(before.tokens[-1], "a subtitle")
             start, _ = times_of(after.tokens[0], "a subtitle")
-            gaps.append(1000 * (start - end))
+            gaps.append(milliseconds(start) - milliseconds(end))
     if not gaps:
         return limits.gap
     return min(max(limits.gap, _USUAL_GAPS * statistics.median(gaps)), _LARGEST_GAPS * limits.gap)

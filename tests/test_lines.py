@@ -253,7 +253,7 @@ def test_a_cue_shows_all_of_its_line() -> None:
     assert "- cd <" not in found.to_vtt(level="lines", word_times=True)
 
 
-@pytest.mark.parametrize("span", [None, (0, 1), (90, 92)], ids=["none", "of another line", "beyond the text"])
+@pytest.mark.parametrize("span", [None, (0, 1), (3, 10)], ids=["none", "of another line", "of two lines"])
 @pytest.mark.parametrize("text", ["ab cd\n- ef gh", "another text"])
 def test_words_in_lines_that_somebody_else_has_written(text: str, span: tuple[int, int] | None) -> None:
     """Words whose place is not known, or wrong, are sought in their line; so are all of a line that the text lacks."""

@@ -314,7 +314,7 @@ def test_implausible_emissions_warn_once() -> None:
         align_batch(x, ["a"] * 3, LETTERS)
     assert len(caught) == 1
     assert caught[0].filename == __file__.replace("test_align", "aligned")  # where align was called
-    with pytest.warns(UserWarning, match="logits=True"):
+    with pytest.warns(UserWarning, match=r"^(?!item).*logits=True"):  # there is but one item
         align(noise(9), "a", LETTERS)
     align(noise(9).log_softmax(1).half(), "a", LETTERS)  # rounded, and no warning
 
@@ -392,6 +392,26 @@ def test_posterior_paths() -> None:
     states["v"] = 2 * seen.cumsum(0) - (paths[0] != 0).long()
     right = {kind: float(table.gather(1, s[:, None]).sum()) for kind, s in states.items()}
     assert right["p"] >= right["v"] - 1e-9  # frames right in expectation
+
+
+def test_confidences_are_probabilities() -> None:
+    """However the occupancies that they are sums of were rounded: some add up to more than 1 in float64."""
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(200):
+        x = 20 * torch.randn(12, 3, generator=generator, dtype=torch.float64)
+        for token in align(x, [1, 2], logits=True).tokens:
+            assert token.confidence is not None
+            assert 0 <= token.confidence <= 1
+
+
+def test_a_blank_after_the_last_token() -> None:
+    """As NeMo has it: the emissions have one class more than the vocabulary."""
+    emissions = 9.0 * torch.eye(4)[[3, 0, 3, 1, 1, 3, 2, 3, 3]]
+    found = align(emissions, "ab c", ["a", "b", " "], logits=True, unknown="skip")
+    assert found.blank == 3
+    assert places(found)[:2] == [("a", 1, 2), ("b", 3, 5)]
+    (found,) = align_batch(emissions[:, None], ["ab"], ["a", "b", "c"], logits=True, batch_first=False)
+    assert (found.blank, places(found)) == (3, [("a", 1, 2), ("b", 3, 5)])
 
 
 # --------------------------------------------------------------------------------------------------------------- priors

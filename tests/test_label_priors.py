@@ -104,6 +104,36 @@ def test_what_is_never_seen_does_not_win() -> None:
     assert math.isfinite(found.score)
 
 
+def test_the_floor() -> None:
+    """A class is never taken for less probable than e^-12, or than the floor says, up to a probability of 1."""
+    never = torch.tensor([[0.0, -torch.inf]])
+    for floor, right in ((None, 12.0), (-0.5, 0.5), (0.0, 0.0)):
+        priors = LabelPriors(2, weight=1.0) if floor is None else LabelPriors(2, weight=1.0, floor=floor)
+        priors(never)
+        assert priors.eval()(torch.zeros(1, 2))[0].tolist() == [0.0, right]
+
+
+def test_one_class() -> None:
+    """The blank alone."""
+    assert label_priors(torch.zeros(3, 1)).tolist() == label_priors(torch.zeros(3, 2, 1), [3, 1]).tolist() == [0.0]
+    assert LabelPriors(1)(torch.zeros(3, 2, 1)).tolist() == torch.zeros(3, 2, 1).tolist()
+
+
+def test_lengths_that_cannot_be_checked_are_cut() -> None:
+    """Under vmap no value may be looked at."""
+    x = log_probs()
+    found = torch.func.vmap(lambda x: label_priors(x, torch.tensor([9, -3, 2])))(x[None])
+    torch.testing.assert_close(found[0], label_priors(x, [7, 0, 2]))
+
+
+def test_tensors_without_numbers() -> None:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode():
+        found = label_priors(torch.zeros(7, 3, 5), torch.tensor([7, 3, 1]))
+        assert (tuple(found.shape), found.dtype) == ((5,), torch.float32)
+
+
 def test_the_gradient_is_the_true_one() -> None:
     """Through the loss, with the priors as constants: exact, which torch's own loss is not for such input."""
     x = log_probs(6, 2, 4).requires_grad_()

@@ -87,6 +87,15 @@ def test_an_alignment_of_the_least() -> None:
     assert (alignment.blank, alignment.lines) == (0, ())
 
 
+def test_defaults_of_align() -> None:
+    """What its docs, and the files of those who rely on them, are about."""
+    defaults = {name: default for name, default, _ in parameters(ctckit.align)}
+    numbers = {"wildcard_score": -1.0, "prior_weight": 0.25, "offset": 0.0}
+    names = {"method": "viterbi", "infeasible": "raise", "unknown": "raise"}
+    for name, right in {**numbers, **names, "confidence": True, "logits": False, "batch_first": True}.items():
+        assert defaults[name] == right, name
+
+
 @pytest.mark.parametrize("write", [ctckit.Alignment.to_srt, ctckit.Alignment.to_vtt])
 def test_limits_of_subtitles(write: Any) -> None:
     defaults = {name: default for name, default, _ in parameters(write)}

@@ -454,6 +454,27 @@ def test_faults_lists_all() -> None:
     assert str(caught.value) == found[0].message == describe_fault("input_length", 0, -1, 8, frames=7)
 
 
+@pytest.mark.parametrize(
+    ("lengths", "expected"),
+    [
+        ((3, 1, 1), [("target_sum", -1, -1, 5)]),
+        ((3, 1, 3), [("target_sum", -1, -1, 7)]),
+        ((7, -1, 0), [("target_length", 0, -1, 7), ("target_length", 1, -1, -1)]),
+        ((7, 0, 0), [("target_length", 0, -1, 7), ("target_sum", -1, -1, 7)]),
+        ((3, 1, 2), [("label", 0, 1, 9), ("blank_label", 2, 0, 0)]),
+    ],
+)
+def test_faults_of_concatenated_targets(lengths: tuple[int, ...], expected: list[tuple[str, int, int, int]]) -> None:
+    """Where the lengths do not fit, nobody can tell whose labels are whose: nothing is said of these."""
+    flat = torch.tensor([1, 9, 9, 3, 0, 9])
+    _, lattice, _ = gate(**base(targets=flat, input_lengths=[7, 8, 7], target_lengths=lengths))
+    found = faults(lattice, 7, 5)
+    assert [fault[:4] for fault in found] == [("input_length", 1, -1, 8), *expected]
+    with pytest.raises(ArgumentValueError) as caught:
+        validate(lattice, 7, 5)
+    assert str(caught.value) == found[0].message
+
+
 @given(cases())
 def test_valid_is_never_rejected(case: Case) -> None:
     for form in ("padded", "concatenated"):

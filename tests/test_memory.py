@@ -300,12 +300,18 @@ def test_inplace_grad_spares_leaves() -> None:
         with pytest.raises(ValueError, match=r"leaf tensor.*output of a layer"):
             overwriting(logits)
     assert torch.equal(x, before)
-    # Without a gradient nothing is overwritten.
-    for logits in (x, before):
-        with torch.no_grad():
-            overwriting(logits)
-    overwriting(before)
-    assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize("needs_gradient", [False, True])
+@pytest.mark.parametrize("enabled", [False, True])
+def test_inplace_grad_without_a_gradient(needs_gradient: bool, enabled: bool) -> None:
+    """Where none is needed, nothing is overwritten."""
+    x = MIXED.logits().requires_grad_(needs_gradient) * 1
+    before = x.detach().clone()
+    with torch.set_grad_enabled(enabled):
+        loss = overwriting(x)
+    assert torch.equal(x.detach(), before) != (needs_gradient and enabled)
+    assert loss.requires_grad == (needs_gradient and enabled)
 
 
 def test_inplace_grad_of_what_others_have_saved() -> None:

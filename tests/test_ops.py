@@ -131,6 +131,19 @@ def test_opcheck(form: str, dtype: torch.dtype, logits: bool) -> None:
             torch.library.opcheck(torch.ops.ctckit.loss.default, (x, *lattice, *options))
 
 
+@pytest.mark.parametrize("form", ["padded", "concatenated"])
+def test_the_operator_in_a_saved_trace(form: str) -> None:
+    """It says -1 for the longest target, that is the width of the labels; its gradient is no output to be derived."""
+    arguments = FORMS[form](CASE.padded(CASE.logits().requires_grad_()), CASE)
+    x, lattice, _ = gate(*arguments)
+    for reduction in ("none", "sum", "mean"):
+        expected = torch.ops.ctckit.loss(x, *lattice, False, reduction, True, True)
+        found = torch.ops.ctckit.loss(x, *lattice._replace(max_target=-1), False, reduction, True, True)
+        assert [output.requires_grad for output in found] == [True, False]
+        for got, want in zip(found, expected, strict=True):
+            assert torch.equal(got, want)
+
+
 # ------------------------------------------------------------------------------------------------- traced and exported
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import oracle
 from cases import EDGE_CASES, FORMS, Arguments, Case, cases
@@ -106,6 +107,14 @@ def test_unbatched(targets: Tensor, lengths: tuple[Any, Any], batch_first: bool)
     assert (lattice.input_lengths.tolist(), lattice.target_lengths.tolist()) == ([7], [3])
 
 
+@pytest.mark.parametrize("name", ["input_lengths", "target_lengths"])
+@pytest.mark.parametrize("lengths", [torch.tensor([[3]]), torch.tensor([3, 3]), torch.empty(0, dtype=torch.int64)])
+def test_lengths_of_other_shapes_for_one_item(name: str, lengths: Tensor) -> None:
+    arguments: dict[str, Any] = {"input_lengths": 7, "target_lengths": 3, name: lengths}
+    with pytest.raises(ArgumentValueError, match=rf"{name} has shape \({str(tuple(lengths.shape))[1:-1]}\), .*\(1,\)"):
+        gate(torch.randn(7, 5), torch.tensor([1, 2, 2]), blank=0, **arguments)
+
+
 def test_unbatched_padded() -> None:
     _, lattice, _ = gate(torch.randn(7, 5), torch.tensor([1, 2, -100]), None, None, 0)
     validate(lattice, 7, 5)
@@ -131,6 +140,27 @@ def test_lengths_move_to_the_device_of_the_emissions() -> None:
     lengths = torch.tensor([1, 2, 3], dtype=torch.int32)
     _, lattice, _ = gate(x, targets.to("meta"), lengths, (1, 2, 3), 0)
     assert {tensor.device.type for tensor in lattice[:3]} == {"meta"}
+
+
+@pytest.mark.parametrize("lengths", ["numbers", "memory", "pinned memory"])
+def test_lengths_move_without_waiting(lengths: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is copied from pinned memory may be read later: then it is a copy, which the caller does not change."""
+    calls: list[tuple[str, Any]] = []
+
+    class Record(TorchDispatchMode):
+        def __torch_dispatch__(self, function: Any, _: Any, args: Any = (), kwargs: Any = None) -> Any:
+            calls.append((function.overloadpacket.__name__, (kwargs or {}).get("non_blocking")))
+            return function(*args, **(kwargs or {}))
+
+    monkeypatch.setattr(Tensor, "is_pinned", lambda _: lengths == "pinned memory")
+    x, targets, *own, _ = BASE.padded(BASE.logits())
+    x, targets = x.to("meta"), targets.to("meta")
+    given: Any = [each.tolist() for each in own] if lengths == "numbers" else own
+    record: Any = Record
+    with record():
+        gate(x, targets, given[0], given[1], 0)
+    copied = [("clone", None), ("_to_copy", True)] if lengths == "pinned memory" else [("_to_copy", True)]
+    assert [call for call in calls if call[0] in ("clone", "_to_copy")] == 2 * copied
 
 
 def test_max_target_needs_no_reading() -> None:
@@ -377,6 +407,11 @@ for argument, longest, most in (("input_lengths", 7, "7 frames"), ("target_lengt
             {argument: torch.tensor([3, 1])},
             ArgumentValueError,
             (f"{argument} has shape (2,)", "(3,)"),
+        ),
+        f"{argument} a number for many": (
+            {argument: torch.tensor(3)},
+            ArgumentValueError,
+            (f"{argument} has shape ()", "shape (3,)"),
         ),
         f"{argument} too many": ({argument: (3, 1, 2, 2)}, ArgumentValueError, (f"{argument} holds 4 lengths", "is 3")),
         f"{argument} one for many": ({argument: 3}, ArgumentValueError, (f"{argument} holds 1 length,", "is 3")),

@@ -282,6 +282,21 @@ def test_inplace_grad_of_expanded_logits(shape: tuple[int, ...]) -> None:
     assert torch.equal(got[0], wanted[0])
 
 
+@pytest.mark.parametrize("strides", [(0, 5, 1), (1, 5, 1), (25, 5, 1), (5, 0, 1), (5, 1, 1), (5, 5, 1)], ids=str)
+def test_inplace_grad_of_one_frame_or_item(strides: tuple[int, int, int]) -> None:
+    """Where there is but one, it does not matter how far it is to the next: the gradient has room."""
+    items = 5 if strides[1:] == (5, 1) and strides[0] != 5 else 1
+    case = Case("", 5 // items, 5, ((1,),) * items, (5 // items,) * items)
+    leaf = torch.randn(25, requires_grad=True)
+    wanted = ctckit.ctc_loss_with_logits(*case.padded(leaf.reshape(case.frames, items, 5)), reduction="sum")
+    (expected,) = torch.autograd.grad(wanted, leaf)
+    memory = leaf * 1
+    overwriting(memory.as_strided((case.frames, items, 5), strides), case, reduction="sum").backward()
+    assert leaf.grad is not None
+    assert torch.equal(leaf.grad, expected)
+    assert torch.equal(memory.detach(), expected)  # where the logits were
+
+
 def test_inplace_grad_is_for_one_backward() -> None:
     x = MIXED.logits().requires_grad_()
     loss = overwriting(x * 1, reduction="sum")

@@ -144,6 +144,16 @@ def test_the_operator_in_a_saved_trace(form: str) -> None:
             assert torch.equal(got, want)
 
 
+@pytest.mark.parametrize("needs_gradient", [False, True])
+@pytest.mark.parametrize("enabled", [False, True])
+def test_the_operator_gives_a_derivative_where_one_is_needed(needs_gradient: bool, enabled: bool) -> None:
+    x, lattice, _ = gate(*CASE.padded(CASE.logits().requires_grad_(needs_gradient)))
+    with torch.set_grad_enabled(enabled):
+        loss, derivative = torch.ops.ctckit.loss(x, *lattice, False, "sum", True, False)
+    assert loss.requires_grad == (needs_gradient and enabled)
+    assert derivative.shape == (x.shape if needs_gradient and enabled else (0,))
+
+
 # ------------------------------------------------------------------------------------------------- traced and exported
 
 

@@ -102,7 +102,7 @@ def lengths_of(
             f"that is {items}"
         )
     values = [x if type(x) is int else as_int(x, f"{name}[{item}]") for item, x in enumerate(lengths)]
-    longest = max(values) if values else 0
+    longest = max(values, default=None)
     if device.type == "cpu":
         return torch.tensor(values, dtype=torch.int64, device="cpu"), longest
     # (With device=device it would wait for the device.)

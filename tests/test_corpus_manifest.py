@@ -159,6 +159,7 @@ def test_an_item_is_a_value() -> None:
     """It can be compared and put into sets, and is not changed by anybody."""
     found = corpus.Item("a", 1, emissions="a.npy")
     assert {found, corpus.Item("a", 1, emissions="a.npy", offset=0.0)} == {found}
+    assert not hasattr(found, "__dict__")  # there may be millions
     with pytest.raises(dataclasses.FrozenInstanceError):
         found.text = "b"  # type: ignore[misc]
 

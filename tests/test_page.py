@@ -169,8 +169,10 @@ def test_a_title_that_utf8_does_not_have(tmp_path: Path) -> None:
 
 
 def test_a_page_item_is_a_value() -> None:
+    item = PageItem(alignment("a"))
+    assert not hasattr(item, "__dict__")
     with pytest.raises(dataclasses.FrozenInstanceError):
-        PageItem(alignment("a")).name = "b"  # type: ignore[misc]
+        item.name = "b"  # type: ignore[misc]
 
 
 WORD = {"text": "a", "start": 0, "end": 1, "tokens": [0, 1], "confidence": 0.5}

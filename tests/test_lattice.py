@@ -489,6 +489,18 @@ def test_faults_lists_all() -> None:
     assert str(caught.value) == found[0].message == describe_fault("input_length", 0, -1, 8, frames=7)
 
 
+@pytest.mark.parametrize("item", range(3))
+@pytest.mark.parametrize("length", [-(2**63), -2, -1, 0, 4, 2**63 - 1])
+def test_labels_beyond_a_length_are_no_faults(item: int, length: int) -> None:
+    """Of a length that cannot be, too: where it is too large, the labels that there are count."""
+    targets, lengths = torch.full((3, 3), 9), [0, 0, 0]
+    lengths[item] = length
+    _, lattice, _ = gate(**base(targets=targets, target_lengths=lengths))
+    expected = [("target_length", item, -1, length)] if length else []
+    expected += [("label", item, 0, 9)] if length > 0 else []
+    assert [fault[:4] for fault in faults(lattice, 7, 5)] == expected
+
+
 @pytest.mark.parametrize(
     ("lengths", "expected"),
     [

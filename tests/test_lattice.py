@@ -486,7 +486,11 @@ def test_faults_lists_all() -> None:
     assert {fault.kind for fault in found} < set(FAULT_KINDS)
     with pytest.raises(ValueError, match=r"input_lengths\[0\] is 8") as caught:
         validate(lattice, 7, 5)
-    assert str(caught.value) == found[0].message == describe_fault("input_length", 0, -1, 8, frames=7)
+    assert (
+        str(caught.value)
+        == found[0].message
+        == describe_fault("input_length", 0, -1, 8, frames=7, classes=5, width=3, concatenated=False)
+    )
 
 
 @pytest.mark.parametrize("item", range(3))

@@ -121,10 +121,10 @@ def describe_fault(
     position: int,
     value: int,
     *,
-    frames: int = 0,
-    classes: int = 0,
-    width: int = 0,
-    concatenated: bool = False,
+    frames: int,
+    classes: int,
+    width: int,
+    concatenated: bool,
 ) -> str:
     """Put a fault in words: the only place that does, whoever found it.
 
@@ -169,4 +169,4 @@ def _arrays(lattice: Lattice) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int
     names = "targets", "input_lengths", "target_lengths"
     tensors = (in_memory(tensor.cpu(), name) for tensor, name in zip(lattice[:3], names, strict=True))
     labels, inputs, targets = (tensor.resolve_neg().numpy() for tensor in tensors)
-    return inputs, targets, labels.reshape(-1)
+    return inputs, targets, labels.ravel()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import given
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import ctckit
 import oracle
@@ -156,6 +157,15 @@ def test_the_batch_as_a_whole() -> None:
     assert "add up to 6" in problem.message
     assert problems(targets=torch.tensor([1, 2, 2, 3, 4]), input_lengths=[0, 0, 0]) == [problem]
     assert problems(targets=torch.tensor([1, 2, 2, 3, 4]), emissions=BASE.logits().fill_(torch.nan)) == [problem]
+
+
+@pytest.mark.parametrize("fake", [("emissions",), ("targets",), ("emissions", "targets")], ids=str)
+def test_tensors_that_stand_for_others(fake: tuple[str, ...]) -> None:
+    """Nothing can be said of numbers that are not there."""
+    mode: Any = FakeTensorMode()
+    given = BASE.padded(BASE.logits())._asdict()
+    with pytest.raises(ctckit.ArgumentTypeError, match=rf"{fake[0]} is a FakeTensor, .*numbers.*: pass "):
+        problems(**{name: mode.from_tensor(given[name]) for name in fake})
 
 
 @given(cases())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import pytest
 import torch
@@ -61,6 +62,18 @@ def test_sums_that_are_not_1(frames: int, factor: float) -> None:
     assert problem.kind == "unnormalised"
     looked_at = {300: 150, 257: 129, 512: 256, 513: 171, 5000: 250}.get(frames, frames)
     assert f"add up to {factor:.4g} instead of 1, in {looked_at} of {looked_at} frames" in problem.message
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("value", [10.0, 100.0, 1000.0, 20000.0])
+def test_large_numbers_are_told_without_more_ado(value: float, dtype: torch.dtype) -> None:
+    """Whose exponentials no float holds: nobody is warned of that."""
+    x = torch.tensor([[0.0, -value], [value, 0.0]], dtype=dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert kinds(x) == ["positive"]
+        assert kinds(x - 2 * value) == ["unnormalised"]
+        assert kinds(x, logits=True) == []
 
 
 def test_the_first_frame_that_does_not_add_up_is_told() -> None:

@@ -250,8 +250,14 @@ def test_infeasible_items_are_named(engine: str) -> None:
     targets = torch.tensor([[1, 2, 0], [2, 2, 2], [1, 1, 2]])
     with pytest.raises(ValueError, match=r"item 1 needs 5 frames \(3 labels, .* 2 pairs .*, but has 4"):
         ctckit.forced_align(x, targets, None, torch.tensor([2, 3, 3]))
-    with pytest.raises(ValueError, match=r"item 0 needs 2 frames \(2 labels\).*and 1 more item"):
+    with pytest.raises(ValueError, match=r"item 0 needs 2 frames \(2 labels\).*\(and 1 more item\)"):
         ctckit.forced_align(x, targets, [1, 4, 2], [2, 2, 2])
+    with pytest.raises(ValueError, match=r"item 0 needs 2 frames \(2 labels\).*\(and 2 more items\)"):
+        ctckit.forced_align(x, targets, [1, 1, 1], [2, 2, 2])
+    with pytest.raises(
+        ValueError, match=r"item 2 needs 4 frames \(3 labels, .*, but has 3"
+    ):  # of a batch by its number
+        ctckit.align(x, [[1], [ctckit.WILDCARD], [1, 1, 2]], input_lengths=[4, 4, 3], logits=True)
     x[0, 2] = -torch.inf
     assert engine
     with pytest.raises(ValueError, match="item 0, 4 frames and 2 labels, has log_probs of -inf"):

@@ -194,6 +194,18 @@ def test_posterior_path(name: str) -> None:
     assert log_likelihood >= path.total
 
 
+def test_a_posterior_path_has_a_probability() -> None:
+    """Frames that a path of probability 0 would have right do not count. Here one has more of them than any other."""
+    never = -math.inf
+    x = [
+        [-2.9, never, -4.2, 1.5], [2.6, never, 0.6, 3.1], [-0.6, -0.8, -5.6, 1.0], [0.2, never, -0.9, 2.4],
+        [0.5, 0.5, never, -0.2], [never, -1.0, -1.3, -0.3], [1.2, -1.8, -1.0, never], [1.9, -1.6, never, 2.4],
+        [0.5, never, -4.8, -0.3], [-3.2, never, -0.5, -0.5], [-1.4, never, never, 0.4],
+    ]  # fmt: skip
+    path = ctckit.posterior_path(torch.tensor(x, dtype=torch.float64), [WILDCARD, 1, 2, 3, WILDCARD, 2])
+    assert path.total == pytest.approx(3.1)
+
+
 @pytest.mark.parametrize("name", ["plain", "wildcard inside", "free", "empty options in a row", "equal options"])
 @pytest.mark.usefixtures("backend")
 def test_samples_have_their_probabilities(name: str) -> None:
@@ -458,6 +470,33 @@ def test_bad_arguments(name: str) -> None:
             function(**arguments)
     with pytest.raises(error, match=says):
         ctckit.sample_paths(n=1, **arguments)
+
+
+def test_defaults() -> None:
+    x = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+    assert len(ctckit.best_paths(x, [1, WILDCARD, 2])) == 1
+    for call in (ctckit.best_paths, ctckit.posterior_path, ctckit.path_posteriors):
+        values, right = call(x, [1, WILDCARD, 2]), call(x, [1, WILDCARD, 2], blank=0, wildcard_score=0.0)
+        assert repr(values) == repr(right)
+    one = ctckit.sample_paths(x, [WILDCARD, 2], 1, generator=torch.Generator().manual_seed(1))
+    right = ctckit.sample_paths(x, [WILDCARD, 2], 1, generator=torch.Generator().manual_seed(1), wildcard_score=0.0)
+    assert repr(one) == repr(right)
+
+
+def test_nan_in_just_enough_frames() -> None:
+    """No path is known; with a frame less there is none."""
+    x = torch.full((3, 3), torch.nan)
+    assert math.isnan(ctckit.best_paths(x, [1, 1])[0].total)
+    assert ctckit.best_paths(x[:2], [1, 1], infeasible="blank")[0].total == -math.inf
+
+
+def test_a_generator_that_is_not_on_the_cpu() -> None:
+    class Elsewhere:
+        device = torch.device("cuda", 0)
+
+    elsewhere: Any = Elsewhere()
+    with pytest.raises(ctckit.ArgumentValueError, match=r"generator is on cuda:0, but must be on the CPU"):
+        ctckit.sample_paths(torch.zeros(3, 2), [1], 1, generator=elsewhere)
 
 
 def test_bad_numbers() -> None:

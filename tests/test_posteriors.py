@@ -156,3 +156,5 @@ def test_states_that_are_none() -> None:
         ctckit.posteriors(x, targets, states=torch.zeros(2, 4))
     with pytest.raises(TypeError, match="states is a list"):
         ctckit.posteriors(x, targets, states=[[0] * 4] * 2)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="states is on meta, but the emissions are on cpu: move one of them"):
+        ctckit.posteriors(x, targets, states=torch.zeros(2, 4, dtype=torch.int64, device="meta"))

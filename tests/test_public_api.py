@@ -81,6 +81,15 @@ def test_results_cannot_be_changed(result: Any) -> None:
     assert not hasattr(one, "__dict__")
 
 
+def test_spans_are_small() -> None:
+    """They can be changed, as torchaudio's; a misspelt field is an error nonetheless."""
+    span = ctckit.TokenSpan(1, 0, 2, -0.5)
+    span.start = 1
+    assert len(span) == 1
+    with pytest.raises(AttributeError):
+        span.begin = 1  # type: ignore[attr-defined]
+
+
 def test_an_alignment_of_the_least() -> None:
     alignment = ctckit.Alignment("", (), (), 0.0, 0)
     assert (alignment.frame_duration, alignment.offset, alignment.dropped) == (None, 0.0, ())

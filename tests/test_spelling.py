@@ -136,6 +136,23 @@ def test_words_of_the_caller() -> None:
 
 
 @pytest.mark.parametrize(
+    ("tokens", "right"),
+    [
+        (["▁ab", "▁c", "▁d", "c", "d"], ["▁ab", "c", "▁d"]),  # marks are for white space
+        (["▁", "ab", "▁c", "c", "d", "▁d"], ["▁", "ab", "c", "▁d"]),
+        (["ab", "ab</w>", "c", "c</w>", "d</w>"], ["ab", "c</w>", "d</w>"]),
+        (["ab", "ab@@", "c", "c@@", "d"], ["ab@@", "c", "d"]),
+        (["ab", "c", "##c", "##d", "d"], ["ab", "c", "d"]),  # but here they are for what begins no word
+        (["▁", "ab", "##b", "##c", "##d"], ["ab", "##c", "▁", "##d"]),
+    ],
+)
+def test_marks_of_words_of_the_caller(tokens: list[str], right: list[str]) -> None:
+    found = Vocabulary(["<pad>", *tokens]).encode("abc d", words=["ab", "c", "d"])
+    assert [piece.text for piece in found.pieces] == right
+    assert found.words == ["ab", "c", "d"]
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("ab...cd", ["ab", "...", "cd"]),
@@ -449,7 +466,9 @@ def test_bytes_for_what_no_token_has() -> None:
     ],
 )
 def test_bytes_are_for_what_no_token_has_alone(tokens: list[str], text: str, right: list[str]) -> None:
-    assert names(["<unk>", *tokens, *(f"<0x{byte:02X}>" for byte in range(256))], text) == right
+    row = ["<unk>", *tokens, *(f"<0x{byte:02X}>" for byte in range(256))]
+    assert names(row, text) == right
+    assert [piece.text for piece in Vocabulary(row, fold_case=True).encode(text).pieces] == right
 
 
 @pytest.mark.parametrize(
@@ -499,6 +518,9 @@ def test_the_longest_token_does_not_lead_astray() -> None:
     assert names(["-", "ab", "a", "bc"], "abc") == ["a", "bc"]
     assert names(["-", "ab", "a", "bc", "c"], "abc") == ["ab", "c"]
     assert names(["-", "ab", "a", "bc"], "abxabc", unknown="skip") == ["ab", "a", "bc"]
+    # Then, too, a token with its mark comes before a mark and a token.
+    assert names(["-", "▁", "▁ab", "▁a", "a", "bc"], "abc") == ["▁a", "bc"]
+    assert names(["-", "abc", "ab", "cd</w>", "cd", "</w>"], "abcd") == ["ab", "cd</w>"]
 
 
 @pytest.mark.parametrize(

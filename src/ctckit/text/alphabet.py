@@ -125,7 +125,7 @@ class Alphabet:
             opens = stretch.opens if start == 0 else text[start - 1] == " "
             closes = stretch.closes if end == len(text) else text[end] == " "
             if self.within and self._bare_start not in self._ids:  # words may follow each other without white space
-                opens, closes = opens or start > 0, closes or end < len(text)
+                opens = opens or start > 0
             if end > start:
                 key = (text[start:end], opens, closes)
                 if key not in known:

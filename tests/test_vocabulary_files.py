@@ -62,6 +62,13 @@ def test_digits_that_are_tokens(tmp_path: Path) -> None:
     assert Vocabulary(written(tmp_path, "tokens.txt", "- 0\n1 1\n0 2\n")).ids == {"-": 0, "1": 1, "0": 2}
 
 
+@pytest.mark.parametrize("tokens", [["new york", "a"], ["a", "la la", "new york", "b", "c"], ["a b", "c", "d", "e"]])
+def test_tokens_with_spaces_are_tokens_where_no_more_than_half_have_them(tmp_path: Path, tokens: list[str]) -> None:
+    assert list(Vocabulary(written(tmp_path, "list.txt", "\n".join(tokens))).ids) == tokens
+    with pytest.raises(ctckit.ArgumentValueError, match="but must have a token, or a token and its class, in each"):
+        Vocabulary(written(tmp_path, "list.txt", "\n".join([*tokens, *(f"{n} {n}-th" for n in range(9))])))
+
+
 def test_as_many_lines_with_a_number_as_without_are_tokens(tmp_path: Path) -> None:
     assert Vocabulary(written(tmp_path, "list.txt", "verse 1\nverse\n")).ids == {"verse 1": 0, "verse": 1}
     assert Vocabulary(written(tmp_path, "tokens.txt", "verse 1\nof 2\n 0\n")).ids == {"verse": 1, "of": 2, " ": 0}
@@ -80,6 +87,7 @@ def test_class_0_may_go_without_saying(tmp_path: Path) -> None:
         ("tokens.txt", "a 0\nb 1\nc 1\n", "has 'c' as class 1 in line 3, which 'b' is"),
         ("tokens.txt", "a 0\nb -1\nc 1\n", "has 'b' as class -1 in line 2, but classes are numbered from 0"),
         ("tokens.txt", "a 0\nb 1\nc 5\n", "has no token for class 2, but one for class 5"),
+        ("tokens.txt", "a 0\nb 2\nc 3\n", "has no token for class 1, but one for class 3"),
         ("dict.txt", "| 94802\nE 51860\nT 38431\n", "if its numbers are counts, as in a dict.txt of fairseq"),
         ("tokens.txt", "a 0\nb\nc 2\nd 3\n", "has no class in line 2, 'b', but others have a token and its class"),
         ("list.txt", "a\nb\na\n", "vocabulary has 'a' twice, as classes 0 and 2"),

@@ -170,6 +170,9 @@ def test_max_target_needs_no_reading() -> None:
     assert checked(base(targets=flat)).max_target == 6
     assert tighten(checked(base(targets=flat))).max_target == 3
     assert checked(base(targets=flat, target_lengths=(3, 1, 2))).max_target == 3
+    for lengths, longest in (((0, 0, 0), 0), ((-1, -2, -3), 0), ((7, 0, 0), 6)):  # also of lengths that cannot be
+        _, lattice, _ = gate(**base(targets=flat, target_lengths=torch.tensor(lengths)))
+        assert tighten(lattice).max_target == longest
 
 
 @pytest.mark.parametrize("field", [None, "labels", "input_lengths", "target_lengths"])

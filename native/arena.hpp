@@ -1,11 +1,12 @@
 // Scratch memory: pieces handed out one after the other from a block, or, without a block, only counted.
 //
 // Built with AddressSanitizer, what lies between two pieces must not be touched: the unused end of a piece's last line,
-// and one line more.
+// and one line more. And a piece beyond the end of the block ends the process.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 
 #include "sanitizer.hpp"
 
@@ -14,7 +15,7 @@ namespace {
 
 class Arena {
  public:
-  explicit Arena(std::byte* base) : base_(base) {}
+  Arena(std::byte* base, std::size_t bytes) : base_(base), bytes_(bytes) {}
 
   template <class T>
   T* take(std::int64_t count) {
@@ -24,6 +25,7 @@ class Arena {
     std::byte* const piece = base_ == nullptr ? nullptr : base_ + used_;
     used_ += taken;
     if (kAddressSanitizer && piece != nullptr) {
+      if (used_ > bytes_) std::abort();
       ASAN_UNPOISON_MEMORY_REGION(piece, taken);
       ASAN_POISON_MEMORY_REGION(piece + bytes, taken - bytes);
     }
@@ -33,6 +35,7 @@ class Arena {
 
  private:
   std::byte* base_;
+  std::size_t bytes_;
   std::size_t used_ = 0;
 };
 

@@ -57,11 +57,11 @@ struct Batch {
 };
 
 // One instruction set's kernels. `scratch_bytes` is what `run_item` needs for item n, beyond the buffers of the batch;
-// it depends on the item's lengths alone.
+// it depends on the item's lengths alone. `bytes` is how much there is.
 struct Kernels {
   const char* name;
   std::size_t (*scratch_bytes)(const Batch&, std::int64_t n);
-  void (*run_item)(const Batch&, std::int64_t n, std::byte* scratch);
+  void (*run_item)(const Batch&, std::int64_t n, std::byte* scratch, std::size_t bytes);
 };
 
 }  // namespace ctckit

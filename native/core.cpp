@@ -108,6 +108,7 @@ class Scratch {
     bytes_ = bytes;
     return buffer_->data();
   }
+  std::size_t size() const { return buffer_->size(); }
   void soil() const { buffer_->soil(bytes_); }
 
  private:
@@ -152,7 +153,7 @@ void run(const Kernels& kernels, const Batch& batch, int threads) {
           labels = batch.target_lengths[n];
         }
         scratch.soil();
-        kernels.run_item(batch, n, memory);
+        kernels.run_item(batch, n, memory, scratch.size());
       }
     } catch (...) {
       const std::lock_guard lock(failure_mutex);

@@ -38,13 +38,13 @@ void with_item(const Batch& batch, std::int64_t n, Arena& arena, Use use) {
 }
 
 std::size_t scratch_bytes(const Batch& batch, std::int64_t n) {
-  Arena arena(nullptr);
+  Arena arena(nullptr, 0);
   with_item(batch, n, arena, [](auto&) {});
   return arena.used();
 }
 
-void run_item(const Batch& batch, std::int64_t n, std::byte* scratch) {
-  Arena arena(scratch);
+void run_item(const Batch& batch, std::int64_t n, std::byte* scratch, std::size_t bytes) {
+  Arena arena(scratch, bytes);
   with_item(batch, n, arena, [](auto& item) { item.run(); });
 }
 

@@ -337,6 +337,25 @@ def test_memory_is_given_back() -> None:
     assert same(outcome(case), kept)
 
 
+@pytest.mark.parametrize("grows", ["frames", "labels"])
+def test_items_that_need_ever_more_memory(grows: str) -> None:
+    """One thread takes them in their order, and begins with no memory that is larger from before."""
+    from ctckit.backends import cpu
+
+    frames = (20, 200, 900) if grows == "frames" else (900, 900, 900)
+    labels = (10, 10, 10) if grows == "frames" else (1, 100, 800)
+    targets = tuple(tuple(1 + s % 4 for s in range(count)) for count in labels)
+    case = Case("", 900, 5, targets, frames)
+    x = case.logits(torch.float32)
+    cpu.release_memory()
+    losses, gradient = run(case.padded(x), logits=True)
+    for item in range(3):
+        alone = Case("", 900, 5, targets[item : item + 1], frames[item : item + 1])
+        loss, slope = run(alone.padded(x[:, item : item + 1]), logits=True)
+        assert torch.equal(losses[item : item + 1], loss)
+        assert torch.equal(gradient[:, item : item + 1], slope)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_does_not_grow() -> None:
     def resident() -> int:

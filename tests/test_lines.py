@@ -120,7 +120,8 @@ def test_lines_without_words() -> None:
     unknown = AlignedToken("?", None, 3, 4, -1.0)  # not in the text: it is where the token before it is
     assert [line.end for line in lines_of("今天\n好", [], [*tokens[:2], unknown, tokens[4]])] == [4, 9]
 
-    assert [line.end for line in lines_of("今天\n好", [], [unknown, tokens[1], tokens[4]])] == [3, 9]  # or before all
+    first = lines_of("今天\n好", [], [unknown, tokens[1], tokens[4]])  # or before all
+    assert [(line.start, line.end) for line in first] == [(3, 3), (8, 9)]
 
 
 def test_what_reaches_over_two_lines_is_in_its_first() -> None:

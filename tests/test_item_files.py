@@ -135,6 +135,14 @@ def test_a_file_of_an_earlier_run_is_replaced(tmp_path: Path) -> None:
         write_files(first.files, tmp_path, overwrite=False, ours=ours)
 
 
+def test_what_earlier_runs_have_written_is_known() -> None:
+    """Digests are in results on the disk, and names of files too: neither may ever change."""
+    assert digests_of(outcome("a", ("a.json", "first"))) == ["a7937b64b8caa58f"]
+    names = FileNames()
+    assert [names.reserve(name) for name in ("a", "A")] == ["a", "A-559aead08264d579"]
+    assert file_stem("a" * 201) == "a" * 180 + "-a92efd82109373e5"
+
+
 def test_all_files_of_an_item_or_none(tmp_path: Path) -> None:
     (tmp_path / "a.ctm").write_text("by hand")
     with pytest.raises(ItemError):

@@ -173,6 +173,7 @@ def test_max_target_needs_no_reading() -> None:
     for lengths, longest in (((0, 0, 0), 0), ((-1, -2, -3), 0), ((7, 0, 0), 6)):  # also of lengths that cannot be
         _, lattice, _ = gate(**base(targets=flat, target_lengths=torch.tensor(lengths)))
         assert tighten(lattice).max_target == longest
+        assert gate(**base(targets=flat, target_lengths=lengths))[1].max_target == longest
 
 
 @pytest.mark.parametrize("field", [None, "labels", "input_lengths", "target_lengths"])

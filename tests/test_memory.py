@@ -358,3 +358,16 @@ def test_inplace_grad_of_what_others_have_saved() -> None:
     other = logits.square().sum()
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         (overwriting(logits, reduction="sum") + other).backward()
+
+
+@pytest.mark.parametrize("view", ["itself", "a slice", "transposed"])
+def test_a_leaf_is_not_written_over(view: str) -> None:
+    """It is what the user trains: an error, unless it needs no gradient."""
+    leaf = torch.randn(MIXED.frames, MIXED.items, MIXED.classes, requires_grad=True)
+    seen = {"itself": leaf, "a slice": leaf[:], "transposed": leaf.transpose(0, 1).transpose(0, 1)}[view]
+    with pytest.raises(ctckit.ArgumentValueError, match="would write the gradient over a leaf tensor"):
+        overwriting(seen)
+    with torch.no_grad():
+        assert overwriting(seen).isfinite()
+    assert overwriting(leaf.detach()).isfinite()
+    assert overwriting(leaf * 1).isfinite()

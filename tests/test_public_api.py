@@ -120,6 +120,8 @@ def test_modules(module: type[torch.nn.Module]) -> None:
         assert words in repr(loss)
     assert repr(pickle.loads(pickle.dumps(loss))) == repr(loss)  # noqa: S301  # our own
     assert list(loss.parameters()) == []
+    assert "inplace_grad=True" in repr(ctckit.CTCWithLogitsLoss(inplace_grad=True))
+    assert "inplace" not in repr(loss)
     plain: Any = module()
     assert (plain.blank, plain.reduction, plain.zero_infinity, plain.batch_first) == (0, "mean", False, False)
 

@@ -226,6 +226,14 @@ def test_a_bar_that_a_tokenizer_does_not_use() -> None:
     assert spelt(Slow(), "a b") == ["a", "|", "b"]
 
 
+def test_a_bar_that_a_tokenizer_makes_of_each_space() -> None:
+    tokenizer = bpe("a", "b", "|", "ab")
+    tokenizer.pre_tokenizer = None
+    tokenizer.normalizer = tokenizers.normalizers.Replace(" ", "|")
+    found = Vocabulary(tokenizer).encode("ab a  ab")
+    assert [(p.text, p.word) for p in found.pieces] == [("ab", 0), ("|", None), ("a", 1), ("|", None), ("ab", 2)]
+
+
 def test_byte_level() -> None:
     tokenizer = tokenizers.ByteLevelBPETokenizer()
     lines = ["hello world the café 今天 天气", "hello hello world"] * 10

@@ -296,5 +296,6 @@ def test_classes_that_are_needed() -> None:
 
 
 def test_classes_below_zero_are_none() -> None:
+    assert Vocabulary(["-", "a"]).encode_tokens([0, 1]).ids == [0, 1]
     with pytest.raises(ctckit.ArgumentValueError, match="token 1 is -1, but classes are numbered from 0"):
         Vocabulary(["-", "a"]).encode_tokens([1, -1])

@@ -337,6 +337,18 @@ def test_memory_is_given_back() -> None:
     assert same(outcome(case), kept)
 
 
+def test_a_large_gradient_after_a_smaller_one() -> None:
+    """The memory of the first, which is kept, is too small for the second."""
+    from ctckit.backends import cpu
+
+    cpu.release_memory()
+    small, large = (Case("", frames, 1000, ((1, 2), (3,)), (frames, 9)) for frames in (550, 1000))  # 4 and 8 MB
+    outcome(small)
+    actual = outcome(large)
+    cpu.release_memory()
+    assert same(actual, outcome(large))
+
+
 @pytest.mark.parametrize("grows", ["frames", "labels"])
 def test_items_that_need_ever_more_memory(grows: str) -> None:
     """One thread takes them in their order, and begins with no memory that is larger from before."""

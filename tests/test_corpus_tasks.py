@@ -162,6 +162,15 @@ def test_a_blank_that_the_vocabulary_does_not_have() -> None:
 # --------------------------------------------------------------------------------------------------------------- faults
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_too_short_with_the_blank_at_the_end(task: type[corpus.Task]) -> None:
+    """The blank is the last class, whatever the number of frames: class 0 is a letter that the text may have."""
+    Path(VOCABULARY).write_text(json.dumps(["a", "b", "c"]))
+    kind, message = fault_of(task(vocabulary=VOCABULARY)(item("aab", torch.zeros(3, 4).log_softmax(1))))
+    assert kind == "infeasible"
+    assert "needs 4 frames" in message
+
+
 @pytest.mark.parametrize(
     ("error", "message"),
     [

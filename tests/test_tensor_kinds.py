@@ -313,6 +313,29 @@ def test_meta_tensors() -> None:
             ctc_loss(*arguments)
 
 
+META = torch.zeros(5, 3, device="meta")
+NEED_NUMBERS: dict[str, tuple[str, Callable[[], object]]] = {
+    "forced_align": ("log_probs", lambda: ctckit.forced_align(META[None], torch.tensor([[1]], device="meta"))),
+    "check": ("emissions", lambda: ctckit.check(META, torch.tensor([1], device="meta"), 5, 1)),
+    "check without emissions": ("targets", lambda: ctckit.check(None, torch.tensor([1], device="meta"), 5, 1)),
+    "best_paths": ("log_probs", lambda: ctckit.best_paths(META, [1])),
+    "sample_paths": ("log_probs", lambda: ctckit.sample_paths(META, [1], 1)),
+    "path_posteriors": ("log_probs", lambda: ctckit.path_posteriors(META, [1])),
+    "posterior_path": ("log_probs", lambda: ctckit.posterior_path(META, [1])),
+    "align": ("emissions", lambda: ctckit.align(META, [1])),
+    "align, lengths": ("input_lengths", lambda: ctckit.align(x, [[1], [2]], input_lengths=FRAMES.to("meta"))),
+    "align, priors": ("log_priors", lambda: ctckit.align(x[:, 0], [1], log_priors=META[0])),
+}
+
+
+@pytest.mark.parametrize("name", NEED_NUMBERS)
+def test_meta_tensors_whose_numbers_are_needed(name: str) -> None:
+    argument, call = NEED_NUMBERS[name]
+    with pytest.raises(ctckit.ArgumentTypeError, match=f"{argument} is on the meta device, which holds no numbers"):
+        call()
+    assert ctckit.feasible(torch.tensor([[1]], device="meta"), torch.tensor([5], device="meta"), [1]).is_meta
+
+
 # ------------------------------------------------------------------------------------------------------------- memory
 
 

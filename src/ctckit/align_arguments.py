@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 from torch import Tensor
 
 from ctckit.errors import ArgumentTypeError, ArgumentValueError
+from ctckit.tensor_kinds import require_memory
 
 __all__ = ["Infeasible", "Method", "check_options", "checked_number", "checked_priors"]
 
@@ -48,6 +49,7 @@ def checked_priors(log_priors: Any, classes: int) -> Tensor:
     """
     if not isinstance(log_priors, Tensor) or not log_priors.is_floating_point():
         raise ArgumentTypeError("log_priors must be a floating-point tensor (C,): that of ctckit.label_priors")
+    require_memory(log_priors, "log_priors")
     if tuple(log_priors.shape) != (classes,):
         raise ArgumentValueError(
             f"log_priors has shape {tuple(log_priors.shape)}, but must be {(classes,)}, one per class"

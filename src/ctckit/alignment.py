@@ -16,7 +16,7 @@ from ctckit.backends import host_backend
 from ctckit.diagnosis import check
 from ctckit.errors import ArgumentValueError
 from ctckit.lattice import Lattice, Lengths, gate, padded_labels
-from ctckit.tensor_kinds import as_node
+from ctckit.tensor_kinds import as_node, require_memory
 
 __all__ = ["TokenSpan", "forced_align", "merge_tokens"]
 
@@ -93,6 +93,7 @@ def forced_align(
     emissions, lattice, batched = gate(
         log_probs, targets, input_lengths, target_lengths, blank, batch_first=True, needs_numbers=True
     )
+    require_memory(emissions, "log_probs")
     device = log_probs.device
     x = emissions.detach()
     if device.type != "cpu":

@@ -10,7 +10,7 @@ from torch import Tensor
 from ctckit.errors import ArgumentValueError
 from ctckit.faults import faults
 from ctckit.lattice import Lattice, Lengths, as_int, frames_needed, gate, padded_labels, tighten
-from ctckit.tensor_kinds import as_node, present
+from ctckit.tensor_kinds import as_node, present, require_memory
 
 __all__ = ["Problem", "check", "feasible"]
 
@@ -94,6 +94,7 @@ def check(
     """  # noqa: E501  # the example's output is one line
     if emissions is None:
         lattice = _gate_without_emissions(targets, input_lengths, target_lengths, blank, needs_numbers=True)
+        require_memory(lattice.labels, "targets")
         x, frames, classes = None, torch.iinfo(torch.int64).max, torch.iinfo(torch.int64).max
     else:
         x, lattice, _ = gate(
@@ -106,6 +107,7 @@ def check(
             name="emissions",
             needs_numbers=True,
         )
+        require_memory(x, "emissions")
         frames, classes = x.shape[0], x.shape[2]
     lattice = tighten(lattice.cpu())
     problems = [Problem(fault.item, fault.kind, fault.message) for fault in faults(lattice, frames, classes)]

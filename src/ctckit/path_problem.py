@@ -11,6 +11,7 @@ from ctckit.backends import host_backend
 from ctckit.errors import ArgumentTypeError, ArgumentValueError
 from ctckit.lattice import gate
 from ctckit.pattern import BLANK, OUTSIDE, Alternatives, Graph, Pattern, Wildcard, checked_pattern, compile_pattern
+from ctckit.tensor_kinds import require_memory
 
 _CPU = torch.device("cpu")
 
@@ -55,6 +56,7 @@ class PathProblem:
             )
         nothing = torch.empty(0, dtype=torch.int64, device=getattr(log_probs, "device", None))
         emissions, lattice, _ = gate(log_probs, nothing, None, None, blank, needs_numbers=True)
+        require_memory(emissions, "log_probs")
         log_probs = emissions[:, 0]
         self.log_probs, self.blank, self.infeasible = log_probs, lattice.blank, infeasible
         self.frames, self.classes = log_probs.shape

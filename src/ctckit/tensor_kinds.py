@@ -32,6 +32,7 @@ __all__ = [
     "nested",
     "plain",
     "present",
+    "require_memory",
     "require_numbers",
     "symbolic",
 ]
@@ -133,6 +134,19 @@ def require_numbers(tensors: tuple[Tensor, ...], name: str) -> None:
                     f"{name} is transformed by torch.func (vmap, grad, jvp), which this function cannot follow: call "
                     f"it outside of the transformed function, and pass batches as batches"
                 )
+
+
+def require_memory(tensor: Tensor, name: str) -> None:
+    """Raise for a tensor on the meta device, which has a shape and nothing else.
+
+    Raises:
+        ArgumentTypeError: if it is one.
+    """
+    if tensor.is_meta:
+        raise ArgumentTypeError(
+            f"{name} is on the meta device, which holds no numbers, but this function needs them: pass a tensor that "
+            f"has numbers"
+        )
 
 
 def nested(name: str) -> ArgumentTypeError:

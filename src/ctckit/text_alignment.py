@@ -22,6 +22,7 @@ from ctckit.label_priors import subtract
 from ctckit.lattice import Lengths, gate, validate
 from ctckit.pattern import Alternatives
 from ctckit.plausibility import implausible
+from ctckit.tensor_kinds import require_memory
 from ctckit.transcripts import Request, Spelling, requests_of, transcript_of
 from ctckit.unknown import Unknown, UnknownPolicy
 from ctckit.vocabulary import Transcript, Vocabulary, Words
@@ -222,6 +223,8 @@ def align(
     emissions, items, classes = _detached(emissions, batch_first=batch_first)
     names = _vocabulary(vocabulary, word_separator, fold_case=fold_case)
     blank = blank_of(names, classes, blank)
+    if isinstance(input_lengths, Tensor):
+        require_memory(input_lengths, "input_lengths")
     requests = requests_of(text_or_tokens, items, Spelling(names, blank, UnknownPolicy.of(unknown), wildcard, words))
     x, lattice, batched = gate(
         emissions,
@@ -335,6 +338,7 @@ def _detached(emissions: Any, *, batch_first: bool) -> tuple[Any, int | None, in
     """Return emissions on the CPU, the number of items (None without a batch), and of classes; else just what it is."""
     if not isinstance(emissions, Tensor) or emissions.ndim not in (2, 3):
         return emissions, None, None
+    require_memory(emissions, "emissions")
     items = emissions.shape[not batch_first] if emissions.ndim == 3 else None
     return emissions.detach().cpu(), items, emissions.shape[-1]
 

@@ -138,9 +138,10 @@ mutants-python: $(VENV)/installed $(VENV)/dev $(VENV)/hunt
 SANITIZED := build/sanitize/site
 # All tests but those that never call the core, or call it only as others do.
 UNSANITIZED := $(wildcard tests/test_triton*.py tests/test_benchmarks*.py tests/test_corpus_*.py tests/test_cli_*.py) \
-  $(patsubst %,tests/test_%.py,blank collection disk_faults emission_sources examples file_times files fuzz_targets \
-    item_files lattice letters long_texts oracle page plot ray reference results_file skip_policy spelling subtitles \
-    timestamps tokenizer_methods tokenizers unknown vocabulary vocabulary_files)
+  $(patsubst %,tests/test_%.py,alignment_formats blank collection disk_faults emission_sources examples file_times \
+    files fuzz_targets item_files label_priors lattice letters lines long_texts ops oracle page plot public_api ray \
+    reference results_file skip_policy spelling subtitles timestamps tokenizer_methods tokenizers torch_suite \
+    traces unknown vocabulary vocabulary_files)
 SANITIZE_TESTS ?= $(filter-out $(UNSANITIZED),$(wildcard tests/test_*.py))
 RUNTIMES = $(foreach library,libasan.so libubsan.so libstdc++.so.6,$(shell $(CXX) -print-file-name=$(library)))
 ASAN := abort_on_error=1:detect_leaks=0:verify_asan_link_order=0:allocator_may_return_null=1

@@ -161,11 +161,7 @@ void run(const Kernels& kernels, const Batch& batch, int threads) {
       next = order.size();
     }
   };
-  if (used > 1) {
-    share(used - 1, std::ref(work));
-  } else {
-    work();
-  }
+  share(used - 1, std::ref(work));
   if (failure) std::rethrow_exception(failure);
 }
 

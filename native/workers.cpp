@@ -49,6 +49,7 @@ struct Job {
 class Workers {
  public:
   void share(int helpers, const std::function<void()>& work) {
+    if (helpers == 0) return work();
     Job job{work, helpers, helpers};
     open(job);
     work();

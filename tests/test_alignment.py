@@ -230,11 +230,14 @@ def test_batch_equals_items_one_by_one(core: str) -> None:
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
-def test_a_value_that_is_no_log_probability_touches_its_item_alone(value: float, engine: str) -> None:
-    case = Case("three", 40, 5, ((1, 2), (3, 3), (2, 1)), (40, 30, 40))
+@pytest.mark.parametrize("place", [(20, 3), (0, 1), (29, 3)], ids=["within", "cannot be reached", "cannot finish"])
+def test_a_value_that_is_no_log_probability_touches_its_item_alone(
+    place: tuple[int, int], value: float, engine: str
+) -> None:
+    case = Case("three", 40, 5, ((1, 2), (3, 1), (2, 1)), (40, 30, 40))
     x = case.logits(torch.float32).log_softmax(2)
     clean, clean_scores = align(case, x)
-    x[20, 1, 3] = value  # a label's
+    x[place[0], 1, place[1]] = value  # a label's
     x[30:, 1] = value  # beyond the length
     x[:, 0, 4] = value  # a class that the target does not name
     paths, scores = align(case, x)

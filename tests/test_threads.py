@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -27,6 +28,7 @@ pytestmark = pytest.mark.usefixtures("core")
 CASES = [random_case(60 + 7 * n, 1 + n % 5, 20 + 40 * n, 15, seed=n) for n in range(6)]
 LARGE = random_case(1600, 8, 85, 150, seed=2)
 """Work enough for several threads, and a gradient in memory that is kept."""
+ROOT = Path(__file__).parent.parent
 TASKS = Path("/proc/self/task")  # on Linux: a folder for each thread
 
 
@@ -192,6 +194,20 @@ for _ in range(5):
     ctckit.ctc_loss_with_logits(x, t)
     print(len(os.listdir("/proc/self/task")) - before)
 """
+
+
+def test_the_workers_by_themselves(tmp_path: Path) -> None:
+    """Thousands of calls from four threads: each does all its work once, on no more threads than it asked for."""
+    program = tmp_path / "workers"
+    compiler = shutil.which(os.environ.get("CXX", "c++"))
+    if compiler is None:
+        pytest.skip("there is no C++ compiler")
+    command = [compiler, "-std=c++20", "-O1", "-pthread", f"-I{ROOT / 'native'}"]
+    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    sources = [str(ROOT / "tests" / "workers.cpp"), str(ROOT / "native" / "workers.cpp")]
+    subprocess.run([*command, *sources, "-o", str(program)], env=environment, check=True)  # noqa: S603
+    done = subprocess.run([str(program)], env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 @pytest.mark.skipif(not TASKS.exists(), reason="needs /proc")

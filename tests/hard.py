@@ -338,6 +338,30 @@ for first in (14, 15, 16, 17, 18, 25, 31, 32, 33, 48):
         return Hard(one(mirrored.case.frames, 3, (2, 1)), mirrored.x.flip(0), logits=False)
 
 
+def fed_by_little(below: float, fall: float) -> Hard:
+    """A label falls so far within a block that a blank far below it, in whose share it had no part, counts.
+
+    Only the label survives the block after, in frame 32, with what had come to it from the blank.
+    """
+    x = torch.zeros(40, 1, 2, dtype=torch.float64)
+    x[:16, 0, 0] = -below / 16  # the blank before the label, when the block begins
+    x[20, 0, 1] = -fall
+    x[32, 0, 0] = -torch.inf
+    return Hard(one(40, 2, (1,)), x, logits=False)
+
+
+for below, fall in ((709, 700), (709, 708), (712, 708)):
+
+    @hard(f"a label falls by {fall}, and is fed by a blank {below} below where it was")
+    def _fed(below: float = below, fall: float = fall) -> Hard:
+        return fed_by_little(below, fall)
+
+    @hard(f"a label falls by {fall}, and is fed by a blank {below} below where it was, backward")
+    def _mirrored_fed(below: float = below, fall: float = fall) -> Hard:
+        problem = fed_by_little(below, fall)
+        return problem._replace(x=problem.x.flip(0))
+
+
 for cost in (50, 60):
 
     @hard(f"waiting behind other labels at e^-{cost} a frame, and alone later")

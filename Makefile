@@ -138,10 +138,13 @@ mutants-python: $(VENV)/installed $(VENV)/dev $(VENV)/hunt
 SANITIZED := build/sanitize/site
 # All tests but those that never call the core, or call it only as others do.
 UNSANITIZED := $(wildcard tests/test_triton*.py tests/test_benchmarks*.py tests/test_corpus_*.py tests/test_cli_*.py) \
-  $(patsubst %,tests/test_%.py,alignment_formats blank collection disk_faults emission_sources examples file_times \
-    files fuzz_targets item_files label_priors lattice letters lines long_texts ops oracle page plot public_api ray \
-    reference results_file skip_policy spelling subtitles timestamps tokenizer_methods tokenizers torch_suite \
-    traces unknown vocabulary vocabulary_files)
+  $(patsubst %,tests/test_%.py,alignment_formats blank changed_in_place collection disk_faults emission_sources \
+    examples file_times files fuzz_targets item_files label_priors lattice letters lines long_texts nonfinite ops \
+    oracle page plot public_api ray reference results_file skip_policy spelling subtitles timestamps \
+    tokenizer_methods tokenizers torch_suite traces unknown vocabulary vocabulary_files)
+# Nor those that take long for the sake of the reference beside the core, or of other processes.
+UNSANITIZED_TESTS := $(addprefix --deselect=tests/test_,numerics.py::test_twenty_thousand_frames \
+  numerics.py::test_trained_on_ten_thousand_frames threads.py::test_fork_while_others_compute)
 SANITIZE_TESTS ?= $(filter-out $(UNSANITIZED),$(wildcard tests/test_*.py))
 RUNTIMES = $(foreach library,libasan.so libubsan.so libstdc++.so.6,$(shell $(CXX) -print-file-name=$(library)))
 ASAN := abort_on_error=1:detect_leaks=0:verify_asan_link_order=0:allocator_may_return_null=1
@@ -158,7 +161,7 @@ sanitize: $(VENV)/installed $(VENV)/dev
 	@PYTHONPATH=$(SANITIZED) PYTHONMALLOC=malloc LD_PRELOAD="$(RUNTIMES)" \
 	  ASAN_OPTIONS=$(ASAN):malloc_fill_byte=255:max_malloc_fill_size=16777216 \
 	  UBSAN_OPTIONS=abort_on_error=1:print_stacktrace=1 CTCKIT_SANITIZED=1 \
-	  $(PY) -m pytest -q -n $(WORKERS) --dist loadfile --capture=sys -p no:cacheprovider $(SANITIZE_TESTS)
+	  $(PY) -m pytest -q -n $(WORKERS) --dist loadfile --capture=sys -p no:cacheprovider $(UNSANITIZED_TESTS) $(SANITIZE_TESTS)
 
 # As a user gets it: built by pip in isolation, away from the repository's files.
 wheel: $(VENV)/torch

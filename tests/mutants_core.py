@@ -89,7 +89,9 @@ class Tree:
         self._call("cmake", "-S", ".", "-B", "build", "-G", "Ninja", *(f"-D{k}={v}" for k, v in options.items()))
 
     def _call(self, *command: str) -> None:
-        subprocess.run(command, cwd=self._folder, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # CMake as the build has it
+        environment = os.environ | {"PATH": path}
+        subprocess.run(command, cwd=self._folder, env=environment, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
 
     def verdict(self, mutant: Mutant | None, tests: tuple[str, ...]) -> str:
         """Build with the fault, or without one, and run the tests; return what noticed it, or nothing."""

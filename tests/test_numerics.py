@@ -108,6 +108,16 @@ def test_trained_on_ten_thousand_frames() -> None:
     hold(case, trained(case, 14, seed=1))
 
 
+@pytest.mark.parametrize("value", [-7e11, -1e12, -1e30, torch.finfo(torch.float32).min])
+def test_log_probabilities_below_all_reason(value: float) -> None:
+    """One that lies 2^40 bits (7.6e11 nats) below its frame's largest counts as that: masks give finite losses."""
+    x = torch.tensor([[[0.0, value]]], requires_grad=True)
+    loss = ctckit.ctc_loss(x, torch.tensor([[1]]), [1], [1], reduction="sum")
+    assert loss.item() == pytest.approx(min(-value, 2**40 * math.log(2)), rel=1e-6)
+    (gradient,) = torch.autograd.grad(loss, x)
+    assert gradient.tolist() == [[[0, -1]]]
+
+
 def test_equal_emissions_of_any_length() -> None:
     """A closed formula: log of a binomial coefficient."""
     frames, labels = 20_000, 9_990

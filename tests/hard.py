@@ -344,7 +344,7 @@ def fed_by_little(below: float, fall: float) -> Hard:
     Only the label survives the block after, in frame 32, with what had come to it from the blank.
     """
     x = torch.zeros(40, 1, 2, dtype=torch.float64)
-    x[:16, 0, 0] = -below / 16  # the blank before the label, when the block begins
+    x[8, 0, 0] = -below  # the blank before the label, when the next block begins
     x[20, 0, 1] = -fall
     x[32, 0, 0] = -torch.inf
     return Hard(one(40, 2, (1,)), x, logits=False)

@@ -89,6 +89,17 @@ def test_a_line_of_the_second_file_that_is_no_result(
     assert redone_file(path).read_text() == line("a") + content
 
 
+@pytest.mark.parametrize("second", [False, True])
+def test_a_line_of_other_options(path: Path, second: bool) -> None:
+    """The message names the file that has the line."""
+    path.write_text(line("a"))
+    wrong = redone_file(path) if second else path
+    wrong.write_text(line("a") + line("b", options="0" * 12))
+    name = ".o.jsonl.redone" if second else "o.jsonl"
+    with pytest.raises(CorpusError, match=rf"/{name}' holds results made with other options, .* \(line 2\)"):
+        ResultsFile(path, DIGEST)
+
+
 def test_folders_are_made(tmp_path: Path) -> None:
     run(tmp_path / "a" / "b" / "o.jsonl", "x")
     assert values(tmp_path / "a" / "b" / "o.jsonl") == {"x": "new"}

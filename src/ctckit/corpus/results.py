@@ -197,11 +197,13 @@ class ResultsFile:
                 yield number, at, line
                 at += len(line)
 
+    def _name_of(self, path: Path) -> str:
+        return self.name if path == self.path else str(path)
+
     def _foreign(self, path: Path, number: int) -> CorpusError:
-        name = self.name if path == self.path else str(path)
         return CorpusError(
-            f"{name!r} exists, and its line {number} is no result of this command, so it is left alone: name another "
-            f"output, or delete it"
+            f"{self._name_of(path)!r} exists, and its line {number} is no result of this command, so it is left alone: "
+            f"name another output, or delete it"
         )
 
     def _entry(self, path: Path, number: int, line: bytes) -> _Entry:
@@ -210,8 +212,8 @@ class ResultsFile:
             raise self._foreign(path, number)
         if entry.options != self.digest:
             raise CorpusError(
-                f"{self.name!r} holds results made with other options, or another vocabulary (line {number}): go on "
-                f"with the same, name another output, or start anew with --overwrite"
+                f"{self._name_of(path)!r} holds results made with other options, or another vocabulary "
+                f"(line {number}): go on with the same, name another output, or start anew with --overwrite"
             )
         return entry
 

@@ -194,6 +194,8 @@ def merge_tokens(tokens: Tensor, scores: Tensor, blank: int = 0) -> list[TokenSp
             f"tokens has shape {tuple(tokens.shape)} and scores {tuple(scores.shape)}, but both must be (T,), of one "
             f"item: pass paths[i] and scores[i]"
         )
+    require_memory(tokens, "tokens")
+    require_memory(scores, "scores")
     row = tokens.detach().cpu().numpy()
     if len(row) == 0:
         return []

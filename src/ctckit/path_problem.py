@@ -216,6 +216,7 @@ class PathProblem:
 def _wildcard(score: float | Tensor, frames: int, log_probs: Tensor) -> Tensor:
     """Give the wildcard's score in each frame, (T,) in the dtype and on the device of the log-probabilities."""
     if isinstance(score, Tensor):
+        require_memory(score, "wildcard_score")
         if score.shape not in ((), (frames,)):
             raise ArgumentValueError(
                 f"wildcard_score has shape {tuple(score.shape)}, but must be one number, or one per frame, ({frames},)"

@@ -142,7 +142,7 @@ UNSANITIZED := $(wildcard tests/test_triton*.py tests/test_benchmarks*.py tests/
     examples file_times files fuzz_targets item_files label_priors lattice letters lines long_texts nonfinite ops \
     oracle page plot public_api ray reference results_file skip_policy spelling subtitles timestamps \
     tokenizer_methods tokenizers torch_suite traces unknown vocabulary vocabulary_files)
-# Nor those that take long for the sake of the reference beside the core, or of other processes.
+# These spend nearly all of their time in the reference, or in other processes.
 UNSANITIZED_TESTS := $(addprefix --deselect=tests/test_,numerics.py::test_twenty_thousand_frames \
   numerics.py::test_trained_on_ten_thousand_frames threads.py::test_fork_while_others_compute)
 SANITIZE_TESTS ?= $(filter-out $(UNSANITIZED),$(wildcard tests/test_*.py))

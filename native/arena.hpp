@@ -1,7 +1,7 @@
 // Scratch memory: pieces handed out one after the other from a block, or, without a block, only counted.
 //
 // Built with AddressSanitizer, what lies between two pieces must not be touched: the unused end of a piece's last line,
-// and one line more. And a piece beyond the end of the block ends the process.
+// and one line more. A piece beyond the end of the block ends the process.
 #pragma once
 
 #include <cstddef>

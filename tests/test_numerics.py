@@ -109,7 +109,7 @@ def test_trained_on_ten_thousand_frames() -> None:
 
 
 @pytest.mark.parametrize("value", [-7e11, -1e12, -1e30, torch.finfo(torch.float32).min])
-def test_log_probabilities_below_all_reason(value: float) -> None:
+def test_log_probabilities_below_2_to_the_40_bits(value: float) -> None:
     """One that lies 2^40 bits (7.6e11 nats) below its frame's largest counts as that: masks give finite losses."""
     x = torch.tensor([[[0.0, value]]], requires_grad=True)
     loss = ctckit.ctc_loss(x, torch.tensor([[1]]), [1], [1], reduction="sum")

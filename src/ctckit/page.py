@@ -179,9 +179,9 @@ def _checked(item: PageItem, alignment: Fields) -> _Shown:
     ends: int | None = None
     for row in rows:
         start, end = row.frames()
-        its = tokens[slice(*row.range("tokens", len(tokens)))] if told_apart and row.has("tokens") else []
+        own = tokens[slice(*row.range("tokens", len(tokens)))] if told_apart and row.has("tokens") else []
         members: list[list[str | float | None]] = [
-            [token.text("text"), *map(seconds, token.frames()), token.confidence()] for token in its
+            [token.text("text"), *map(seconds, token.frames()), token.confidence()] for token in own
         ]
         span = row.range("span", sys.maxsize) if row.has("span") else None
         word: _Word = {

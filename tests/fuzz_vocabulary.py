@@ -14,6 +14,7 @@ from typing import Any
 
 import ctckit
 from ctckit.corpus import LossTask
+from ctckit.text.vocabulary import Transcript
 
 _MEMORY = Path("/dev/shm")  # noqa: S108  # where there is one, files are faster
 _FOLDER = Path(tempfile.mkdtemp(prefix="ctckit-fuzz-", dir=_MEMORY if _MEMORY.is_dir() else None))
@@ -91,7 +92,7 @@ def _check(vocabulary: ctckit.Vocabulary) -> None:
 
 
 def _check_spelling(vocabulary: ctckit.Vocabulary, text: str) -> None:
-    results: dict[str, ctckit.vocabulary.Transcript] = {}
+    results: dict[str, Transcript] = {}
     refused: list[str] = []
     for unknown, policy in _POLICIES.items():
         try:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ctckit import Alternatives
-from ctckit.pattern import WILDCARD
+from ctckit.lattice.pattern import WILDCARD
 
 
 class Way(NamedTuple):

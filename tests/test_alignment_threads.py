@@ -12,7 +12,7 @@ import torch
 
 import ctckit
 from cases import random_case
-from ctckit.path_problem import PathProblem
+from ctckit.alignment.problem import PathProblem
 
 pytest.importorskip("ctckit._core")
 

@@ -8,7 +8,7 @@ import pytest
 
 import ctckit
 from ctckit import Vocabulary
-from ctckit.blank import blank_of
+from ctckit.text.blank import blank_of
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import ctckit
 from ctckit import AlignedToken, AlignedWord, Alignment
-from ctckit.timestamps import clock, decimal, milliseconds
+from ctckit.output.timestamps import clock, decimal, milliseconds
 from known_times import place, say
 
 srt = pytest.importorskip("srt")

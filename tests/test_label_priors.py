@@ -12,7 +12,7 @@ import torch
 import ctckit
 from aligned import align_one
 from ctckit import LabelPriors, label_priors
-from ctckit.label_priors import FLOOR
+from ctckit.alignment.priors import FLOOR
 
 
 def log_probs(frames: int = 7, items: int = 3, classes: int = 5, *, dtype: torch.dtype = torch.float64) -> torch.Tensor:

@@ -11,7 +11,7 @@ import torch
 
 import ctckit
 from ctckit import AlignedLine, AlignedToken, AlignedWord, Alignment
-from ctckit.alignment_lines import line_ranges, lines_of, places_in
+from ctckit.output.lines import line_ranges, lines_of, places_in
 from known_times import say
 
 POEM = "ab cd\nef. gh\n\nij"

@@ -202,16 +202,16 @@ def test_no_gradient_where_none_is_asked_for() -> None:
 @pytest.mark.parametrize("inplace", [False, True])
 def test_a_loss_without_a_gradient_takes_no_memory_for_one(inplace: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """As in evaluation: where gradients are off, or nothing asks for them."""
-    from ctckit import ops
+    from ctckit.loss import autograd
 
     made: list[Tensor] = []
-    empty = ops._empty_gradient
+    empty = autograd._empty_gradient
 
     def watched(*arguments: Any) -> Tensor:
         made.append(empty(*arguments))
         return made[-1]
 
-    monkeypatch.setattr(ops, "_empty_gradient", watched)
+    monkeypatch.setattr(autograd, "_empty_gradient", watched)
     for enabled, needs_gradient in ((False, False), (False, True), (True, False), (True, True)):
         x = MIXED.logits().requires_grad_(needs_gradient) * 1
         with torch.set_grad_enabled(enabled):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import ctckit
 import pattern_oracle as oracle
 from ctckit import WILDCARD, Alternatives, backends
-from ctckit.pattern import Graph, compile_pattern
+from ctckit.lattice.pattern import Graph, compile_pattern
 
 CASES: dict[str, tuple[int, list[Any], dict[str, Any]]] = {
     "plain": (4, [1, 2], {}),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ctckit import WILDCARD, Alternatives
 from ctckit.lattice import may_skip, state_labels
-from ctckit.pattern import Graph, compile_pattern
+from ctckit.lattice.pattern import Graph, compile_pattern
 
 
 def arcs(graph: Graph) -> list[list[int]]:

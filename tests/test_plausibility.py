@@ -8,7 +8,7 @@ import warnings
 import pytest
 import torch
 
-from ctckit.plausibility import implausible
+from ctckit.lattice.plausibility import implausible
 
 
 def scores(frames: int, classes: int, *, seed: int = 0, by: float = 3.0) -> torch.Tensor:

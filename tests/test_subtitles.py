@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ctckit import AlignedToken, AlignedWord, Alignment
-from ctckit.alignment_spans import Level
-from ctckit.line_breaks import breaks_line, ends_clause, ends_sentence, is_grapheme_boundary, split_gap
+from ctckit.output.line_breaks import breaks_line, ends_clause, ends_sentence, is_grapheme_boundary, split_gap
+from ctckit.output.spans import Level
 from known_times import place, say
 
 srt = pytest.importorskip("srt")

@@ -7,7 +7,7 @@ import math
 import pytest
 
 import ctckit
-from ctckit.timestamps import clock, decimal, milliseconds, rounded
+from ctckit.output.timestamps import clock, decimal, milliseconds, rounded
 
 
 @pytest.mark.parametrize(

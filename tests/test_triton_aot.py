@@ -75,8 +75,10 @@ def variants(lanes: int, target: str) -> list[tuple[Any, str, dict[str, Any], in
     """(kernel, dtype of the emissions, constants, warps), for all that a launch may choose."""
     import torch
 
-    from ctckit.backends import triton_occupancy, triton_recursion, triton_rows
     from ctckit.backends.triton import BLOCK, FRAMES, _tile
+    from ctckit.backends.triton import occupancy as occupancy_kernels
+    from ctckit.backends.triton import recursion as recursion_kernels
+    from ctckit.backends.triton import rows as row_kernels
 
     chosen: list[tuple[Any, str, dict[str, Any], int]] = []
 
@@ -86,7 +88,7 @@ def variants(lanes: int, target: str) -> list[tuple[Any, str, dict[str, Any], in
     narrow, wide = _tile(32, torch.float32), _tile(5000, torch.float32)
     for concatenated, by_class in ((True, False), (False, True)):
         add(
-            triton_rows.prepare,
+            row_kernels.prepare,
             "fp32",
             2,
             CONCATENATED=concatenated,
@@ -95,16 +97,16 @@ def variants(lanes: int, target: str) -> list[tuple[Any, str, dict[str, Any], in
             BLOCK=BLOCK,
         )
     for logits in (True, False):
-        add(triton_recursion.finish, "fp32", 2, LOGITS=logits, BLOCK=BLOCK)
-    add(triton_rows.scale_rows, "bf16", 8, ROWS=wide[0], COLUMNS=wide[1])
+        add(recursion_kernels.finish, "fp32", 2, LOGITS=logits, BLOCK=BLOCK)
+    add(row_kernels.scale_rows, "bf16", 8, ROWS=wide[0], COLUMNS=wide[1])
     for dtype in ("fp32", "bf16", "fp16", "fp64") if target == "sm_90" else ("fp32", "bf16"):
         for rows, columns in [_tile(c, torch.float64) for c in (32, 5000)] if dtype == "fp64" else (narrow, wide):
             tile = {"ROWS": rows, "COLUMNS": columns, "stride_c": 1}
-            add(triton_rows.sum_rows, dtype, 8, **tile)
+            add(row_kernels.sum_rows, dtype, 8, **tile)
             for mode in (0, 1, 2) if dtype in ("fp32", "fp64") else (0,):
                 by_class = columns == narrow[1]
                 add(
-                    triton_rows.write_rows,
+                    row_kernels.write_rows,
                     dtype,
                     8,
                     **tile,
@@ -113,14 +115,14 @@ def variants(lanes: int, target: str) -> list[tuple[Any, str, dict[str, Any], in
                     MEAN=mode < 2,
                     BY_CLASS=by_class,
                 )
-        add(triton_rows.top_of_rows, dtype, 4, ROWS=16, COLUMNS=32)
+        add(row_kernels.top_of_rows, dtype, 4, ROWS=16, COLUMNS=32)
     for dtype in ("fp32", "bf16", "fp64") if target == "sm_90" else ("fp32",):
         walk = {"CHUNK": lanes, "FRAMES": FRAMES}
         for directions, chained in ((2, True), (2, False), (1, True), (1, False)) if dtype == "fp32" else ((2, True),):
             polling = {"DIRECTIONS": directions, "CHAINED": chained, "POLLS": 1 << 25}
-            add(triton_recursion.walk_chunks, dtype, 1, **walk, **polling)
+            add(recursion_kernels.walk_chunks, dtype, 1, **walk, **polling)
         for by_class, states in ((False, False), (True, False), (True, True)) if dtype == "fp32" else ((False, False),):
-            add(triton_occupancy.occupy, dtype, 1, **walk, BY_CLASS=by_class, STATES=states)
+            add(occupancy_kernels.occupy, dtype, 1, **walk, BY_CLASS=by_class, STATES=states)
     return chosen
 
 

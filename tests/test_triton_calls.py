@@ -15,9 +15,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import cases
 import ctckit
-from ctckit import ops
 from ctckit.backends import use
 from ctckit.lattice import Lattice, gate
+from ctckit.loss import autograd
 from kernels import DEVICE, FEW, LONG, MARKS, gpu, needs_gpu, needs_interpreter, problem
 from no_waiting import NoWaiting
 
@@ -58,10 +58,12 @@ class Launches:
 
 @pytest.fixture
 def launches(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[int, ...]]:
-    from ctckit.backends import triton_occupancy, triton_recursion, triton_rows
+    from ctckit.backends.triton import occupancy as occupancy_kernels
+    from ctckit.backends.triton import recursion as recursion_kernels
+    from ctckit.backends.triton import rows as row_kernels
 
     kept: dict[str, tuple[int, ...]] = {}
-    for module in (triton_rows, triton_recursion, triton_occupancy):
+    for module in (row_kernels, recursion_kernels, occupancy_kernels):
         for name in KERNELS:
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, Launches(kept, name))
@@ -100,7 +102,9 @@ def test_nothing_around_the_launches_waits(
                 gradient = torch.empty_like(x)
                 options: dict[str, Any] = {"logits": logits, "reduction": reduction, "zero_infinity": True}
                 loss = gpu.loss(emissions, lattice, gradient=gradient, **options)
-                gpu.scale_(gradient, ops._scale(torch.ones_like(loss), ops._counts(lattice, reduction, dtype)))
+                gpu.scale_(
+                    gradient, autograd._scale(torch.ones_like(loss), autograd._counts(lattice, reduction, dtype))
+                )
         gpu.posteriors(emissions, lattice, logits=True, per_state=True)
         gpu.posteriors(emissions, lattice, logits=False, per_state=False)
     assert set(launches) == set(KERNELS)

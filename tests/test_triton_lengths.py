@@ -26,9 +26,9 @@ pytestmark = [*MARKS, needs_interpreter, pytest.mark.timeout(120)]
 
 T, N, C = 11, 2, 4
 KERNELS = {
-    "triton_rows": ("prepare", "sum_rows", "top_of_rows", "write_rows"),
-    "triton_recursion": ("walk_chunks", "finish"),
-    "triton_occupancy": ("occupy",),
+    "triton.rows": ("prepare", "sum_rows", "top_of_rows", "write_rows"),
+    "triton.recursion": ("walk_chunks", "finish"),
+    "triton.occupancy": ("occupy",),
 }
 
 
@@ -227,25 +227,25 @@ def test_a_change_between_two_kernels(
 def test_the_mean_is_that_of_the_lengths_that_the_kernels_have_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from ctckit.backends import triton_recursion
+    from ctckit.backends.triton import recursion as recursion_kernels
 
     caller = Caller("padded", "other numbers", "loss alone")
     caller.call = lambda x, lattice: [
         gpu.loss(x, lattice, logits=True, reduction="mean", zero_infinity=False, gradient=None)
     ]
     right = caller.result()
-    finish = triton_recursion.finish
-    monkeypatch.setattr(triton_recursion, "finish", Hooked(finish, caller.change_now))
+    finish = recursion_kernels.finish
+    monkeypatch.setattr(recursion_kernels, "finish", Hooked(finish, caller.change_now))
     assert torch.equal(caller.result()[0], right[0])
 
 
 def test_a_chunk_that_is_never_sent_is_not_awaited_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the reason is: the item's loss and gradient are NaN, and other items keep theirs."""
-    from ctckit.backends import triton_recursion
+    from ctckit.backends.triton import recursion as recursion_kernels
 
     caller = Caller("padded", "other numbers", "loss of logits")
     right = caller.result()
-    walk = triton_recursion.walk_chunks
+    walk = recursion_kernels.walk_chunks
 
     class FirstChunkLost:
         def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
@@ -255,7 +255,7 @@ def test_a_chunk_that_is_never_sent_is_not_awaited_for_ever(monkeypatch: pytest.
 
             return launch
 
-    monkeypatch.setattr(triton_recursion, "walk_chunks", FirstChunkLost())
+    monkeypatch.setattr(recursion_kernels, "walk_chunks", FirstChunkLost())
     losses, gradient = caller.result()
     assert losses[0].isnan()
     assert gradient[0].isnan().all()
@@ -284,12 +284,12 @@ def test_a_target_longer_than_the_longest_is_invalid(form: str) -> None:
 
 
 def test_an_access_outside_of_the_tensors_is_found() -> None:
-    from ctckit.backends import triton_rows
+    from ctckit.backends.triton import rows as row_kernels
 
     x, scale = torch.randn(T, N, C), torch.tensor(2.0)
 
     def launch(frames: int) -> None:
-        triton_rows.scale_rows[(N,)](x, *x.stride(), scale, 0, N, frames, C, ROWS=16, COLUMNS=C)
+        row_kernels.scale_rows[(N,)](x, *x.stride(), scale, 0, N, frames, C, ROWS=16, COLUMNS=C)
 
     with watched():
         launch(T)

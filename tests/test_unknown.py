@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import ctckit
-from ctckit.unknown import Unknown, UnknownPolicy, kinds_of
+from ctckit.text.unknown import Unknown, UnknownPolicy, kinds_of
 
 
 @pytest.mark.parametrize(

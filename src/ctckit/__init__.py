@@ -6,17 +6,17 @@ tensor(0.8432)
 """
 
 from ctckit import backends, reference
-from ctckit.alignment import TokenSpan, forced_align, merge_tokens
-from ctckit.alignment_result import AlignedLine, AlignedToken, AlignedWord, Alignment
-from ctckit.diagnosis import Problem, check, feasible
+from ctckit.alignment.forced import TokenSpan, forced_align, merge_tokens
+from ctckit.alignment.occupancy import posteriors
+from ctckit.alignment.patterns import Path, PathPosteriors, best_paths, path_posteriors, posterior_path, sample_paths
+from ctckit.alignment.priors import LabelPriors, label_priors
+from ctckit.alignment.text import align
 from ctckit.errors import ArgumentTypeError, ArgumentValueError
-from ctckit.label_priors import LabelPriors, label_priors
+from ctckit.lattice.diagnosis import Problem, check, feasible
+from ctckit.lattice.pattern import WILDCARD, Alternatives
 from ctckit.loss import CTCLoss, CTCWithLogitsLoss, ctc_loss, ctc_loss_with_logits
-from ctckit.paths import Path, PathPosteriors, best_paths, path_posteriors, posterior_path, sample_paths
-from ctckit.pattern import WILDCARD, Alternatives
-from ctckit.posterior import posteriors
-from ctckit.text_alignment import align
-from ctckit.vocabulary import Vocabulary
+from ctckit.output.alignment import AlignedLine, AlignedToken, AlignedWord, Alignment
+from ctckit.text.vocabulary import Vocabulary
 
 __version__ = "0.1.0"
 

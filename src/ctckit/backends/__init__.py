@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ctckit.errors import ArgumentValueError
 from ctckit.lattice import Lattice
-from ctckit.pattern import Graph
+from ctckit.lattice.pattern import Graph
 from ctckit.reference import BestPath
 
 __all__ = ["NAMES", "Backend", "available", "backend_for", "host_backend", "name_for", "use"]
@@ -86,7 +86,7 @@ class Backend(Protocol):
     def best_graph_paths(self, emissions: Tensor, graph: Graph, k: int) -> tuple[Tensor, Tensor]:
         """Return the states of the k best paths, best first, (k, T) int64, and their values, (k,) float64.
 
-        Fewer if there are fewer of a value above -inf. `ctckit.graph_reference` says which of equal ones come first.
+        Fewer if there are fewer of a value above -inf. `ctckit.reference.graphs` says which of equal ones come first.
         """
 
     def sample_graph_paths(self, emissions: Tensor, graph: Graph, uniforms: Tensor) -> tuple[Tensor, float]:

@@ -14,8 +14,8 @@ from torch import Tensor
 from ctckit import _core
 from ctckit.backends.cpu_graph import best_graph_paths, graph_posteriors, sample_graph_paths
 from ctckit.lattice import Lattice, tighten, validate
+from ctckit.lattice.tensor_kinds import in_memory
 from ctckit.reference import BestPath
-from ctckit.tensor_kinds import in_memory
 
 __all__ = [
     "best_graph_paths",

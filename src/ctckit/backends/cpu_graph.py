@@ -1,4 +1,4 @@
-"""The C++ core on graphs: `ctckit.graph_reference`'s functions, for `ctckit.backends.cpu`."""
+"""The C++ core on graphs: `ctckit.reference.graphs`'s functions, for `ctckit.backends.cpu`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ctckit import _core
-from ctckit.pattern import Graph
+from ctckit.lattice.pattern import Graph
 
 
 def best_graph_paths(emissions: Tensor, graph: Graph, k: int) -> tuple[Tensor, Tensor]:

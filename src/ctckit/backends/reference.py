@@ -7,16 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ctckit import graph_reference, reference
+from ctckit import reference
 from ctckit.lattice import Lattice, tighten, validate
+from ctckit.reference import graphs
 
 _AUTOGRAD: Any = torch._C.DispatchKey.AutogradFunctionality
 _above: Any = torch._C._SetExcludeDispatchKeyGuard  # noqa: SLF001  # torch has no public name for it
 
 empty_like = torch.empty_like
-best_graph_paths = graph_reference.best_paths
-sample_graph_paths = graph_reference.sample
-graph_posteriors = graph_reference.posteriors
+best_graph_paths = graphs.best_paths
+sample_graph_paths = graphs.sample
+graph_posteriors = graphs.posteriors
 
 
 def loss(

@@ -12,11 +12,11 @@ import click
 from rich.text import Text
 
 import ctckit
-from ctckit.cli import report
+from ctckit.cli import commands
 from ctckit.cli.streams import any_character, give_up_stdout, say
 from ctckit.corpus import FORMATS, AlignTask, CheckTask, CorpusError, LossTask
 from ctckit.corpus.archives import MAX_ARRAY_BYTES
-from ctckit.unknown import UnknownPolicy
+from ctckit.text.unknown import UnknownPolicy
 
 __all__ = ["run"]
 
@@ -224,7 +224,7 @@ def align(manifest: Path, **options: Any) -> int:
         wildcard_score=options["wildcard_score"],
         formats=formats,
     )
-    return report.align(task, manifest, **_of_run(options))
+    return commands.align(task, manifest, **_of_run(options))
 
 
 @ctckit_.command(short_help="Measure the CTC loss of each item.", epilog=_EPILOG)
@@ -240,7 +240,7 @@ def loss(manifest: Path, **options: Any) -> int:
       ctckit loss items.jsonl --vocab vocab.json
       ctckit loss items.jsonl --vocab vocab.json -q | sort -t$'\\t' -k3 -gr | head    the worst fits
     """
-    return report.loss(LossTask(**_of_task(options)), manifest, **_of_run(options))
+    return commands.loss(LossTask(**_of_task(options)), manifest, **_of_run(options))
 
 
 @ctckit_.command(short_help="Find items that are invalid or cannot be aligned.", epilog=_EPILOG)
@@ -259,7 +259,7 @@ def check(manifest: Path, **options: Any) -> int:
       ctckit check items.jsonl --vocab vocab.json && python train.py
     """
     options["errors"] = options.pop("output")
-    return report.check(CheckTask(**_of_task(options)), manifest, **_of_run(options))
+    return commands.check(CheckTask(**_of_task(options)), manifest, **_of_run(options))
 
 
 @ctckit_.command(short_help="Measure speed against torch on this machine.")

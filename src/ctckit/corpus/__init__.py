@@ -17,11 +17,11 @@ stops a whole run (a manifest that does not exist, a model that cannot be import
 a 0.422
 """
 
+from ctckit.corpus.emissions import load_emissions
 from ctckit.corpus.errors import CorpusError, ItemWarning
 from ctckit.corpus.manifest import Item, count_items, read_manifest
 from ctckit.corpus.outcomes import Fault, Outcome
 from ctckit.corpus.pipeline import Summary, process, run
-from ctckit.corpus.sources import load_emissions
 from ctckit.corpus.tasks import FORMATS, AlignTask, CheckTask, LossTask, Task
 
 __all__ = [

@@ -9,7 +9,7 @@ from pathlib import Path
 from ctckit.corpus.digests import stamp
 from ctckit.corpus.errors import CorpusError
 from ctckit.corpus.objects import load_object
-from ctckit.vocabulary import Vocabulary
+from ctckit.text.vocabulary import Vocabulary
 
 __all__ = ["is_object", "load_vocabulary"]
 

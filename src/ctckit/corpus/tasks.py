@@ -18,23 +18,23 @@ import torch
 from torch import Tensor
 
 import ctckit
-from ctckit.alignment_formats import recording_name
-from ctckit.alignment_result import Alignment
-from ctckit.blank import blank_of
 from ctckit.corpus.archives import MAX_ARRAY_BYTES
 from ctckit.corpus.digests import file_digest, inputs_digest, object_digest, short_digest
+from ctckit.corpus.emissions import load_emissions
 from ctckit.corpus.errors import CorpusError, ItemError
 from ctckit.corpus.item_files import SUFFIXES, file_stem
 from ctckit.corpus.manifest import Item
 from ctckit.corpus.objects import load_object
 from ctckit.corpus.outcomes import Fault, Outcome
-from ctckit.corpus.sources import load_emissions
 from ctckit.corpus.spelling import is_object, load_vocabulary
-from ctckit.diagnosis import Problem
-from ctckit.plausibility import implausible
-from ctckit.transcripts import refuse_lost
-from ctckit.unknown import UnknownPolicy
-from ctckit.vocabulary import Transcript, Vocabulary
+from ctckit.lattice.diagnosis import Problem
+from ctckit.lattice.plausibility import implausible
+from ctckit.output.alignment import Alignment
+from ctckit.output.formats import recording_name
+from ctckit.text.blank import blank_of
+from ctckit.text.transcripts import refuse_lost
+from ctckit.text.unknown import UnknownPolicy
+from ctckit.text.vocabulary import Transcript, Vocabulary
 
 __all__ = ["FORMATS", "AlignTask", "CheckTask", "LossTask", "Task"]
 

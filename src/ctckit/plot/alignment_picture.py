@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from ctckit.alignment_result import Alignment
-    from ctckit.alignment_spans import AlignedToken, AlignedWord
+    from ctckit.output.alignment import Alignment
+    from ctckit.output.spans import AlignedToken, AlignedWord
 
 _ROW, _SOURCE, _GAP = 0.3, 1.0, 0.12  # heights of the panels
 _CLASS, _LEAST, _MOST = 0.105, 0.6, 2.6  # height of a class of the emissions, and of all

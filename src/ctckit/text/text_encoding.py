@@ -12,8 +12,8 @@ from typing import Final, NamedTuple, TypeAlias
 
 from ctckit.errors import ArgumentValueError
 from ctckit.text.pieces import Piece, Stretch, Transcript, Unit
+from ctckit.text.unknown import Kind, UnknownPolicy, kinds_of
 from ctckit.text.word_layout import Layout
-from ctckit.unknown import Kind, UnknownPolicy, kinds_of
 
 __all__ = ["Explain", "Spell", "encode_text"]
 

@@ -1,0 +1,73 @@
+"""The arguments of `ctckit.align` that are checked by themselves: choices, seconds, priors, numbers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final, Literal, TypeAlias, get_args
+
+from torch import Tensor
+
+from ctckit.errors import ArgumentTypeError, ArgumentValueError
+from ctckit.lattice.tensor_kinds import require_memory
+
+__all__ = ["Infeasible", "Method", "check_options", "checked_number", "checked_priors"]
+
+Method: TypeAlias = Literal["viterbi", "posterior"]
+Infeasible: TypeAlias = Literal["raise", "none"]
+
+_METHODS: Final = get_args(Method)
+_INFEASIBLE: Final = get_args(Infeasible)
+
+
+def check_options(method: str, infeasible: str, frame_duration: Any, offset: Any) -> None:
+    """Check choices and seconds.
+
+    Raises:
+        ArgumentTypeError: for seconds that are no number.
+        ArgumentValueError: for a choice that there is not, and for seconds that cannot be.
+    """
+    for name, value, allowed in (("method", method, _METHODS), ("infeasible", infeasible, _INFEASIBLE)):
+        if value not in allowed:
+            raise ArgumentValueError(f"{name} is {value!r}, but must be {' or '.join(map(repr, allowed))}")
+    for name, value in (("frame_duration", frame_duration), ("offset", offset)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            if name == "frame_duration" and value is None:
+                continue
+            raise ArgumentTypeError(f"{name} is {value!r}, a {type(value).__name__}, but must be a number, of seconds")
+        if not math.isfinite(value) or (name == "frame_duration" and value <= 0):
+            raise ArgumentValueError(
+                f"{name} is {value}, but must be a {'positive, ' * (name != 'offset')}finite number of seconds"
+            )
+
+
+def checked_priors(log_priors: Any, classes: int) -> Tensor:
+    """Return log-priors on the CPU.
+
+    Raises:
+        ArgumentTypeError: if they are no tensor of floating-point numbers.
+        ArgumentValueError: if they are not (C,), or no logs of probabilities.
+    """
+    if not isinstance(log_priors, Tensor) or not log_priors.is_floating_point():
+        raise ArgumentTypeError("log_priors must be a floating-point tensor (C,): that of ctckit.label_priors")
+    require_memory(log_priors, "log_priors")
+    if tuple(log_priors.shape) != (classes,):
+        raise ArgumentValueError(
+            f"log_priors has shape {tuple(log_priors.shape)}, but must be {(classes,)}, one per class"
+        )
+    if bool((log_priors.isnan() | (log_priors > 0)).any()):
+        raise ArgumentValueError("log_priors holds NaN or values above 0, but must be logs of probabilities")
+    return log_priors.detach().cpu()
+
+
+def checked_number(value: Any, name: str) -> float:
+    """Return a number as a float.
+
+    Raises:
+        ArgumentTypeError: if it is none.
+        ArgumentValueError: if it is not finite.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ArgumentTypeError(f"{name} is {value!r}, a {type(value).__name__}, but must be a number")
+    if not math.isfinite(value):
+        raise ArgumentValueError(f"{name} is {value}, but must be finite")
+    return float(value)

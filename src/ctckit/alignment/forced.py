@@ -1,0 +1,206 @@
+"""Where each label is in the input: the best path of frames through a target, and what it says in spans.
+
+The functions and their results are those of ``torchaudio.functional``, for batches, any lengths, dtypes and strides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ctckit.backends import host_backend
+from ctckit.errors import ArgumentValueError
+from ctckit.lattice import Lattice, Lengths, gate, padded_labels
+from ctckit.lattice.diagnosis import check
+from ctckit.lattice.tensor_kinds import as_node, require_memory
+
+__all__ = ["TokenSpan", "forced_align", "merge_tokens"]
+
+_CPU = torch.device("cpu")
+
+
+@as_node
+def forced_align(
+    log_probs: Tensor,
+    targets: Tensor,
+    input_lengths: Lengths = None,
+    target_lengths: Lengths = None,
+    blank: int = 0,
+    *,
+    infeasible: Literal["raise", "blank"] = "raise",
+) -> tuple[Tensor, Tensor]:
+    r"""Find the most probable path that spells each target: the class of every frame.
+
+    .. math:: \hat\pi = \arg\max_{\pi:\ \text{collapse}(\pi) = \text{target}} \sum_t x(t, \pi_t)
+
+    with x the log-probabilities: the Viterbi algorithm on the lattice of `ctckit.lattice`. It takes the place of
+    ``torchaudio.functional.forced_align``, and returns the same wherever that returns a best path.
+
+    Args:
+        log_probs: (N, T, C), or (T, C) for one item without a batch; float16, bfloat16, float32 or float64, any
+            strides. The batch comes first, other than in `ctckit.ctc_loss`. They need not be normalised.
+        targets: (N, S), padded, or (sum of target_lengths,), concatenated, or (S,) without a batch; integers, without
+            the blank.
+        input_lengths: frames of each item: integer tensor (N,), sequence of ints, or None for all T.
+        target_lengths: labels of each item, likewise; None with padded targets: those before the first -100.
+        blank: class of the blank.
+        infeasible: what to do with an item that no path spells, because it has too few frames (fewer than labels +
+            pairs of equal neighbours) or because log_probs of -inf bar every path: "raise", or "blank", which gives
+            the path of blanks and scores of -inf for that item.
+
+    Returns:
+        paths: (N, T), or (T,) without a batch: the class of each frame, int32 if the targets are, else int64. Frames
+            beyond an item's length are blank.
+        scores: likewise, in the dtype of `log_probs`: the log-probability of that class in that frame, 0 beyond the
+            length. Their sum is the log-probability of the path. They can be differentiated by `log_probs` (the path
+            being a constant).
+
+        An item with a NaN or +inf among the log-probabilities of the blank and its labels, in any of its frames, has
+        no best path: its path is blank and its scores are NaN. The other items are not touched by it.
+
+    Raises:
+        ArgumentTypeError: as `ctckit.ctc_loss`.
+        ArgumentValueError: as `ctckit.ctc_loss`; and for an infeasible item, naming it, its frames, labels and repeats.
+
+    Notes:
+        *Ties.* Among equally good paths it is the one that, read from its end, ends in the last label rather than in
+        the blank after it, stays in a state rather than comes from the one before, and comes from that rather than
+        skips a blank. So labels begin as early and end as late as they can. The rule is the same on all backends.
+
+        *Numerics.* Sums run in float64, whatever the dtype, one rounding per frame: the path's log-probability is the
+        largest to within T · 2⁻⁵³ of its size, and ties are ties where the sums are exact in float64.
+
+        *Cost.* Time is proportional to T · S, less what no path can reach, and items are shared out over
+        `torch.get_num_threads` threads. Nothing is pruned, and no table of backpointers is kept: beside the input it
+        takes a few checkpoints of 16 bytes per label, at most about 0.3 GB per item for hours of audio in one piece.
+        The computation is done on the CPU; tensors on another device are copied there and the results back.
+
+    Example:
+        >>> import torch, ctckit
+        >>> log_probs = torch.tensor([[[1.0, 7, 2], [0, 6, 2], [5, 1, 2], [4, 0, 3], [1, 0, 9]]]).log_softmax(2)
+        >>> paths, scores = ctckit.forced_align(log_probs, torch.tensor([[1, 2]]))
+        >>> paths
+        tensor([[1, 1, 0, 0, 2]])
+        >>> [(span.token, span.start, span.end) for span in ctckit.merge_tokens(paths[0], scores[0])]
+        [(1, 0, 2), (2, 4, 5)]
+    """
+    if infeasible not in ("raise", "blank"):
+        raise ArgumentValueError(f"infeasible is {infeasible!r}, but must be 'raise' or 'blank'")
+    emissions, lattice, batched = gate(
+        log_probs, targets, input_lengths, target_lengths, blank, batch_first=True, needs_numbers=True
+    )
+    require_memory(emissions, "log_probs")
+    device = log_probs.device
+    x = emissions.detach()
+    if device.type != "cpu":
+        x = x.to(_CPU)
+        moved: dict[str, Any] = {
+            name: value.to(_CPU) for name, value in lattice._asdict().items() if isinstance(value, Tensor)
+        }
+        lattice = lattice._replace(**moved)
+    path = host_backend().best_path(x, lattice)
+    totals = path.totals.tolist()
+    if infeasible == "raise" and -torch.inf in totals:
+        raise ArgumentValueError(why_infeasible(totals, lattice, "infeasible='blank'"))
+
+    classes, scores = path.classes, path.scores
+    if device.type != "cpu":
+        classes, scores = classes.to(device), scores.to(device)
+    if torch.is_grad_enabled() and log_probs.requires_grad:
+        gathered = emissions.transpose(0, 1).gather(2, classes[:, :, None])[:, :, 0]
+        scores = torch.where((path.states >= 0).to(device), gathered, scores)
+    if targets.dtype == torch.int32:
+        classes = classes.to(torch.int32)
+    return (classes, scores) if batched else (classes[0], scores[0])
+
+
+def why_infeasible(totals: list[float], lattice: Lattice, remedy: str, names: list[int] | None = None) -> str:
+    """Say why the first item whose best path has the log-probability -inf has none.
+
+    Args:
+        totals: the best paths' log-probabilities.
+        lattice: the targets.
+        remedy: the option that accepts such items.
+        names: the numbers by which the caller knows the items; None for their own.
+    """
+    items = [item for item, total in enumerate(totals) if total == -torch.inf]
+    item = items[0]
+    problems = check(None, padded_labels(lattice), lattice.input_lengths, lattice.target_lengths, lattice.blank)
+    messages = [problem.message for problem in problems if problem.item == item and problem.kind == "infeasible"]
+    name = item if names is None else names[item]
+    more = len(items) - 1
+    others = f" (and {more} more item{'s' if more > 1 else ''})" if more else ""
+    if messages:
+        why = messages[0].replace(f"item {item}", f"item {name}", 1)
+        return f"no path spells the target: {why}{others}; or pass {remedy}"
+    frames, labels = int(lattice.input_lengths[item]), int(lattice.target_lengths[item])
+    return (
+        f"no path spells the target: item {name}, {frames} frames and {labels} labels, has log_probs of -inf that bar "
+        f"every path{others}: do not mask classes that the target needs, or pass {remedy}"
+    )
+
+
+@dataclass(slots=True)
+class TokenSpan:
+    """A token of a target, and the frames that it lasts.
+
+    >>> len(TokenSpan(token=7, start=3, end=5, score=-0.1))
+    2
+    """
+
+    token: int
+    """Its class."""
+    start: int
+    """Its first frame."""
+    end: int
+    """The frame after its last."""
+    score: float
+    """The mean of its frames' scores: of log-probabilities, in nats."""
+
+    def __len__(self) -> int:
+        """Give its duration in frames."""
+        return self.end - self.start
+
+
+def merge_tokens(tokens: Tensor, scores: Tensor, blank: int = 0) -> list[TokenSpan]:
+    """Merge a path's runs of one class, and drop its blanks: the tokens of a target, each with its frames.
+
+    Args:
+        tokens: (T,) path of one item, from `forced_align`; integers.
+        scores: (T,) scores of its frames.
+        blank: class of the blank.
+
+    Returns:
+        A list of `TokenSpan`, in the order of the frames, one per label of the target. The blanks with which
+        `forced_align` fills the frames beyond a length are dropped with the others.
+
+    Raises:
+        ArgumentValueError: if `tokens` and `scores` are not of one shape (T,).
+
+    Example:
+        >>> import torch, ctckit
+        >>> path, scores = torch.tensor([0, 4, 4, 0, 4]), torch.tensor([-0.1, -0.2, -0.4, -0.1, -0.5])
+        >>> for span in ctckit.merge_tokens(path, scores):
+        ...     print(span.token, span.start, span.end, round(span.score, 3))
+        4 1 3 -0.3
+        4 4 5 -0.5
+    """
+    if tokens.ndim != 1 or tokens.shape != scores.shape:
+        raise ArgumentValueError(
+            f"tokens has shape {tuple(tokens.shape)} and scores {tuple(scores.shape)}, but both must be (T,), of one "
+            f"item: pass paths[i] and scores[i]"
+        )
+    require_memory(tokens, "tokens")
+    require_memory(scores, "scores")
+    row = tokens.detach().cpu().numpy()
+    if len(row) == 0:
+        return []
+    starts = np.concatenate(([0], np.flatnonzero(row[1:] != row[:-1]) + 1))
+    ends = np.append(starts[1:], len(row))
+    means = np.add.reduceat(scores.detach().cpu().double().numpy(), starts) / (ends - starts)
+    rows = zip(row[starts].tolist(), starts.tolist(), ends.tolist(), means.tolist(), strict=True)
+    return [TokenSpan(token, start, end, score) for token, start, end, score in rows if token != blank]

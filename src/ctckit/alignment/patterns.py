@@ -1,0 +1,274 @@
+r"""Paths through a pattern: the best one, several, samples, and those that posteriors prefer.
+
+All functions take one item, ``log_probs`` of shape (T, C); for a batch, loop over its items, each cut to its length:
+``[best_paths(x[:n], p) for x, n, p in zip(log_probs, lengths, patterns)]``. What they compute, they compute on the CPU,
+in float64; tensors on another device are copied there and the results back. `ctckit.lattice.pattern` says what a
+pattern is, and which states it has.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ctckit.alignment.problem import Path, PathProblem
+from ctckit.backends import host_backend
+from ctckit.errors import ArgumentValueError
+from ctckit.lattice import as_int
+from ctckit.lattice.pattern import Graph, Pattern
+from ctckit.lattice.tensor_kinds import as_node
+
+__all__ = ["Path", "PathPosteriors", "best_paths", "path_posteriors", "posterior_path", "sample_paths"]
+
+
+class PathPosteriors(NamedTuple):
+    """What all paths through a pattern say together."""
+
+    occupancy: Tensor
+    """(T, K), dtype of the log-probabilities: the probability, given the pattern, of each state in each frame."""
+    log_likelihood: float
+    """Log of the sum of the probabilities of all paths, in nats; -inf if there is none, NaN if it cannot be told."""
+    graph: Graph
+    """Which states these are."""
+
+
+@as_node
+def best_paths(
+    log_probs: Tensor,
+    pattern: Pattern,
+    k: int = 1,
+    *,
+    blank: int = 0,
+    free_start: bool = False,
+    free_end: bool = False,
+    wildcard_score: float | Tensor = 0.0,
+    infeasible: Literal["raise", "blank"] = "raise",
+) -> list[Path]:
+    r"""Find the k most probable paths that match a pattern.
+
+    The Viterbi algorithm on the pattern's graph. For a plain row of labels and k = 1 it finds what
+    `ctckit.forced_align` finds.
+
+    Args:
+        log_probs: (T, C), one item; float16, bfloat16, float32 or float64, any strides, any device. They need not be
+            normalised.
+        pattern: a sequence of ints, `ctckit.WILDCARD` and `ctckit.Alternatives`, or a tensor (S,) of labels.
+        k: how many paths.
+        blank: class of the blank.
+        free_start: whether the pattern may begin at any frame: what comes before is as if a wildcard matched it.
+        free_end: whether it may end at any frame, likewise.
+        wildcard_score: what a frame of a wildcard or of a free end scores, in nats: one number, or a tensor (T,),
+            rounded to the dtype of `log_probs`. The default 0 is the log of the probability of all classes together, if
+            `log_probs` are normalised; if not, that is ``log_probs.logsumexp(1)``. Subtract a penalty to have wildcards
+            match less.
+        infeasible: what to do if no path matches, because there are too few frames or because log_probs of -inf bar
+            every path: "raise", or "blank", which gives one path of blanks with scores of -inf.
+
+    Returns:
+        At most k different paths, best first; fewer if there are no more. Two paths are different if they differ in a
+        state in some frame. If a NaN or +inf is among the log-probabilities of the blank and the pattern's labels, or
+        among the wildcard's scores, no path is best: one path of blanks with scores of NaN is returned, unless there
+        are too few frames for any path.
+
+    Raises:
+        ArgumentTypeError: for an argument of a wrong type.
+        ArgumentValueError: for a wrong shape, label, blank or k, naming the place; and for a pattern that no path
+            matches.
+
+    Notes:
+        *Ties.* Of paths equally good the one comes first that is preferred where, read from the end, they first differ:
+        one that ends in a label rather than in the blank after it; one that stays in a state rather than enters it
+        there; that enters it from the blank before rather than straight from what ends before that; from the end of the
+        first option rather than a later one; from the option itself rather than around it by an empty one. It is the
+        rule of `ctckit.forced_align`.
+
+        *Wildcards elsewhere.* With the default score a wildcard is the star of MMS (Pratap et al. 2023; an extra column
+        of zeros). STC (Pratap et al. 2022, arXiv 2201.12208) allows tokens between any two labels, at a penalty, and
+        not the next label: put a wildcard as an `Alternatives` with an empty option wherever something may be missing.
+        W-CTC (Cai et al. 2022) is `free_start` and `free_end`.
+
+        *Cost.* Time grows with k · T · arcs; memory, beside a copy of the classes that the pattern names, with the
+        square root of T. A single best path without `Alternatives` takes the way of `ctckit.forced_align`.
+
+    Example:
+        >>> import torch, ctckit
+        >>> log_probs = torch.tensor([[1.0, 7, 2], [9, 6, 2], [0, 1, 2], [4, 0, 3], [1, 0, 9]]).log_softmax(1)
+        >>> best, second = ctckit.best_paths(log_probs, [1, ctckit.WILDCARD, 2], k=2)
+        >>> best.tokens
+        tensor([0, 1, 1, 1, 2])
+        >>> ctckit.best_paths(log_probs, [ctckit.Alternatives([1, 2], [2, 2])])[0].options
+        (0,)
+        >>> ctckit.best_paths(log_probs, [2], free_start=True)[0].tokens
+        tensor([-2, -2, -2, -2,  0])
+    """
+    problem = PathProblem(log_probs, pattern, blank, free_start, free_end, wildcard_score, infeasible)
+    k = _positive(k, "k")
+    if problem.unknown:
+        return [problem.unknown_path()]
+    if k == 1 and problem.is_linear():
+        found = problem.best_linear_path()
+        paths = [] if found is None else [found]
+    else:
+        states, totals = host_backend().best_graph_paths(problem.emissions(), problem.columns(), k)
+        paths = problem.paths(states, totals.tolist())
+    return paths or [problem.infeasible_path()]
+
+
+@as_node
+def sample_paths(
+    log_probs: Tensor,
+    pattern: Pattern,
+    n: int,
+    *,
+    blank: int = 0,
+    free_start: bool = False,
+    free_end: bool = False,
+    wildcard_score: float | Tensor = 0.0,
+    generator: torch.Generator | None = None,
+    infeasible: Literal["raise", "blank"] = "raise",
+) -> list[Path]:
+    """Draw paths, each with its probability given the pattern: exact and independent samples.
+
+    Args:
+        log_probs: as for `best_paths`.
+        pattern: as for `best_paths`.
+        n: how many.
+        blank: as for `best_paths`.
+        free_start: as for `best_paths`.
+        free_end: as for `best_paths`.
+        wildcard_score: as for `best_paths`.
+        generator: where the randomness comes from, on the CPU; None for torch's own. n · T numbers are taken from it.
+        infeasible: as for `best_paths`; "blank" gives n paths of blanks.
+
+    Returns:
+        n paths. The probability of one is ``exp(path.total - log_likelihood)``, the latter from `path_posteriors`. With
+        a NaN where `best_paths` minds one, n paths of blanks with scores of NaN.
+
+    Raises:
+        ArgumentTypeError: as `best_paths`.
+        ArgumentValueError: as `best_paths`; and for a generator that is not on the CPU.
+
+    Example:
+        >>> import torch, ctckit
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> paths = ctckit.sample_paths(torch.zeros(4, 3).log_softmax(1), [1, 2], 2, generator=generator)
+        >>> [ctckit.merge_tokens(path.classes, path.scores)[0].token for path in paths]
+        [1, 1]
+    """
+    problem = PathProblem(log_probs, pattern, blank, free_start, free_end, wildcard_score, infeasible)
+    n = _positive(n, "n")
+    if generator is not None and generator.device.type != "cpu":
+        raise ArgumentValueError(f"generator is on {generator.device}, but must be on the CPU: use torch.Generator()")
+    if problem.unknown:
+        return [problem.unknown_path()] * n
+    uniforms = torch.rand(n, problem.frames, generator=generator, dtype=torch.float64, device="cpu")
+    states, log_likelihood = host_backend().sample_graph_paths(problem.emissions(), problem.columns(), uniforms)
+    if log_likelihood == -torch.inf:
+        return [problem.infeasible_path()] * n
+    return problem.paths(states, None)
+
+
+@as_node
+def path_posteriors(
+    log_probs: Tensor,
+    pattern: Pattern,
+    *,
+    blank: int = 0,
+    free_start: bool = False,
+    free_end: bool = False,
+    wildcard_score: float | Tensor = 0.0,
+) -> PathPosteriors:
+    """Compute the occupancy of a pattern's states: `ctckit.posteriors` with ``per_state``, for any pattern.
+
+    Args:
+        log_probs: as for `best_paths`.
+        pattern: as for `best_paths`.
+        blank: as for `best_paths`.
+        free_start: as for `best_paths`.
+        free_end: as for `best_paths`.
+        wildcard_score: as for `best_paths`.
+
+    Returns:
+        The occupancy, the log-likelihood and the graph. The occupancy sums to 1 in every frame; it is 0 for an
+        infeasible pattern, whose log-likelihood is -inf, and both are NaN with a NaN where `best_paths` minds one. They
+        are constants to autograd.
+
+    Raises:
+        ArgumentTypeError: as `best_paths`.
+        ArgumentValueError: as `best_paths`, except for an infeasible pattern.
+
+    Example:
+        >>> import torch, ctckit
+        >>> log_probs = torch.tensor([[0.0, 5, 0], [5, 0, 0], [0, 0, 5]]).log_softmax(1)
+        >>> occupancy, log_likelihood, graph = ctckit.path_posteriors(log_probs, [1, ctckit.WILDCARD])
+        >>> graph.tokens
+        tensor([-1,  0, -1,  1, -1])
+        >>> occupancy[:, graph.tokens == 1].sum(1).round(decimals=2)  # where the wildcard is
+        tensor([0.0000, 0.5000, 1.0000])
+    """
+    problem = PathProblem(log_probs, pattern, blank, free_start, free_end, wildcard_score, "blank")
+    occupancy, log_likelihood = problem.posteriors()
+    return PathPosteriors(occupancy.to(log_probs.dtype).to(log_probs.device), log_likelihood, problem.graph)
+
+
+@as_node
+def posterior_path(
+    log_probs: Tensor,
+    pattern: Pattern,
+    *,
+    blank: int = 0,
+    free_start: bool = False,
+    free_end: bool = False,
+    wildcard_score: float | Tensor = 0.0,
+    infeasible: Literal["raise", "blank"] = "raise",
+) -> Path:
+    r"""Find the path with the most frames right, in expectation: posterior decoding.
+
+    .. math:: \hat\pi = \arg\max_\pi \sum_t \gamma(t, \pi_t)
+
+    over the paths of the pattern's graph, with the occupancy :math:`\gamma` of `path_posteriors`. Where `best_paths`
+    takes the one most probable path, this one listens to all: of a boundary that could be in many places it takes the
+    middle.
+
+    Args:
+        log_probs: as for `best_paths`.
+        pattern: as for `best_paths`.
+        blank: as for `best_paths`.
+        free_start: as for `best_paths`.
+        free_end: as for `best_paths`.
+        wildcard_score: as for `best_paths`.
+        infeasible: as for `best_paths`.
+
+    Returns:
+        The path; its scores and total are log-probabilities, as ever. Ties and NaN as in `best_paths`. It takes memory
+        for the occupancy, (T, K) numbers.
+
+    Raises:
+        ArgumentTypeError: as `best_paths`.
+        ArgumentValueError: as `best_paths`.
+
+    Example:
+        >>> import torch, ctckit
+        >>> log_probs = torch.tensor([[1.0, 7, 2], [9, 6, 2], [5, 1, 2], [1, 0, 9]]).log_softmax(1)
+        >>> ctckit.posterior_path(log_probs, [1, 2]).tokens
+        tensor([ 0, -1, -1,  1])
+    """
+    problem = PathProblem(log_probs, pattern, blank, free_start, free_end, wildcard_score, infeasible)
+    if problem.unknown:
+        return problem.unknown_path()
+    occupancy, log_likelihood = problem.posteriors()
+    if log_likelihood == -torch.inf:
+        return problem.infeasible_path()
+    occupancy[occupancy == 0] = -torch.inf  # no path of probability 0, not even to gain frames
+    graph = problem.graph._replace(classes=torch.arange(occupancy.shape[1], device="cpu"))
+    states, _ = host_backend().best_graph_paths(occupancy, graph, 1)
+    return problem.paths(states, None)[0]
+
+
+def _positive(value: int, name: str) -> int:
+    value = as_int(value, name)
+    if value < 1:
+        raise ArgumentValueError(f"{name} is {value}, but must be at least 1")
+    return value

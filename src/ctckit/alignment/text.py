@@ -1,0 +1,388 @@
+"""A transcript in its places: from text and a model's output to words and tokens with times and confidences."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict, overload
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ctckit.alignment.arguments import Infeasible, Method, check_options, checked_number, checked_priors
+from ctckit.alignment.priors import subtract
+from ctckit.alignment.search import FramePath, Search, paths_of
+from ctckit.errors import ArgumentValueError
+from ctckit.lattice import Lengths, gate, validate
+from ctckit.lattice.pattern import Alternatives
+from ctckit.lattice.plausibility import implausible
+from ctckit.lattice.tensor_kinds import require_memory
+from ctckit.output.alignment import Alignment
+from ctckit.output.lines import Span, lines_of
+from ctckit.output.spans import AlignedToken, AlignedWord, mean_of
+from ctckit.text.blank import blank_of
+from ctckit.text.transcripts import Request, Spelling, requests_of, transcript_of
+from ctckit.text.unknown import Unknown, UnknownPolicy
+from ctckit.text.vocabulary import Transcript, Vocabulary, Words
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = ["WILDCARD_SCORE", "align"]
+
+WILDCARD_SCORE: Final = -1.0
+"""What a frame of a wildcard scores unless the caller says, in nats. docs/alignment.md has the measurements."""
+
+Tokens: TypeAlias = "Tensor | npt.NDArray[np.integer[Any]] | Sequence[Any]"
+"""A row of tokens; or a text or a row of tokens per item."""
+
+
+class _Options(TypedDict, total=False):
+    """What `align` takes by keyword, but for `infeasible`, on which its result's type depends."""
+
+    input_lengths: Lengths
+    blank: int | None
+    logits: bool
+    batch_first: bool
+    frame_duration: float | None
+    offset: float
+    word_separator: str | None
+    fold_case: bool
+    unknown: Unknown | Mapping[str, str]
+    wildcard: str | None
+    words: Words | Sequence[Words | None] | None
+    wildcard_score: float
+    method: Method
+    free_start: bool
+    free_end: bool
+    confidence: bool
+    log_priors: Tensor | None
+    prior_weight: float
+
+
+@overload
+def align(
+    emissions: Tensor,
+    text_or_tokens: str,
+    vocabulary: Any = None,
+    *,
+    infeasible: Literal["raise"] = "raise",
+    **options: Unpack[_Options],
+) -> Alignment: ...
+
+
+@overload
+def align(
+    emissions: Tensor,
+    text_or_tokens: str,
+    vocabulary: Any = None,
+    *,
+    infeasible: Infeasible,
+    **options: Unpack[_Options],
+) -> Alignment | None: ...
+
+
+@overload
+def align(
+    emissions: Tensor,
+    text_or_tokens: Tokens,
+    vocabulary: Any = None,
+    *,
+    infeasible: Literal["raise"] = "raise",
+    **options: Unpack[_Options],
+) -> Alignment | list[Alignment]: ...
+
+
+@overload
+def align(
+    emissions: Tensor,
+    text_or_tokens: Tokens,
+    vocabulary: Any = None,
+    *,
+    infeasible: Infeasible,
+    **options: Unpack[_Options],
+) -> Alignment | list[Alignment | None] | None: ...
+
+
+def align(
+    emissions: Tensor,
+    text_or_tokens: str | Tokens,
+    vocabulary: Any = None,
+    *,
+    input_lengths: Lengths = None,
+    blank: int | None = None,
+    logits: bool = False,
+    batch_first: bool = True,
+    frame_duration: float | None = None,
+    offset: float = 0.0,
+    word_separator: str | None = None,
+    fold_case: bool = False,
+    unknown: Unknown | Mapping[str, str] = "raise",
+    wildcard: str | None = None,
+    words: Words | Sequence[Words | None] | None = None,
+    wildcard_score: float = WILDCARD_SCORE,
+    method: Method = "viterbi",
+    free_start: bool = False,
+    free_end: bool = False,
+    confidence: bool = True,
+    log_priors: Tensor | None = None,
+    prior_weight: float = 0.25,
+    infeasible: Infeasible = "raise",
+) -> Alignment | list[Alignment] | list[Alignment | None] | None:
+    r"""Find where each token and word of a transcript is in what a CTC model has read.
+
+    The best path is that of `ctckit.forced_align`. The confidence of a token is the mean, over the frames t of its
+    span, of the probability gamma(t, s), given the transcript, that frame t belongs to this very token (state s of
+    `ctckit.posteriors`), over all paths and not only the best:
+
+    .. math:: \text{confidence} = \frac{1}{|\text{span}|} \sum_{t \in \text{span}} \gamma(t, s)
+
+    So it is the expected share of the span that belongs to the token if the model is right about the transcript, and
+    calibrated in this sense; that a transcript does not fit shows in the score. A word's is the mean over the frames of
+    its tokens.
+
+    Args:
+        emissions: (N, T, C), or (T, N, C) if not `batch_first`, or (T, C) for one item without a batch:
+            log-probabilities, or logits; any floating-point dtype and strides.
+        text_or_tokens: for one item a text (a str), or a row of tokens: names or classes, a list or an integer tensor;
+            for a batch a list of these, or an integer tensor (N, S) padded with -100. A list may hold
+            `ctckit.Alternatives` of rows of classes as well; the alignment has the one that fits best.
+        vocabulary: which class each token is: a list, a dict, the path of a ``vocab.json``, a tokenizer, or a
+            `ctckit.Vocabulary` (for many calls). None if the tokens are classes.
+        input_lengths: frames of each item: integer tensor (N,), sequence of ints, or None for all T.
+        blank: class of the blank; None for what the vocabulary says (see `ctckit.Vocabulary`), else the last class if
+            the emissions have one more than the vocabulary, else 0.
+        logits: whether to take the log_softmax of the emissions first.
+        batch_first: whether the batch is the first dimension of `emissions`.
+        frame_duration: seconds per frame: the model's hop, with its subsampling. None if only frames are of interest.
+        offset: seconds at which the first frame starts, where the input is a piece of a longer recording.
+        word_separator: as for `ctckit.Vocabulary`.
+        fold_case: as for `ctckit.Vocabulary`.
+        unknown: what to do with characters that the vocabulary lacks, and with names of special tokens: "raise", take a
+            run of them for a "wildcard", or "skip" them; or a dict of these for "words", "numbers" and "punctuation"
+            (see `ctckit.Vocabulary.encode`).
+        wildcard: a character (in a row of tokens: a name) that stands for a wildcard, such as "*": a run, of at least
+            one frame, of anything. In a row of tokens `ctckit.WILDCARD` does too.
+        words: the text's words, for texts without spaces: a list of them (for a batch, such a list or None per item),
+            or a function from a text to such a list. None for what white space separates.
+        wildcard_score: what a frame of a wildcard, or outside of the transcript at a free end, scores, in nats; a
+            penalty, if negative. At -1.0 a token beside it keeps what is its own; at 0 nothing can do better, and the
+            token keeps one frame (see `ctckit.best_paths`).
+        method: "viterbi" for the most probable path, "posterior" for the path with the most frames right in expectation
+            (`ctckit.posterior_path`).
+        free_start: whether the transcript may begin at any frame.
+        free_end: whether it may end at any frame.
+        confidence: whether to compute confidences. They take several times as long as the path.
+        log_priors: (C,) log-probabilities of the classes on the whole (`ctckit.label_priors`), to subtract from the
+            emissions before the search; None for none. Scores remain those of the emissions.
+        prior_weight: how much of them to subtract (see `ctckit.LabelPriors`).
+        infeasible: what to do with an item that no path spells (see `ctckit.forced_align`), or whose emissions are NaN
+            where its tokens need them: "raise", or "none", which gives None in its place.
+
+    Returns:
+        An `Alignment`, or a list of them for a batch. An empty transcript has an alignment without tokens. What
+        ``unknown="skip"`` left out is in its `dropped`.
+
+    Raises:
+        ArgumentTypeError: for an argument of the wrong type.
+        ArgumentValueError: for wrong shapes and values; for a character that is not in the vocabulary; for a text that
+            is not empty and of which ``unknown="skip"`` leaves nothing; for a vocabulary with more classes than the
+            emissions; and for an infeasible item, naming it, the frames it needs and those it has.
+
+    Notes:
+        Time grows with T · S, and memory, beside the input, much more slowly: see `ctckit.forced_align`. (With
+        `ctckit.Alternatives` or the method "posterior" the confidences take a table (T, 2S).)
+
+        A UserWarning tells of emissions that are no log-probabilities: values above 0, or frames whose probabilities do
+        not add up to 1 (of each item up to 256 frames are looked at); and of emissions with at least two classes more
+        than the vocabulary.
+
+        The computation is done on the CPU; tensors on another device are copied there. An item's result does not depend
+        on the others of its batch.
+
+    Example:
+        >>> import torch, ctckit
+        >>> vocabulary = ["<pad>", "|", "C", "A", "T"]
+        >>> path = [0, 2, 2, 0, 3, 4, 4, 1, 0, 3, 0, 0]
+        >>> emissions = 6.0 * torch.nn.functional.one_hot(torch.tensor(path), 5)
+        >>> alignment = ctckit.align(emissions, "CAT A", vocabulary, logits=True, frame_duration=0.02)
+        >>> print(alignment)
+        Alignment: 2 words, 5 tokens in 12 frames (0.24 s), score -0.12 nats
+                  start      end    score   conf
+          CAT      0.02     0.14    -0.01   100%  ···█████████████████████················
+          A        0.18     0.20    -0.01   100%  ······························████······
+        >>> for token in alignment.words[0].tokens:
+        ...     print(token.text, token.start, token.end)
+        C 1 3
+        A 4 5
+        T 5 7
+    """
+    check_options(method, infeasible, frame_duration, offset)
+    emissions, items, classes = _detached(emissions, batch_first=batch_first)
+    names = _vocabulary(vocabulary, word_separator, fold_case=fold_case)
+    blank = blank_of(names, classes, blank)
+    if isinstance(input_lengths, Tensor):
+        require_memory(input_lengths, "input_lengths")
+    requests = requests_of(text_or_tokens, items, Spelling(names, blank, UnknownPolicy.of(unknown), wildcard, words))
+    x, lattice, batched = gate(
+        emissions,
+        torch.empty(0 if items is None else (items, 0), dtype=torch.int64, device="cpu"),
+        input_lengths.cpu() if isinstance(input_lengths, Tensor) else input_lengths,
+        0 if items is None else [0] * items,
+        blank,
+        batch_first=batch_first,
+        name="emissions",
+        needs_numbers=True,
+    )
+    if input_lengths is not None:
+        validate(lattice, x.shape[0], x.shape[2])
+    _check_classes(requests, x.shape[2], lattice.blank, names)
+    given = x
+    if logits:
+        x = x.log_softmax(2, dtype=torch.float64 if x.dtype == torch.float64 else torch.float32)
+    adjusted = x
+    if log_priors is not None:
+        adjusted = subtract(x, checked_priors(log_priors, x.shape[2]), checked_number(prior_weight, "prior_weight"))
+    search = Search(
+        blank=lattice.blank,
+        posterior=method == "posterior",
+        free_start=free_start,
+        free_end=free_end,
+        wildcard_score=checked_number(wildcard_score, "wildcard_score"),
+        confidence=confidence,
+        raises=infeasible == "raise",
+    )
+    _warn_if_implausible(given, lattice.input_lengths, names, logits=logits)
+    paths = paths_of(requests, x, adjusted, lattice.input_lengths, search)
+    results = [
+        None if path is None else _alignment(_chosen(request, path, names), path, lattice.blank, frame_duration, offset)
+        for request, path in zip(requests, paths, strict=True)
+    ]
+    return results if batched else results[0]
+
+
+def _chosen(request: Request, path: FramePath, vocabulary: Vocabulary | None) -> Transcript:
+    """Return the transcript; where it has alternatives, with the words of those that the path took."""
+    if not any(isinstance(element, Alternatives) for element in request.pattern):
+        return request.transcript
+    taken = np.unique(path.tokens[path.tokens >= 0]).tolist()
+    pieces = request.transcript.pieces
+    read = transcript_of([pieces[index]._replace(word=None) for index in taken], vocabulary)
+    # Indices of tokens go on counting those of all options.
+    result = list(pieces)
+    for index, piece in zip(taken, read.pieces, strict=True):
+        result[index] = piece
+    return Transcript(read.text, result, read.words)
+
+
+def _alignment(
+    transcript: Transcript, path: FramePath, blank: int, frame_duration: float | None, offset: float
+) -> Alignment:
+    """Put the tokens of a transcript where the path has them."""
+    frames = len(path.tokens)
+    changes = (path.tokens[1:] != path.tokens[:-1]).nonzero()[0]
+    bounds = np.concatenate(((0,), changes + 1, (frames,))) if frames else np.zeros(1, dtype=np.int64)
+    starts, ends = bounds[:-1], bounds[1:]
+    lengths = ends - starts
+    means = np.add.reduceat(path.scores, starts) / lengths if frames else path.scores
+    shares = None
+    if path.occupancy is not None:
+        shares = np.add.reduceat(path.occupancy, starts) / lengths if frames else path.occupancy
+        shares = np.minimum(np.maximum(shares, 0.0), 1.0)  # a sum of occupancies that are rounded
+    columns = [path.tokens[starts].tolist(), starts.tolist(), ends.tolist(), means.tolist()]
+    columns.append([None] * len(starts) if shares is None else shares.tolist())
+    tokens: list[AlignedToken] = []
+    word_of: list[int | None] = []
+    for index, start, end, score, share in zip(*columns, strict=True):
+        if index < 0:
+            continue
+        piece = transcript.pieces[index]
+        times = (None, None)
+        if frame_duration is not None:
+            times = (offset + start * frame_duration, offset + end * frame_duration)
+        tokens.append(AlignedToken(piece.text, piece.id, start, end, score, share, *times))
+        word_of.append(piece.word)
+    words = _words(transcript, tokens, word_of)
+    return Alignment(
+        text=transcript.text,
+        tokens=tuple(tokens),
+        words=words,
+        score=float(np.add.reduce(path.scores)),
+        frames=frames,
+        frame_duration=frame_duration,
+        offset=offset,
+        dropped=transcript.dropped,
+        blank=blank,
+        lines=lines_of(transcript.text, words, tokens),
+    )
+
+
+def _words(transcript: Transcript, tokens: list[AlignedToken], word_of: list[int | None]) -> tuple[AlignedWord, ...]:
+    members: dict[int, list[AlignedToken]] = {}
+    for token, word in zip(tokens, word_of, strict=True):
+        if word is not None:
+            members.setdefault(word, []).append(token)
+    spans: list[Span | None] = [*transcript.spans] or [None] * len(transcript.words)
+    return tuple(
+        AlignedWord(transcript.words[word], group[0].start, group[-1].end, *mean_of(group), tuple(group), spans[word])
+        for word, group in members.items()
+    )
+
+
+# --------------------------------------------------------------------------------------------------------- arguments
+
+
+def _detached(emissions: Any, *, batch_first: bool) -> tuple[Any, int | None, int | None]:
+    """Return emissions on the CPU, the number of items (None without a batch), and of classes; else just what it is."""
+    if not isinstance(emissions, Tensor) or emissions.ndim not in (2, 3):
+        return emissions, None, None
+    require_memory(emissions, "emissions")
+    items = emissions.shape[not batch_first] if emissions.ndim == 3 else None
+    return emissions.detach().cpu(), items, emissions.shape[-1]
+
+
+def _vocabulary(source: Any, word_separator: str | None, *, fold_case: bool) -> Vocabulary | None:
+    if source is None:
+        if word_separator or fold_case:
+            raise ArgumentValueError("word_separator and fold_case are about a vocabulary, but vocabulary is None")
+        return None
+    if isinstance(source, Vocabulary) and word_separator is None and not fold_case:
+        return source
+    return Vocabulary(source, word_separator=word_separator, fold_case=fold_case)
+
+
+def _check_classes(requests: list[Request], classes: int, blank: int, vocabulary: Vocabulary | None) -> None:
+    if vocabulary is not None and classes < vocabulary.classes_needed:
+        last = vocabulary.classes_needed - 1
+        raise ArgumentValueError(
+            f"emissions have {classes} classes, but the vocabulary has class {last} ({vocabulary.name(last)!r}): this "
+            f"is not the model's vocabulary, or its classes are not the last dimension"
+        )
+    for item, request in enumerate(requests):
+        for position, piece in enumerate(request.transcript.pieces):
+            if piece.id is None or (0 <= piece.id < classes and piece.id != blank):
+                continue
+            what = f"token {position} of item {item}, {piece.text!r}, is class {piece.id}"
+            if piece.id == blank:
+                by_default = vocabulary is not None and vocabulary.blank is None and blank == 0
+                why = " (class 0 is taken for it, as nothing says which class it is)" if by_default else ""
+                raise ArgumentValueError(
+                    f"{what}, the blank, which no transcript holds{why}: leave it out, or correct blank="
+                )
+            raise ArgumentValueError(
+                f"{what}, but emissions has classes 0 to {classes - 1}: this is not the model's vocabulary, or its "
+                f"classes are not the last dimension"
+            )
+
+
+def _warn_if_implausible(x: Tensor, lengths: Tensor, vocabulary: Vocabulary | None, *, logits: bool) -> None:
+    """Warn once of the first item whose emissions are no log-probabilities, or not of the vocabulary."""
+    named = None if vocabulary is None else vocabulary.classes_named(x.shape[2])
+    for item, length in enumerate(lengths.tolist()):
+        problems = implausible(x[:length, item], logits=logits, classes_named=named)
+        if problems:
+            where = f"item {item}: " if x.shape[1] > 1 else ""
+            warnings.warn(where + problems[0].message, UserWarning, stacklevel=3)
+            return

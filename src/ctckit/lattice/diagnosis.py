@@ -1,0 +1,197 @@
+"""Which items of a batch cannot be aligned, and which are invalid: before training, instead of an infinite loss."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ctckit.errors import ArgumentValueError
+from ctckit.lattice import Lattice, Lengths, as_int, frames_needed, gate, padded_labels, tighten
+from ctckit.lattice.checks import faults
+from ctckit.lattice.tensor_kinds import as_node, present, require_memory
+
+__all__ = ["Problem", "check", "feasible"]
+
+
+class Problem(NamedTuple):
+    """What is wrong with one item."""
+
+    item: int
+    """The item of the batch, from 0; -1 if the batch as a whole is at fault."""
+    kind: str
+    """'infeasible': more frames are needed than there are; 'impossible_frame': in one, all classes of the target are at
+    -inf; 'non_finite': NaN or +inf among the emissions; or what makes the item invalid: 'input_length',
+    'target_length', 'target_sum', 'label', 'blank_label'."""
+    message: str
+    """The same in words, and what to do."""
+
+
+@as_node
+def feasible(targets: Tensor, input_lengths: Lengths, target_lengths: Lengths = None, blank: int = 0) -> Tensor:
+    """Tell which targets fit into their frames: labels + pairs of equal neighbours <= frames.
+
+    Between two equal labels there must be a blank, or they would be merged; so "aab" takes four frames, "abc" three.
+    An infeasible target has the loss inf, and the gradient 0.
+
+    Args:
+        targets: as for `ctckit.ctc_loss`.
+        input_lengths: the frames per item that are left when the loss sees them (behind subsampling layers).
+        target_lengths: as for `ctckit.ctc_loss`.
+        blank: as for `ctckit.ctc_loss`.
+
+    Returns:
+        (N,) bool, on the device of the targets; nothing waits for it. For (S,) targets of one item: (1,).
+
+    Raises:
+        ArgumentTypeError: as `ctckit.ctc_loss`.
+        ArgumentValueError: as `ctckit.ctc_loss`, for what shapes show.
+
+    Example:
+        >>> import torch, ctckit
+        >>> ctckit.feasible(torch.tensor([[1, 1, 2], [1, 2, 3]]), input_lengths=[3, 3], target_lengths=[3, 3])
+        tensor([False,  True])
+    """
+    lattice = _gate_without_emissions(targets, input_lengths, target_lengths, blank)
+    return frames_needed(lattice) <= lattice.input_lengths
+
+
+@as_node
+def check(
+    emissions: Tensor | None,
+    targets: Tensor,
+    input_lengths: Lengths = None,
+    target_lengths: Lengths = None,
+    blank: int = 0,
+    *,
+    batch_first: bool = False,
+) -> list[Problem]:
+    """Say in words which items are invalid or cannot be aligned; for a look at a data set, or after a NaN.
+
+    Looks at all values: waits for a GPU.
+
+    Args:
+        emissions: log-probabilities or logits as for the loss, or None to check targets and lengths alone.
+        targets: as for `ctckit.ctc_loss`.
+        input_lengths: as for `ctckit.ctc_loss`; needed if `emissions` is None.
+        target_lengths: as for `ctckit.ctc_loss`.
+        blank: as for `ctckit.ctc_loss`.
+        batch_first: whether the batch is the first dimension of `emissions`.
+
+    Returns:
+        A list of `Problem`, empty if there is none, by item.
+
+    Raises:
+        ArgumentTypeError: for an argument of the wrong type.
+        ArgumentValueError: for shapes that do not fit together.
+
+    Example:
+        >>> import torch, ctckit
+        >>> problems = ctckit.check(None, torch.tensor([[1, 1, 2]]), input_lengths=[3], target_lengths=[3])
+        >>> print(problems[0].message)
+        item 0 needs 4 frames (3 labels, and a blank between 1 pair of equal neighbours), but has 3: lengthen the input, subsample less, or leave the item out
+    """  # noqa: E501  # the example's output is one line
+    if emissions is None:
+        lattice = _gate_without_emissions(targets, input_lengths, target_lengths, blank, needs_numbers=True)
+        require_memory(lattice.labels, "targets")
+        x, frames, classes = None, torch.iinfo(torch.int64).max, torch.iinfo(torch.int64).max
+    else:
+        x, lattice, _ = gate(
+            emissions,
+            targets,
+            input_lengths,
+            target_lengths,
+            blank,
+            batch_first=batch_first,
+            name="emissions",
+            needs_numbers=True,
+        )
+        require_memory(x, "emissions")
+        frames, classes = x.shape[0], x.shape[2]
+    lattice = tighten(lattice.cpu())
+    problems = [Problem(fault.item, fault.kind, fault.message) for fault in faults(lattice, frames, classes)]
+    invalid = {problem.item for problem in problems}
+    if -1 in invalid:
+        return problems
+    problems += [p for p in _infeasible(lattice) if p.item not in invalid]
+    if x is not None:
+        problems += _non_finite(x, lattice, invalid)
+    return sorted(problems, key=lambda problem: problem.item)
+
+
+def _gate_without_emissions(
+    targets: Any, input_lengths: Lengths, target_lengths: Lengths, blank: int, *, needs_numbers: bool = False
+) -> Lattice:
+    """Pass the gate with a stand-in that has no frames: one item for (S,) targets without lengths of a batch."""
+    if input_lengths is None:
+        raise ArgumentValueError(
+            "input_lengths is None, but without emissions nothing else says how many frames there are"
+        )
+    blank = as_int(blank, "blank")
+    if blank < 0:
+        raise ArgumentValueError(f"blank is {blank}, but classes are numbered from 0: name the class that is the blank")
+    if isinstance(targets, Tensor) and targets.ndim == 2:
+        items = targets.shape[0]
+    elif isinstance(input_lengths, Tensor):
+        items = input_lengths.numel()
+    else:
+        items = len(input_lengths) if isinstance(input_lengths, (tuple, list)) else 1
+    if isinstance(targets, Tensor):
+        targets = present(targets, "targets")
+    device = targets.device if isinstance(targets, Tensor) else None
+    emissions = torch.empty(0, items, blank + 1, device=device)
+    if isinstance(targets, Tensor) and targets.ndim == 1 and target_lengths is None and items == 1:
+        emissions = emissions[:, 0]
+    _, lattice, _ = gate(emissions, targets, input_lengths, target_lengths, blank, needs_numbers=needs_numbers)
+    return lattice._replace(
+        input_lengths=present(lattice.input_lengths, "input_lengths"),
+        target_lengths=present(lattice.target_lengths, "target_lengths"),
+    )
+
+
+def _infeasible(lattice: Lattice) -> list[Problem]:
+    needed = frames_needed(lattice)
+    problems = []
+    for item in (needed > lattice.input_lengths).nonzero()[:, 0].tolist():
+        frames, labels = int(needed[item]), int(lattice.target_lengths[item])
+        repeats = frames - labels
+        pairs = (
+            f", and a blank between {repeats} pair{'s' if repeats > 1 else ''} of equal neighbours" if repeats else ""
+        )
+        message = (
+            f"item {item} needs {frames} frame{'s' if frames > 1 else ''} "
+            f"({labels} label{'s' if labels > 1 else ''}{pairs}), but has "
+            f"{int(lattice.input_lengths[item])}: lengthen the input, subsample less, or leave the item out"
+        )
+        problems.append(Problem(item, "infeasible", message))
+    return problems
+
+
+def _non_finite(x: Tensor, lattice: Lattice, invalid: set[int]) -> list[Problem]:
+    problems = []
+    named = padded_labels(lattice)
+    for item, length in enumerate(lattice.input_lengths.tolist()):
+        if item in invalid:  # its lengths and labels point nowhere
+            continue
+        values = x[:length, item].detach()
+        bad = (values.isnan() | (values == torch.inf)).nonzero()
+        if len(bad):
+            frame, c = bad[0].tolist()
+            message = (
+                f"emissions[{frame}, {item}, {c}] (frame, item, class) is {float(values[frame, c])}, the first of "
+                f"{len(bad)} such values in item {item}: look for an overflow or a division by zero in the model"
+            )
+            problems.append(Problem(item, "non_finite", message))
+            continue
+        labels = named[item, : int(lattice.target_lengths[item])].unique()
+        states = torch.cat((labels, labels.new_tensor([lattice.blank])))
+        dead = (values[:, states.to(values.device)] == -torch.inf).all(1).nonzero()
+        if len(dead):
+            frame = int(dead[0])
+            message = (
+                f"in frame {frame} of item {item} the blank and all labels of its target are at -inf, so that its loss "
+                f"is infinite: do not mask classes that the target needs"
+            )
+            problems.append(Problem(item, "impossible_frame", message))
+    return problems

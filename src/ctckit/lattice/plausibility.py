@@ -1,0 +1,148 @@
+"""What a person would see at once in emissions: that they are no log-probabilities, or not of this vocabulary."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ctckit.lattice.diagnosis import Problem
+
+__all__ = ["implausible"]
+
+# Log-probabilities from 8 to 16 nats below 0 are rounded by up to 2^-8 = 0.004 in float16, and 2^-5 = 0.03 in bfloat16,
+# and a sum over many such classes may be off by as much. Forgotten logits are off by whole nats.
+_TOLERANCE: Final = {torch.float16: 0.01, torch.bfloat16: 0.05}
+_TOLERANCE_OTHERS: Final = 0.01  # float32 and float64 may have been float16 on the way
+_FRAMES: Final = 256  # that are added up: of a longer input, so many at equal distances
+
+
+def implausible(
+    emissions: Tensor, *, logits: bool, blank: int | None = None, classes_named: int | None = None
+) -> list[Problem]:
+    """Tell what is implausible about the emissions of one item.
+
+    Sums are looked at in up to 256 frames at equal distances; everything else in all frames. Values that
+    are NaN or infinite are passed over (`ctckit.check` finds these), and so are the sums of frames that have classes
+    barred with -inf.
+
+    Args:
+        emissions: (T, C), on any device (waits for a GPU).
+        logits: whether they are said to be logits, which need not add up to anything.
+        blank: class of the blank, to see whether it is ever the most probable class; None for no such look.
+        classes_named: how many classes the vocabulary has; None if there is none.
+
+    Returns:
+        Problems of item 0, of the kinds "positive" (log-probabilities above 0), "unnormalised" (frames whose
+        probabilities do not add up to 1), "blank" (the blank is nowhere the most probable class, but a class without a
+        name is) and "classes" (fewer than the vocabulary has, or at least two more).
+
+    Example:
+        >>> import torch
+        >>> problems = implausible(torch.randn(9, 4).softmax(1), logits=False)
+        >>> print(problems[0].kind, problems[0].message[:50])
+        positive emissions hold probabilities, not their logarithms
+    """
+    problems: list[Problem] = []
+    frames, classes = emissions.shape
+    x = emissions.detach()
+    if frames and classes:
+        problem = _not_logits(x) if logits else _not_log_probs(x)
+        problems += [problem] if problem is not None else []
+    if classes_named is not None and not classes_named <= classes <= classes_named + 1:
+        compared = "fewer than" if classes < classes_named else "more than"
+        problems.append(
+            _problem(
+                "classes",
+                f"emissions have {classes} classes, {compared} the {classes_named} of the vocabulary: it is not that "
+                f"of the model, or classes are not the last dimension",
+            )
+        )
+    elif blank is not None and classes_named is not None and frames and 0 <= blank < classes:
+        winners = x.argmax(1)
+        unnamed = int((winners == classes_named).sum())  # there is one such class at most
+        if unnamed and not bool((winners == blank).any()):
+            problems.append(
+                _problem(
+                    "blank",
+                    f"class {blank}, the blank, is the most probable class of no frame, but class {classes_named}, "
+                    f"which has no name, is that of {unnamed} of {frames}: is it the blank (blank={classes_named})?",
+                )
+            )
+    return problems
+
+
+def _not_log_probs(x: Tensor) -> Problem | None:
+    tolerance = _TOLERANCE.get(x.dtype, _TOLERANCE_OTHERS)
+    if len(x) <= _FRAMES and _add_up(x, 0.99 * tolerance):
+        return None
+    largest = float(x.amax())
+    if math.isnan(largest) or largest == math.inf:
+        finite = x[x.isfinite()]
+        largest = float(finite.amax()) if len(finite) else 0.0
+    if largest > tolerance:
+        if _are_probabilities(x):
+            return _problem(
+                "positive",
+                "emissions hold probabilities, not their logarithms: pass log_softmax instead of softmax, or the "
+                "logits with logits=True (--logits)",
+            )
+        return _problem(
+            "positive",
+            f"emissions hold values up to {largest:.4g}, but a log-probability is at most 0: if these are logits, pass "
+            f"logits=True (--logits), or take their log_softmax",
+        )
+    rows = _rows(x)
+    sums = rows.logsumexp(1)
+    masked = (rows == -torch.inf).any(1) & (sums < 0)  # whoever bars classes need not give their share to others
+    sums = sums[sums.isfinite() & ~masked]
+    off = (sums.abs() > tolerance).nonzero()
+    if len(off):
+        total = math.exp(float(sums[off[0, 0]]))
+        return _problem(
+            "unnormalised",
+            f"the probabilities of a frame's classes add up to {total:.4g} instead of 1, in {len(off)} of {len(sums)} "
+            f"frames looked at: if these are logits, pass logits=True (--logits), or take their log_softmax",
+        )
+    return None
+
+
+def _add_up(x: Tensor, tolerance: float) -> bool:
+    """Tell at once, of a few frames, that the probabilities of each add up to 1, as they mostly do.
+
+    Then none is above 1. (What is within rounding of the tolerance, NaN, or barred is for the caller to judge.)
+    """
+    rows = _rows(x).cpu().resolve_neg().numpy()
+    if not np.maximum.reduce(rows, axis=None) <= tolerance:  # so that nothing overflows below
+        return False
+    sums = np.add.reduce(np.exp(rows), axis=1)
+    return bool(np.minimum.reduce(sums) >= math.exp(-tolerance) and np.maximum.reduce(sums) <= math.exp(tolerance))
+
+
+def _not_logits(x: Tensor) -> Problem | None:
+    if _are_probabilities(x):
+        return _problem(
+            "positive",
+            "emissions hold probabilities, but are said to be logits: pass the network's output before softmax, or the "
+            "logarithms of the probabilities without logits=True (--logits)",
+        )
+    return None
+
+
+def _are_probabilities(x: Tensor) -> bool:
+    rows = _rows(x)
+    return rows.shape[1] > 1 and float(rows.amin()) >= 0 and bool(((rows.sum(1) - 1).abs() < 0.01).all())
+
+
+def _rows(x: Tensor) -> Tensor:
+    """Take some frames, in a dtype to add in."""
+    step = -(-len(x) // _FRAMES)
+    rows = x if step == 1 else x[::step]
+    return rows if x.dtype == torch.float64 else rows.float()
+
+
+def _problem(kind: str, message: str) -> Problem:
+    return Problem(0, kind, message)

@@ -1,0 +1,263 @@
+"""The loss for autograd: in eager mode, and as the operator that traced graphs hold.
+
+The loss and its derivative by the emissions come out of one pass, since what the one needs of the emissions the other
+needs too. In eager mode autograd keeps the derivative, and hands it over when it is asked for:
+
+- the first backward gives the kept tensor itself, scaled in place unless the scale is 1, so that nothing of the size of
+  the emissions is allocated again;
+- another one (``retain_graph=True``) computes it again, from the same emissions, labels and lengths, or raises;
+- with ``create_graph=True`` it is computed by `ctckit.reference`, which autograd can follow to any order.
+
+`torch.compile`, `torch.export`, `torch.jit.trace` and tensor subclasses see the operator ``ctckit::loss``, which takes
+a lattice's fields and returns the loss and the derivative. Eager calls go past it: the dispatcher would take longer
+than the loss of a short line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from ctckit import reference
+from ctckit.backends import backend_for
+from ctckit.backends.reference import reduce
+from ctckit.lattice import Lattice
+from ctckit.lattice.tensor_kinds import is_eager
+
+WIDTH = -1
+"""As `max_target` of the operator: the width of the labels, which a trace may not take for a constant."""
+
+_library = torch.library.Library("ctckit", "DEF")
+_library.define(
+    "loss(Tensor emissions, Tensor labels, Tensor input_lengths, Tensor target_lengths, SymInt max_target, int blank, "
+    "bool logits, str reduction, bool zero_infinity, bool gradient) -> (Tensor, Tensor)"
+)
+
+
+def loss(emissions: Tensor, lattice: Lattice, *, logits: bool, reduction: str, zero_infinity: bool) -> Tensor:
+    """Return the loss of a lattice; differentiable by the emissions."""
+    if not (is_eager(emissions) and _is_plain(*lattice)):
+        result, _ = torch.ops.ctckit.loss(emissions, *lattice, logits, reduction, zero_infinity, False)
+        return cast("Tensor", result)
+    if torch.is_grad_enabled() and emissions.requires_grad:
+        return _apply(emissions, lattice, logits, reduction, zero_infinity)
+    return backend_for(emissions.device).loss(
+        emissions, lattice, logits=logits, reduction=reduction, zero_infinity=zero_infinity, gradient=None
+    )
+
+
+def loss_overwriting(
+    emissions: Tensor, lattice: Lattice, *, logits: bool, reduction: str, zero_infinity: bool
+) -> Tensor:
+    """Do the same, but write the derivative over the emissions where one will be needed and they have room for it."""
+    wanted = torch.is_grad_enabled() and emissions.requires_grad
+    if not (wanted and is_eager(emissions) and _is_plain(*lattice) and _has_room(emissions)):
+        return loss(emissions, lattice, logits=logits, reduction=reduction, zero_infinity=zero_infinity)
+    arguments = emissions, lattice, logits, reduction, zero_infinity
+    return cast("Tensor", _OverwritingLoss.apply(*arguments))  # type: ignore[no-untyped-call]
+
+
+def _compute(
+    emissions: Tensor, lattice: Lattice, logits: bool, reduction: str, zero_infinity: bool, *, gradient: bool
+) -> tuple[Tensor, Tensor | None]:
+    backend = backend_for(emissions.device)
+    derivative = _empty_gradient(emissions, backend.empty_like) if gradient else None
+    result = backend.loss(
+        emissions,
+        lattice,
+        logits=logits,
+        reduction=reduction,
+        zero_infinity=zero_infinity,
+        gradient=derivative,
+    )
+    return result, derivative
+
+
+def _operator(emissions: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    *fields, logits, reduction, zero_infinity, gradient = rest
+    lattice = Lattice(*fields)
+    if lattice.max_target == WIDTH:
+        lattice = lattice._replace(max_target=lattice.labels.shape[-1])
+    result, derivative = _compute(emissions, lattice, logits, reduction, zero_infinity, gradient=gradient)
+    return result, emissions.new_empty(0) if derivative is None else derivative
+
+
+def _fake(emissions: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    *_, reduction, _, gradient = rest
+    dtype = torch.float64 if emissions.dtype == torch.float64 else torch.float32
+    result = emissions.new_empty(emissions.shape[1] if reduction == "none" else (), dtype=dtype)
+    return result, _empty_gradient(emissions, torch.empty_like) if gradient else emissions.new_empty(0)
+
+
+def _empty_gradient(emissions: Tensor, empty_like: Callable[[Tensor], Tensor]) -> Tensor:
+    """Lay memory out as the emissions', but with the classes of a frame side by side."""
+    if emissions.stride(2) == 1 or emissions.is_contiguous():
+        like = empty_like(emissions)
+        if like.stride(2) == 1:
+            return like
+    return torch.empty_like(emissions, memory_format=torch.contiguous_format)
+
+
+class _Loss(torch.autograd.Function):
+    """The loss in eager mode, with its derivative kept for the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, emissions: Tensor, lattice: Lattice, *options: Any) -> Tensor:
+        lattice, versions = _versions(lattice)
+        result, ctx.derivative = _compute(emissions, lattice, *options, gradient=True)
+        ctx.rest = lattice, versions, options, _counts(lattice, options[1], emissions.dtype)
+        ctx.save_for_backward(emissions)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        derivative, ctx.derivative = ctx.derivative, None
+        lattice, versions, options, counts = ctx.rest
+        to_be_followed = torch.is_grad_enabled()
+        if derivative is None or to_be_followed:
+            (emissions,) = ctx.saved_tensors
+            _require_unchanged(lattice, versions)
+            if to_be_followed:
+                logits, reduction, zero_infinity = options
+                result = reduce(reference.ctc(emissions, lattice, logits=logits), lattice, reduction, zero_infinity)
+                (slope,) = torch.autograd.grad(result, emissions, grad, create_graph=True)
+                return slope, None, None, None, None
+            _, derivative = _compute(emissions, lattice, *options, gradient=True)
+        return _scaled(derivative, grad, counts), None, None, None, None
+
+
+# `torch.autograd.Function.apply` without its preparations for torch.func, which does not come here (see
+# `ctckit.loss`): they take as long as all of the loss of a tiny call.
+_apply: Callable[..., Tensor] = super(torch.autograd.Function, _Loss).apply
+
+
+class _OverwritingLoss(torch.autograd.Function):
+    """The loss in eager mode, with its derivative written over the emissions."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, emissions: Tensor, lattice: Lattice, logits: bool, reduction: str, zero_infinity: bool
+    ) -> Tensor:
+        ctx.counts, ctx.derivative = _counts(lattice, reduction, emissions.dtype), emissions.detach()
+        torch.autograd.graph.increment_version(emissions)  # whoever else has saved it will say so
+        return backend_for(emissions.device).loss(
+            ctx.derivative,
+            lattice,
+            logits=logits,
+            reduction=reduction,
+            zero_infinity=zero_infinity,
+            gradient=ctx.derivative,
+        )
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        derivative, ctx.derivative = ctx.derivative, None
+        if derivative is None:
+            raise RuntimeError(
+                "the gradient was written over the logits (inplace_grad=True) and has been handed over already: for a "
+                "second backward through the same loss, leave inplace_grad out"
+            )
+        return _scaled(derivative, grad, ctx.counts), *(None,) * 4
+
+
+class _TracedLoss(torch.autograd.Function):
+    """The operator's own derivative: the kept one is a value of the graph like any other."""
+
+    @staticmethod
+    def forward(ctx: Any, emissions: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+        *fields, logits, reduction, zero_infinity, _ = rest
+        with torch._C._AutoDispatchBelowAutograd():
+            result, derivative = torch.ops.ctckit.loss(emissions, *fields, logits, reduction, zero_infinity, True)
+        ctx.save_for_backward(derivative, _counts(Lattice(*fields), reduction, emissions.dtype))
+        ctx.set_materialize_grads(False)
+        ctx.mark_non_differentiable(derivative)
+        return result, derivative
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
+        none = (None,) * 9
+        if grad is None:
+            return None, *none
+        derivative, counts = ctx.saved_tensors
+        scale = _scale(grad, counts)
+        return (derivative * scale).to(derivative.dtype), *none
+
+
+def _is_plain(labels: Tensor, input_lengths: Tensor, target_lengths: Tensor, *_: int) -> bool:
+    """Tell whether no tensor of a lattice is of a subclass, whose numbers may be elsewhere."""
+    return type(labels) is Tensor and type(input_lengths) is Tensor and type(target_lengths) is Tensor
+
+
+def _counts(lattice: Lattice, reduction: str, dtype: torch.dtype) -> Tensor | None:
+    """Give (N,) by what the kept derivative has not been divided yet, or None: see `ctckit.backends.Backend.loss`."""
+    if reduction == "mean" and dtype == torch.float16:
+        return lattice.target_lengths.clamp(min=1) * lattice.target_lengths.shape[0]
+    return None
+
+
+def _scale(grad: Tensor, counts: Tensor | None) -> Tensor:
+    """Give what the kept derivative is to be multiplied by: one number, or one per item."""
+    if counts is not None:
+        grad = grad / counts
+    return grad.unsqueeze(1) if grad.ndim else grad
+
+
+def _scaled(derivative: Tensor, grad: Tensor, counts: Tensor | None) -> Tensor:
+    """Multiply the kept derivative, in place if it can be, by what came from behind the loss."""
+    scale = _scale(grad, counts)
+    if is_eager(scale):
+        return backend_for(derivative.device).scale_(derivative, scale)
+    return (derivative * scale).to(derivative.dtype)
+
+
+def _versions(lattice: Lattice) -> tuple[Lattice, tuple[int, int, int]]:
+    """Give the lattice that a later backward may need, and how often its tensors have been changed until now."""
+    labels, input_lengths, target_lengths, longest, blank = lattice
+    try:
+        return lattice, (labels._version, input_lengths._version, target_lengths._version)  # noqa: SLF001
+    except RuntimeError:  # torch does not count the changes of tensors made under torch.inference_mode
+        return _versions(Lattice(labels.clone(), input_lengths.clone(), target_lengths.clone(), longest, blank))
+
+
+def _require_unchanged(lattice: Lattice, versions: tuple[int, int, int]) -> None:
+    names = "targets", "input_lengths", "target_lengths"
+    tensors = lattice.labels, lattice.input_lengths, lattice.target_lengths
+    for name, tensor, version in zip(names, tensors, versions, strict=True):
+        if tensor._version != version:  # noqa: SLF001
+            raise RuntimeError(
+                f"one of the variables needed for gradient computation has been modified by an inplace operation: "
+                f"{name} was changed after the loss was computed, and this backward needs it as it was: pass "
+                f"{name}.clone() to the loss, or change it after the last backward"
+            )
+
+
+def _has_room(emissions: Tensor) -> bool:
+    """Tell whether a gradient can be laid over the emissions: classes side by side, no memory shared by two frames."""
+    _, items, classes = emissions.shape
+    frame_stride, item_stride, class_stride = emissions.stride()
+    rows = sorted(((frame_stride, emissions.shape[0]), (item_stride, items)))
+    needed = classes  # elements from the start of one row to the end of the last so far
+    for stride, count in rows:
+        if count > 1 and stride < needed:
+            return False
+        needed += stride * (count - 1)
+    if emissions.is_neg() or emissions.data_ptr() % emissions.element_size():
+        return False
+    return class_stride == 1 or classes == 1
+
+
+def _differentiable(emissions: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    if torch.is_grad_enabled() and emissions.requires_grad:
+        return cast("tuple[Tensor, Tensor]", _TracedLoss.apply(emissions, *rest))  # type: ignore[no-untyped-call]
+    with torch._C._AutoDispatchBelowAutograd():
+        return cast("tuple[Tensor, Tensor]", torch.ops.ctckit.loss(emissions, *rest))
+
+
+_library.impl("loss", _operator, "CompositeExplicitAutograd")
+_library.impl("loss", _differentiable, "Autograd")
+torch.library.register_fake("ctckit::loss", _fake)

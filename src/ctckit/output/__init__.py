@@ -1,0 +1,1 @@
+"""What an alignment is, and the formats in which it is written."""

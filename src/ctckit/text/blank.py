@@ -1,0 +1,52 @@
+"""Which class is the blank: the one place where the caller, the vocabulary and the emissions agree on it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ctckit.errors import ArgumentValueError
+from ctckit.lattice import as_int
+
+if TYPE_CHECKING:
+    from ctckit.text.vocabulary import Vocabulary
+
+__all__ = ["blank_of"]
+
+
+def blank_of(vocabulary: Vocabulary | None, classes: int | None, given: int | None) -> int:
+    """Return the class of the blank.
+
+    It is what the caller says; else what the vocabulary says (`Vocabulary.blank`); else the last class, if there is one
+    class more than the vocabulary has (as NeMo's models have it); else 0.
+
+    Args:
+        vocabulary: the vocabulary, if there is one.
+        classes: how many classes the emissions have, if that is known.
+        given: the caller's argument ``blank``; None if it was left out.
+
+    Raises:
+        ArgumentTypeError: if `given` is no integer.
+        ArgumentValueError: if `given` is negative, or contradicts the vocabulary.
+
+    >>> from ctckit import Vocabulary
+    >>> blank_of(Vocabulary(["a", "b", "<blank>"]), 3, None)
+    2
+    >>> blank_of(Vocabulary(["a", "b", "c"]), 4, None)
+    3
+    """
+    said = None if vocabulary is None else vocabulary.blank
+    if given is not None:
+        given = as_int(given, "blank")
+        if given < 0:
+            raise ArgumentValueError(f"blank is {given}, but classes are numbered from 0")
+        if vocabulary is not None and said is not None and given != said:
+            raise ArgumentValueError(
+                f"blank is {given} ({vocabulary.name(given)!r}), but {vocabulary.blank_reason}: leave blank= out, or, "
+                f"if class {given} is the blank, say so with Vocabulary(..., blank={given})"
+            )
+        return given
+    if said is not None:
+        return said
+    if vocabulary is not None and classes is not None and vocabulary.size and classes == vocabulary.size + 1:
+        return classes - 1
+    return 0

@@ -1,0 +1,356 @@
+"""Text to tokens: the classes that a model's vocabulary has for a transcript, and the words they belong to.
+
+A vocabulary says which class each token is. Models come with it as a list, a dict, the ``vocab.json`` of a Hugging Face
+checkpoint, the ``tokens.txt`` of k2 and sherpa, or a tokenizer; `Vocabulary` reads all of these. Words are what white
+space separates in a text. How a model is told of the space differs, and is seen from the vocabulary:
+
+============  =========================================================  ==============================
+style         the space between two words is                             for instance
+============  =========================================================  ==============================
+separator     a token of its own, " ", "|" or "▁"                        wav2vec 2.0, most OCR
+marks         nothing, but tokens at a word's start, end or middle       SentencePiece, byte-level BPE,
+              have a mark (`ctckit.text.alphabet` says which)                 WordPiece
+none          nothing                                                    MMS, phonemes
+============  =========================================================  ==============================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Final
+
+from ctckit.errors import ArgumentTypeError, ArgumentValueError
+from ctckit.lattice import as_int
+from ctckit.text.alphabet import Alphabet
+from ctckit.text.blank import blank_of
+from ctckit.text.hints import excerpt, hint, named
+from ctckit.text.letters import Letters
+from ctckit.text.pieces import Piece, Stretch, Transcript, Unit
+from ctckit.text.special_names import blank_name, find_special_names, is_byte_name
+from ctckit.text.text_encoding import encode_text
+from ctckit.text.unknown import Unknown, UnknownPolicy
+from ctckit.text.vocabulary_sources import Source, read_source
+from ctckit.text.word_layout import Words, layout_of
+
+__all__ = ["Piece", "Transcript", "Unknown", "Vocabulary", "Words"]
+
+# Which token stands for the space, in the order in which it is sought. "Ġ" is the byte 0x20 of byte-level alphabets.
+_SEPARATORS: Final = (" ", "|", "▁", "<space>", "<SPACE>", "[SPACE]")
+_SIGNS: Final = "#$%&*+/<=>@[\\]^_{}~"  # a vocabulary with many of these has "|" for itself
+
+
+class Vocabulary:
+    """Which class each token is, and how a text is spelt in tokens.
+
+    Args:
+        source: a list of tokens, whose index is the class (None where a class has no text); a dict from token to
+            class; the path of a JSON file that holds either, as a Hugging Face ``vocab.json``, or of a ``.txt`` file
+            with a token per line, or with a token and its class, as ``tokens.txt`` of k2; a tokenizer: any object with
+            ``tokenize`` and ``convert_tokens_to_ids`` (``transformers``), with ``encode`` (``tokenizers``), with
+            ``encode_as_pieces`` and ``piece_to_id`` (``sentencepiece``), or a processor that has such a ``tokenizer``;
+            or a `Vocabulary`, whose options stay unless others are given.
+        word_separator: the token that stands for the space between words; None to find it, "" if there is none.
+        fold_case: whether a character that the vocabulary lacks may be looked up in the other case. With a tokenizer
+            this is the tokenizer's business.
+        blank: class of the blank; None to take it from the vocabulary where it says.
+
+    Attributes:
+        blank: class of the blank: as given, or that of a token ``<blank>``, ``<blk>``, ``[BLANK]``, ``<b>``, ``ε`` or
+            ``<eps>``, or a tokenizer's ``pad_token_id``, or that of ``<pad>``, ``[PAD]`` or ``<PAD>``; None if nothing
+            says.
+
+    Raises:
+        ArgumentTypeError: if `source` is none of these.
+        ArgumentValueError: if two tokens are one class, a class is negative, `word_separator` is no token of it, or a
+            file is no vocabulary.
+        FileNotFoundError: if there is no file at a path.
+
+    Example:
+        >>> vocabulary = Vocabulary(["<pad>", "|", "C", "A", "T", "S"])
+        >>> transcript = vocabulary.encode("CATS ACT")
+        >>> transcript.ids
+        [2, 3, 4, 5, 1, 3, 2, 4]
+        >>> transcript.words
+        ['CATS', 'ACT']
+    """
+
+    def __init__(
+        self, source: Any, *, word_separator: str | None = None, fold_case: bool = False, blank: int | None = None
+    ) -> None:
+        self.source: Source = source.source if isinstance(source, Vocabulary) else read_source(source)
+        self.ids = self.source.ids
+        self.size = self.source.size
+        if isinstance(source, Vocabulary):
+            fold_case = fold_case or source.fold_case
+            word_separator = source.word_separator or "" if word_separator is None else word_separator
+        self.fold_case: bool = fold_case
+        self._texts = {number: token for token, number in self.ids.items()}
+        special = self.source.special
+        self._alphabet = Alphabet(self.ids, special.difference(_SEPARATORS), fold_case=fold_case)
+        self.word_separator: str | None = self._find_separator(word_separator)
+        self._special = special - {self.word_separator}
+        self._separates = self.word_separator is not None and self._uses_separator()
+        self.blank, self.blank_reason = self._find_blank(source, blank)
+        is_plain = self.source.tokenizer is None and not (self._alphabet.marks_words or self._alphabet.byte_level)
+        self._letters = Letters(self.ids, self._special, self.word_separator) if is_plain else None
+
+    def _find_blank(self, source: Any, given: int | None) -> tuple[int | None, str]:
+        """Return the class of the blank, if anything says, and what says so."""
+        if given is not None:
+            given = as_int(given, "blank")
+            if given < 0:
+                raise ArgumentValueError(f"blank is {given}, but classes are numbered from 0")
+            return given, f"the vocabulary was made with blank={given}"
+        if isinstance(source, Vocabulary):
+            return source.blank, source.blank_reason
+        padding_id = None if self.source.tokenizer is None else self.source.tokenizer.padding_id
+        for padding in (False, True):
+            name = blank_name(self.ids, padding=padding)
+            if padding and padding_id is not None:
+                return padding_id, f"the tokenizer's pad_token_id is {padding_id} ({self.name(padding_id)!r})"
+            if name is not None:
+                return self.ids[name], f"the vocabulary has {name!r} as class {self.ids[name]}"
+        return None, ""
+
+    def _find_separator(self, given: str | None) -> str | None:
+        if given is not None:
+            if given and given not in self.ids:
+                raise ArgumentValueError(
+                    f"word_separator is {given!r}, which is not in the vocabulary: name the token that stands for the "
+                    f"space, or pass '' if there is none"
+                )
+            return given or None
+        if self._alphabet.marks_words:
+            return None
+        if self._alphabet.byte_level and "Ġ" in self.ids:
+            return "Ġ"
+        return next((token for token in _SEPARATORS if token in self.ids and not self._is_letter(token)), None)
+
+    def _is_letter(self, separator: str) -> bool:
+        """Whether "|" is a character among others, as in sets of all that ASCII prints, and not the space."""
+        if separator != "|":
+            return False
+        around = [self.ids.get(sign, -2) for sign in "{|}"]
+        return around[2] - around[0] == 2 * (around[1] - around[0]) == 2 or sum(s in self.ids for s in _SIGNS) >= 12
+
+    def _uses_separator(self) -> bool:
+        """Whether words are separated by the token for the space; a tokenizer may have one and not use it."""
+        tokenizer = self.source.tokenizer
+        if tokenizer is None:
+            return True
+        letters = [token for token in self.ids if len(token) == 1 and token.isalnum()][:5]
+        return any(self.word_separator in tokenizer.tokens(f"{letter} {letter}") for letter in letters)
+
+    def __len__(self) -> int:
+        """Give the number of tokens."""
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        return f"Vocabulary({len(self)} tokens, word_separator={self.word_separator!r})"
+
+    @cached_property
+    def classes_needed(self) -> int:
+        """How many classes emissions must have: special tokens behind all others need none."""
+        return max([-1, *(number for token, number in self.ids.items() if token not in self._special)]) + 1
+
+    def classes_named(self, classes: int) -> int | None:
+        """How many of the emissions' classes the vocabulary names, for `implausible`; None if it does not tell.
+
+        It is the vocabulary's size, or all of the classes where only special tokens are behind them.
+        """
+        return (classes if self.classes_needed <= classes <= self.size else self.size) or None
+
+    def name(self, number: int) -> str:
+        """Give the token that is a class; its number in angle brackets if none is.
+
+        >>> Vocabulary(["-", "a"]).name(1), Vocabulary(["-", "a"]).name(7)
+        ('a', '<7>')
+        """
+        return self._texts.get(number, f"<{number}>")
+
+    # ------------------------------------------------------------------------------------------------------- encoding
+
+    def encode(
+        self,
+        text: str,
+        *,
+        blank: int | None = None,
+        unknown: Unknown | Mapping[str, str] | UnknownPolicy = "raise",
+        wildcard: str | None = None,
+        words: Words | None = None,
+    ) -> Transcript:
+        """Spell a text in tokens.
+
+        A tokenizer segments the text as it does; of any other vocabulary the longest token that fits is taken, from
+        left to right. White space at the ends is dropped, and a run of it is one space. The name of a special token,
+        such as ``<unk>``, is an unknown word.
+
+        Args:
+            text: what to spell.
+            blank: class of the blank, which is no part of any text, even if it has a name. None for what the vocabulary
+                says.
+            unknown: what to do with characters that the vocabulary lacks: "raise", replace those next to each other by
+                a "wildcard", or "skip" them; a word of which nothing is left takes its separator along. It can be said
+                apart for "words", "numbers" and "punctuation", in a dict; what that leaves out is "raise". A wildcard
+                of punctuation at an end of a word is no part of it.
+            wildcard: a character that stands for a wildcard wherever it is; None if there is none.
+            words: the words of the text, or a function that tells them; None for what white space separates. A token of
+                a list or dict is within one word; words that a tokenizer's token reaches over are one.
+
+        Raises:
+            ArgumentTypeError: if `text` is not a str.
+            ArgumentValueError: for a character that the vocabulary lacks, naming it and its place.
+
+        Example:
+            >>> transcript = Vocabulary(["-", "|", "a", "b"]).encode("ab, & <unk> a", unknown="skip")
+            >>> transcript.ids, transcript.words, transcript.dropped
+            ([2, 3, 1, 2], ['ab,', 'a'], (',', '&', '<unk>'))
+        """
+        if not isinstance(text, str):
+            raise ArgumentTypeError(f"text is a {type(text).__name__}, but must be a str")
+        if wildcard is not None and not isinstance(wildcard, str):
+            raise ArgumentTypeError(f"wildcard is {wildcard!r}, a {type(wildcard).__name__}, but must be a str")
+        policy = UnknownPolicy.of(unknown)
+        blank = self.blank if blank is None else blank_of(self, None, blank)
+        if self._letters is not None and wildcard is None and words is None:
+            transcript = self._letters.spell(text, blank)
+            if transcript is not None:
+                return transcript
+        separators = {self.word_separator if self._separates else None, self._alphabet.white, wildcard}
+        separators -= {None, wildcard}
+        separator = self.word_separator if self._separates else None
+        special = find_special_names(text, self._special, self.ids)
+        return encode_text(
+            text,
+            layout_of(text, words, sorted(filter(None, separators)), special),
+            lambda stretch: self._spell(stretch, blank),
+            policy=policy,
+            wildcard=wildcard,
+            special=special,
+            separator=None if separator is None else (separator, self.ids[separator]),
+            explain=lambda text, start, end: self._explain(text, start, end, blank),
+        )
+
+    def _spell(self, stretch: Stretch, blank: int | None) -> list[Unit]:
+        tokenizer = self.source.tokenizer
+        if tokenizer is None:
+            return self._alphabet.spell(stretch, blank)
+        halves = [at for at, sign in enumerate(stretch.text) if "\ud800" <= sign <= "\udfff"]
+        if halves:  # of characters beyond U+FFFF: not text, and tokenizers take none of it
+            return [Unit(stretch.text[at], None, at, at + 1) for at in halves]
+        needs_space = stretch.opens and not (stretch.is_first or self._separates) and tokenizer.needs_space
+        before = " " if needs_space else ""
+        units: list[Unit] = []
+        for token, number, start, end in tokenizer.segment(before + stretch.text):
+            if self._separates and token == self.word_separator:
+                continue
+            start, end = max(0, start - len(before)), max(0, end - len(before))  # noqa: PLW2901
+            is_special = token in self._special and not is_byte_name(token)
+            if number is not None and (number == blank or is_special):
+                number = None  # noqa: PLW2901  # it is no text, whatever the tokenizer says
+            if not units and not stretch.opens and self._alphabet.start_mark:
+                token, number = self._within_word(token, number)  # noqa: PLW2901
+                if not token:
+                    continue
+            units.append(Unit(token, number, start, end))
+        return units
+
+    def _within_word(self, token: str, number: int | None) -> tuple[str, int | None]:
+        """Return the token for the middle of a word in place of one for its start; an empty one for a bare mark."""
+        rest = token.removeprefix(self._alphabet.start_mark or "")
+        return (rest, self.ids.get(rest, number)) if rest in self.ids or not rest else (token, number)
+
+    def _explain(self, text: str, start: int, end: int, blank: int | None) -> str:
+        part = text[start:end]
+        remedy = "correct the text, or pass unknown='wildcard' or 'skip'"
+        place = f"at position {start} of the text, in {excerpt(text, start, end)}"
+        if (start, end) in find_special_names(text, self._special, self.ids):
+            return f"{part!r} {place}, is the name of a special token, which no text holds: {remedy}"
+        if blank is not None and blank in self._classes_of(part):
+            why = self.blank_reason
+            if self.blank is None:
+                why = (
+                    f"blank={blank}"
+                    if blank
+                    else "class 0 is taken for it, as nothing says which class it is: pass blank="
+                )
+            return f"{named(part)} {place}, is the blank, which no text holds ({why}): {remedy}"
+        by_tokenizer = self.source.tokenizer is not None
+        clue = hint(part, self._spellable(blank), by_tokenizer=by_tokenizer)
+        if by_tokenizer:
+            where = f"in {excerpt(text, start, end)}, at position {start} of the text"
+            return f"the tokenizer has no token for {part!r} {where}{clue}: {remedy}"
+        return f"{named(part)} {place}, is not in the vocabulary{clue}: {remedy}"
+
+    def _classes_of(self, part: str) -> set[int]:
+        """Give the classes that a part of a text has, the blank among them."""
+        names = {part, part.lower(), part.upper()} if self.fold_case else {part}
+        found = {self.ids[name] for name in names if name in self.ids}
+        tokenizer = self.source.tokenizer
+        if tokenizer is not None and not any("\ud800" <= sign <= "\udfff" for sign in part):
+            found |= {unit.id for unit in tokenizer.segment(part) if unit.id is not None}
+        return found
+
+    def _spellable(self, blank: int | None) -> Collection[str]:
+        return {token for token, number in self.ids.items() if number != blank and token not in self._special}
+
+    # --------------------------------------------------------------------------------------------------------- tokens
+
+    def encode_tokens(self, tokens: Sequence[str | int]) -> Transcript:
+        """Look up a row of tokens, each a name or a class, and find its words.
+
+        Raises:
+            ArgumentTypeError: for what is neither a name nor a class.
+            ArgumentValueError: for a name that the vocabulary lacks, and for a negative class.
+
+        Example:
+            >>> Vocabulary(["-", "|", "a", "b"]).encode_tokens(["a", 3, "|", "b"]).words
+            ['ab', 'b']
+        """
+        return self.in_words([self.piece_of(token, f"token {at}") for at, token in enumerate(tokens)])
+
+    def piece_of(self, token: str | int, what: str) -> Piece:
+        """Look up one token of a row; `what` names it in errors."""
+        if isinstance(token, str):
+            return Piece(token, self.id_of(token, what), None)
+        number = as_int(token, what)
+        if number < 0:
+            raise ArgumentValueError(f"{what} is {number}, but classes are numbered from 0")
+        return Piece(self.name(number), number, None)
+
+    def id_of(self, token: str, what: str = "the token") -> int:
+        """Return the class of a token.
+
+        Raises:
+            ArgumentValueError: if the vocabulary lacks it.
+        """
+        if token not in self.ids:
+            clue = hint(token, self.ids, by_tokenizer=True)
+            raise ArgumentValueError(f"{what} is {token!r}, which is not in the vocabulary{clue}")
+        return self.ids[token]
+
+    def in_words(self, pieces: list[Piece]) -> Transcript:
+        """Find the words of a row of tokens by their marks; by separators, where there are none."""
+        result: list[Piece] = []
+        words: list[str] = []
+        before: str | None = None  # the token before, in the same word
+        marks = 0
+        spelt = self._alphabet.marks_words or self.word_separator is not None
+        for piece in pieces:
+            name = piece.text
+            if self.word_separator and name == self.word_separator:
+                before = None
+                result.append(piece)
+                continue
+            # A tokenizer that decodes to text has the space itself before a word.
+            marked = not spelt and name.startswith(" ")
+            if marked or self._alphabet.starts_word(name, before):
+                words.append("")
+            before, marks = name, marks + marked
+            result.append(piece._replace(word=len(words) - 1))
+            words[-1] += name[1:] if marked else self._alphabet.bare(name)
+        if not (marks or spelt):
+            return Transcript(" ".join(piece.text for piece in result), [p._replace(word=None) for p in result], [])
+        words = [self._alphabet.text_of(word) for word in words]
+        return Transcript(" ".join(words), result, words)

@@ -36,7 +36,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 # Directories too: their dates tell of files that went away.
 SOURCES := pyproject.toml CMakeLists.txt $(shell find native src -not -path '*/__pycache__*')
-CXX_FILES = $(wildcard native/*.cpp native/*.hpp native/*.inl tests/*.cpp)
+CXX_FILES = $(shell find native tests -name '*.cpp' -o -name '*.hpp' -o -name '*.inl')
 
 .PHONY: demo test bench docs lint format sanitize fuzz fuzz-core fuzz-python mutants mutants-core mutants-python wheel clean
 
@@ -99,14 +99,14 @@ FUZZ_CXX ?= clang++
 FUZZ_FLAGS := -std=c++20 -O1 -g -Inative -fno-math-errno -ffp-contract=fast -ffp-exception-behavior=maytrap \
   -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
   -fno-sanitize=pointer-overflow  # of a buffer that is not needed, rows are computed and not touched: null and so many
-FUZZ_SOURCES := $(addprefix native/,core workers graph_best graph_sum kernels_baseline) tests/fuzz_boundary
+FUZZ_SOURCES := $(addprefix native/,core base/workers graph/best graph/sum kernels_baseline) tests/fuzz/boundary
 ifeq ($(shell uname -m),x86_64)
   FUZZ_SOURCES += native/kernels_avx2
   FUZZ_FLAGS += -DCTCKIT_WITH_AVX2
 endif
 build/fuzz/native/kernels_avx2.o: FUZZ_FLAGS += -march=x86-64-v3
 
-build/fuzz/%.o: %.cpp $(wildcard native/*.hpp native/*.inl)
+build/fuzz/%.o: %.cpp $(shell find native -name '*.hpp' -o -name '*.inl')
 	@mkdir -p $(@D)
 	@echo 'int main() {}' | $(FUZZ_CXX) -fsanitize=fuzzer-no-link,address -x c++ - -o /dev/null 2>/dev/null || \
 	  { echo "make fuzz needs Clang with libFuzzer: apt-get install clang libclang-rt-dev, or set FUZZ_CXX"; exit 1; }
@@ -119,40 +119,38 @@ fuzz-core: build/fuzz/core
 	@mkdir -p build/fuzz/found
 	@ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 build/fuzz/core -max_total_time=$$(($(FUZZ_SECONDS) / 2)) \
 	  -timeout=60 -rss_limit_mb=4096 -max_len=1024 -len_control=0 -verbosity=0 -print_final_stats=1 \
-	  -artifact_prefix=build/fuzz/ build/fuzz/found tests/fuzz_core_corpus
+	  -artifact_prefix=build/fuzz/ build/fuzz/found tests/fuzz/corpus/core
 
 fuzz-python: $(VENV)/installed $(VENV)/dev $(VENV)/hunt
-	@PYTHONPATH=tests $(PY) tests/fuzz_python.py --seconds $$(($(FUZZ_SECONDS) / 2))
+	@$(PY) -m tests.fuzz.fuzz_python --seconds $$(($(FUZZ_SECONDS) / 2))
 
 mutants: mutants-core mutants-python
 
 mutants-core: $(VENV)/installed $(VENV)/dev
-	@$(PY) tests/mutants_core.py $(CORE_MUTANTS)
+	@$(PY) -m tests.mutants.mutants_core $(CORE_MUTANTS)
 
 mutants-python: $(VENV)/installed $(VENV)/dev $(VENV)/hunt
-	@$(PY) tests/mutants_python.py $(MUTANTS)
+	@$(PY) -m tests.mutants.mutants_python $(MUTANTS)
 
 # Only the core is instrumented, so the runtime has to be loaded before Python; libstdc++ comes with it, or the runtime
 # does not find the functions that throw. Fresh memory is filled with 0xff, a NaN in every floating-point type. A fault
 # aborts, so that Python says where it was, and pytest leaves the standard error to the report (--capture=sys).
 SANITIZED := build/sanitize/site
 # All tests but those that never call the core, or call it only as others do.
-UNSANITIZED := $(wildcard tests/test_triton*.py tests/test_benchmarks*.py tests/test_corpus_*.py tests/test_cli_*.py) \
-  $(patsubst %,tests/test_%.py,alignment_formats blank changed_in_place collection disk_faults emission_sources \
-    examples file_times files fuzz_targets item_files label_priors lattice letters lines long_texts nonfinite ops \
-    oracle page plot public_api ray reference results_file skip_policy spelling subtitles timestamps \
-    tokenizer_methods tokenizers torch_suite traces unknown vocabulary vocabulary_files)
+UNSANITIZED := $(addprefix --ignore=tests/,text output page plot corpus cli project reference backends/triton) \
+  $(addprefix --ignore=tests/,$(addsuffix .py,lattice/test_arguments lattice/test_tensor_kinds backends/test_nonfinite \
+    loss/test_autograd loss/test_changed_in_place loss/test_traces loss/test_torch_suite fuzz/test_fuzz_targets))
 # These spend nearly all of their time in the reference, or in other processes.
-UNSANITIZED_TESTS := $(addprefix --deselect=tests/test_,numerics.py::test_twenty_thousand_frames \
+UNSANITIZED += $(addprefix --deselect=tests/backends/test_,numerics.py::test_twenty_thousand_frames \
   numerics.py::test_trained_on_ten_thousand_frames threads.py::test_fork_while_others_compute)
-SANITIZE_TESTS ?= $(filter-out $(UNSANITIZED),$(wildcard tests/test_*.py))
+SANITIZE_TESTS ?= $(UNSANITIZED) tests
 RUNTIMES = $(foreach library,libasan.so libubsan.so libstdc++.so.6,$(shell $(CXX) -print-file-name=$(library)))
 ASAN := abort_on_error=1:detect_leaks=0:verify_asan_link_order=0:allocator_may_return_null=1
 sanitize: $(VENV)/installed $(VENV)/dev
 	@rm -rf $(SANITIZED)
 	@mkdir -p build/sanitize
 	@$(CXX) -std=c++20 -O1 -g -fsanitize=thread -pthread -Wall -Wextra -Wpedantic -Werror -Inative \
-	  tests/workers.cpp native/workers.cpp -o build/sanitize/workers
+	  tests/native/workers.cpp native/base/workers.cpp -o build/sanitize/workers
 	@TSAN_OPTIONS=halt_on_error=1 build/sanitize/workers
 	@$(PIP) install -q --no-build-isolation --no-deps --target $(SANITIZED) \
 	  --config-settings=build-dir=build/sanitize/cmake --config-settings=cmake.build-type=RelWithDebInfo \
@@ -161,7 +159,7 @@ sanitize: $(VENV)/installed $(VENV)/dev
 	@PYTHONPATH=$(SANITIZED) PYTHONMALLOC=malloc LD_PRELOAD="$(RUNTIMES)" \
 	  ASAN_OPTIONS=$(ASAN):malloc_fill_byte=255:max_malloc_fill_size=16777216 \
 	  UBSAN_OPTIONS=abort_on_error=1:print_stacktrace=1 CTCKIT_SANITIZED=1 \
-	  $(PY) -m pytest -q -n $(WORKERS) --dist loadfile --capture=sys -p no:cacheprovider $(UNSANITIZED_TESTS) $(SANITIZE_TESTS)
+	  $(PY) -m pytest -q -n $(WORKERS) --dist loadfile --capture=sys -p no:cacheprovider $(SANITIZE_TESTS)
 
 # As a user gets it: built by pip in isolation, away from the repository's files.
 wheel: $(VENV)/torch
@@ -170,7 +168,7 @@ wheel: $(VENV)/torch
 	@$(PYTHON) -m venv build/wheel/empty
 	@build/wheel/empty/bin/python -m pip install -q $(TORCH)
 	@build/wheel/empty/bin/python -m pip install -q build/wheel/*.whl
-	@cd build/wheel && empty/bin/python -I ../../tests/wheel_smoke.py
+	@cd build/wheel && empty/bin/python -I ../../tests/project/wheel_smoke.py
 
 clean:
 	rm -rf $(VENV) build

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["skip_policy"]  # tests/skip_policy.py
+pytest_plugins = ["tests.tools.skip_policy"]
 
 HAS_SYBIL = importlib.util.find_spec("sybil") is not None
 

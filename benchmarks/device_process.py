@@ -19,7 +19,7 @@ from benchmarks.device_items import ROOT, Item, Result, Settings
 def environment(settings: Settings, more: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the variables of a child: it finds the package in the checkout, and no backend is forced."""
     kept = {name: value for name, value in os.environ.items() if name not in ("TRITON_INTERPRET", "CTCKIT_BACKEND")}
-    paths = [str(ROOT / "src"), str(ROOT), str(ROOT / "tests"), *filter(None, [kept.get("PYTHONPATH")])]
+    paths = [str(ROOT / "src"), str(ROOT), *filter(None, [kept.get("PYTHONPATH")])]
     kept |= {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     if settings.dry:
         kept |= {"TRITON_INTERPRET": "1", "CTCKIT_BACKEND": "triton"}

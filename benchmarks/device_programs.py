@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.device_items import ROOT, Result, Settings
 from benchmarks.device_process import end, environment, run_program, worker_command
 
-TESTS = ("test_triton.py", "test_triton_calls.py", "test_triton_sizes.py", "test_triton_accuracy.py")
+TESTS = ("test_kernels.py", "test_calls.py", "test_sizes.py", "test_accuracy.py")
 
 
 def sanitizer(settings: Settings, tool: str) -> Result:
@@ -84,6 +84,8 @@ def own_tests(settings: Settings, build: Build | None = None) -> Result:
     paths = [str(site)] if site else []
     more = {"PYTHONPATH": os.pathsep.join([*paths, environment(settings)["PYTHONPATH"]])}
     command = [sys.executable, "-m", "pytest", "-q", "--maxfail=10", "-p", "no:cacheprovider"]
-    code, text = run_program(settings, [*command, *(f"tests/{name}" for name in TESTS)], min(240, settings.left), more)
+    code, text = run_program(
+        settings, [*command, *(f"tests/backends/triton/{name}" for name in TESTS)], min(240, settings.left), more
+    )
     (settings.out / "pytest.txt").write_text(text)
     return {"core built": site is not None, "exit": code, "says": text.splitlines()[-12:], "ok": code == 0}

@@ -14,9 +14,9 @@
 #include <tuple>
 #include <vector>
 
-#include "buffer.hpp"
+#include "base/buffer.hpp"
 #include "core.hpp"
-#include "graph.hpp"
+#include "graph/graph.hpp"
 
 namespace nb = nanobind;
 using namespace ctckit;

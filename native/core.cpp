@@ -12,9 +12,9 @@
 #include <utility>
 #include <vector>
 
-#include "buffer.hpp"
-#include "processor.hpp"
-#include "workers.hpp"
+#include "base/buffer.hpp"
+#include "base/processor.hpp"
+#include "base/workers.hpp"
 
 namespace ctckit {
 

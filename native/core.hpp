@@ -4,7 +4,7 @@
 #include <span>
 #include <string_view>
 
-#include "batch.hpp"
+#include "base/batch.hpp"
 
 namespace ctckit {
 

@@ -1,7 +1,7 @@
 // The entry points of one instruction set. Included once by each kernels_*.cpp, which sets CTCKIT_ISA and
 // CTCKIT_ISA_TITLE. No standard containers here: code instantiated in a wide file must not be shared with narrow ones.
-#include "alignment.hpp"
-#include "item.hpp"
+#include "alignment/best_path.hpp"
+#include "loss/item.hpp"
 
 namespace ctckit::CTCKIT_ISA {
 namespace {

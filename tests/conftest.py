@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from core_memory import fill_core_memory
+from tests.tools.core_memory import fill_core_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

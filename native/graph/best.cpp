@@ -1,0 +1,177 @@
+// The k best paths through a graph. Each state keeps a list of the k largest values, best first; each of them remembers
+// the arc and the place in the list that it came from, in as few bytes as can tell them.
+#include "graph/graph.hpp"
+
+namespace ctckit {
+namespace {
+
+// Code: what tells (arc, place in the list) apart, arc * k + place.
+template <class Code>
+class BestPaths {
+ public:
+  BestPaths(const GraphView& graph, const GraphEmissions& emissions, std::int64_t k)
+      : graph_(graph),
+        emissions_(emissions),
+        k_(k),
+        arcs_(incoming(graph)),
+        reach_(graph),
+        checkpoints_(emissions.frames),
+        width_(static_cast<std::size_t>(graph.states * k)),
+        row_(unset<double>(width_)),
+        next_(unset<double>(width_)),
+        saved_(unset<double>(width_ * static_cast<std::size_t>(checkpoints_.count))),
+        codes_(unset<Code>(width_ * static_cast<std::size_t>(checkpoints_.stretch))) {}
+
+  std::int64_t run(std::int64_t* states, double* totals) {
+    forward();
+    std::int64_t found = 0;
+    const auto take = [&](std::int64_t f, std::int64_t place, double value) {
+      totals[found] = value;
+      at_.push_back({graph_.finals[f], place});
+      ++found;
+    };
+    merge(graph_.final_count, [&](std::int64_t f) { return row_.data() + graph_.finals[f] * k_; }, take);
+    if (found > 0) trace(states);
+    return found;
+  }
+
+ private:
+  struct Place {
+    std::int64_t state, place;
+  };
+
+  // Merges sorted lists; of equal values the one of an earlier list comes first. Calls take(list, place, value) for
+  // each of the k largest that are more than nothing.
+  template <class Lists, class Take>
+  void merge(std::int64_t count, Lists list, Take take) {
+    heads_.assign(static_cast<std::size_t>(count), 0);
+    for (std::int64_t r = 0; r < k_; ++r) {
+      std::int64_t from = -1;
+      double best = kNothing;
+      for (std::int64_t a = 0; a < count; ++a) {
+        const std::int64_t head = heads_[static_cast<std::size_t>(a)];
+        if (head < k_ && list(a)[head] > best) {
+          best = list(a)[head];
+          from = a;
+        }
+      }
+      if (from < 0) return;
+      take(from, heads_[static_cast<std::size_t>(from)]++, best);
+    }
+  }
+
+  void start() {
+    std::fill(row_.begin(), row_.end(), kNothing);
+    for (std::int64_t s = 0; s < graph_.states; ++s)
+      if (graph_.initial[s]) row_[static_cast<std::size_t>(s * k_)] = emissions_.row(0)[graph_.classes[s]];
+  }
+
+  // One frame on, for a range of states. `codes`: null, or where to write how each value was come by.
+  void step(const double* emissions, const Range& range, Code* codes) {
+    if (k_ == 1) {
+      codes == nullptr ? step_one<false>(emissions, range, codes) : step_one<true>(emissions, range, codes);
+    } else {
+      step_lists(emissions, range, codes);
+    }
+    row_.swap(next_);
+  }
+
+  template <bool Keep>
+  void step_one(const double* emissions, const Range& range, Code* codes) {
+    const double* row = row_.data();
+    double* next = next_.data();
+    const std::int32_t* arc = arcs_.begin(range.begin);
+    for (std::int64_t s = range.begin; s < range.end; ++s) {
+      const std::int32_t* const first = arc;
+      const std::int32_t* const end = arcs_.end(s);
+      double best = row[*arc];
+      std::int64_t from = 0;
+      for (++arc; arc < end; ++arc) {
+        const double value = row[*arc];
+        if constexpr (Keep) from = value > best ? arc - first : from;
+        best = value > best ? value : best;
+      }
+      next[s] = best + emissions[graph_.classes[s]];
+      if constexpr (Keep) codes[s] = static_cast<Code>(from);
+    }
+  }
+
+  void step_lists(const double* emissions, const Range& range, Code* codes) {
+    for (std::int64_t s = range.begin; s < range.end; ++s) {
+      const std::int32_t* const arcs = arcs_.begin(s);
+      double* const to = next_.data() + s * k_;
+      const double emission = emissions[graph_.classes[s]];
+      std::int64_t count = 0;
+      merge(
+          arcs_.end(s) - arcs, [&](std::int64_t a) { return row_.data() + arcs[a] * k_; },
+          [&](std::int64_t a, std::int64_t place, double value) {
+            to[count] = value + emission;
+            if (codes != nullptr) codes[s * k_ + count] = static_cast<Code>(a * k_ + place);
+            ++count;
+          });
+      std::fill(to + count, to + k_, kNothing);
+    }
+  }
+
+  void forward() {
+    const Range all{0, graph_.states};
+    start();
+    for (std::int64_t t = 0; t < emissions_.frames; ++t) {
+      if (t > 0) step(emissions_.row(t), all, nullptr);
+      if (t % checkpoints_.stretch == 0)
+        std::copy(row_.begin(), row_.end(), saved_.begin() + t / checkpoints_.stretch * graph_.states * k_);
+    }
+  }
+
+  void trace(std::int64_t* states) {
+    const auto write = [&](std::int64_t t) {
+      for (std::size_t n = 0; n < at_.size(); ++n)
+        states[static_cast<std::int64_t>(n) * emissions_.frames + t] = at_[n].state;
+    };
+    write(emissions_.frames - 1);
+    for (std::int64_t c = checkpoints_.count - 1; c >= 0; --c) {
+      const std::int64_t begin = c * checkpoints_.stretch;
+      const std::int64_t frames = std::min(emissions_.frames - 1 - begin, checkpoints_.stretch);
+      Range end{graph_.states, 0};
+      for (const Place& place : at_) end = {std::min(end.begin, place.state), std::max(end.end, place.state + 1)};
+      reach_.walk_back(end, frames);
+      const auto saved = saved_.begin() + c * graph_.states * k_;
+      std::copy(saved + reach_[0].begin * k_, saved + reach_[0].end * k_, row_.begin() + reach_[0].begin * k_);
+      for (std::int64_t i = 1; i <= frames; ++i)
+        step(emissions_.row(begin + i), reach_[i], codes_.data() + (i - 1) * graph_.states * k_);
+      for (std::int64_t i = frames; i > 0; --i) {
+        for (Place& at : at_) {
+          const auto code = static_cast<std::int64_t>(
+              codes_[static_cast<std::size_t>(((i - 1) * graph_.states + at.state) * k_ + at.place)]);
+          at = {arcs_.begin(at.state)[code / k_], code % k_};
+        }
+        write(begin + i - 1);
+      }
+    }
+  }
+
+  const GraphView& graph_;
+  const GraphEmissions& emissions_;
+  std::int64_t k_;
+  Arcs arcs_;
+  Reach reach_;
+  Checkpoints checkpoints_;
+  std::size_t width_;
+  std::vector<double> row_, next_, saved_;
+  std::vector<Code> codes_;
+  std::vector<std::int64_t> heads_;
+  std::vector<Place> at_;  // where each path stands
+};
+
+}  // namespace
+
+std::int64_t best_graph_paths(const GraphView& graph, const GraphEmissions& emissions, std::int64_t k,
+                              std::int64_t* states, double* totals) {
+  std::int64_t most = 0;
+  for (std::int64_t s = 0; s < graph.states; ++s) most = std::max(most, graph.offsets[s + 1] - graph.offsets[s]);
+  if (most * k <= 1 << 8) return BestPaths<std::uint8_t>(graph, emissions, k).run(states, totals);
+  if (most * k <= 1 << 16) return BestPaths<std::uint16_t>(graph, emissions, k).run(states, totals);
+  return BestPaths<std::uint32_t>(graph, emissions, k).run(states, totals);
+}
+
+}  // namespace ctckit

@@ -1,0 +1,278 @@
+// From the caller's tensor to emissions: a table of one row per class that the target names (a slot) and one column per
+// frame of a block.
+//
+// Emissions are relative to the frame's largest class: the best class's is exactly 1, so that runs of confident frames
+// add no rounding. What that divides by is added up apart, in double.
+//
+// Of logits with few classes, the whole softmax is computed at once and kept for the gradient; with many, only the
+// named classes' are, and the gradient computes it again.
+#pragma once
+
+#include "lattice/classes.hpp"
+#include "lattice/forward_backward.hpp"
+#include "lattice/frames.hpp"
+#include "simd/softmax.hpp"
+
+namespace ctckit::CTCKIT_ISA {
+namespace {
+
+struct BlockScale {
+  double log_scale;   // the frames' log-likelihood is this much above what the table says,
+  double normaliser;  // and its likelihood smaller by this factor
+  bool nan;
+};
+
+struct ExactTable {  // emission = mantissa * 2^exponent
+  const double* mantissa;
+  const std::int64_t* exponent;
+};
+
+template <class T>
+class EmissionSource {
+  using Real = typename ComputedIn<T>::Real;
+  using Vector = typename VectorOf<Real>::Values;
+  using Integers = typename VectorOf<Real>::Integers;
+  static constexpr int kWidth = sizeof(Vector) / sizeof(Real);  // frames side by side; kBlock is a multiple
+  static constexpr double kLog2E = 0x1.71547652b82fep0, kLog2ERest = 0x1.777d0ffda0d24p-56;
+  static constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  static constexpr double kSmallest = -1.0 * (std::int64_t{1} << 40);  // log2 of an emission: less counts as this
+  static constexpr Real kLowest = sizeof(Real) == 4 ? Real(-87) : Real(-708);  // e^kLowest is a normal number
+  static constexpr std::int64_t kFewClasses = 1024;
+
+ public:
+  EmissionSource(const Batch& batch, std::int64_t n, Arena& arena)
+      : logits_(batch.logits),
+        classes_(batch.classes),
+        frames_(batch.input_lengths[n]),
+        rows_(batch, n),
+        slots_(batch, n, kWidth, arena),
+        // An odd number of vectors: the rows of a block do not fall on the same cache sets.
+        pitch_(((batch.classes + kWidth - 1) / kWidth | 1) * kWidth) {
+    table_ = arena.take<Real>(slots_.table_size());
+    mantissas_ = arena.take<double>(slots_.table_size());
+    exponents_ = arena.take<std::int64_t>(slots_.table_size());
+    if (logits_) {
+      maxima_ = arena.take<double>(frames_ + kBlock);
+      rests_ = arena.take<double>(frames_ + kBlock);
+      largest_slot_ = arena.take<Real>(frames_ + kBlock);
+    }
+    if (!rows_.in_place()) buffer_ = arena.take<Real>((few_classes() || slots_.most_are_named() ? kBlock : 1) * pitch_);
+  }
+
+  void choose_slots(const std::int64_t* target, std::int64_t labels, std::int32_t* slots) {
+    slots_.choose(target, labels, slots);
+  }
+
+  bool few_classes() const { return classes_ <= kFewClasses; }
+  const Slots& slots() const { return slots_; }
+  const FrameRows<T>& rows() const { return rows_; }
+  double maximum(std::int64_t t) const { return maxima_[t]; }
+  const double* rests(std::int64_t t) const { return rests_ + t; }  // of this and later frames; 0 after the last
+  const Real* largest_slots(std::int64_t t) const { return largest_slot_ + t; }
+  Real* row_buffer() const { return buffer_; }
+  Real* table() const { return table_; }  // [slot][frame]
+
+  // Of how many values the softmax of a frame consists, if it is kept at all, else 0.
+  std::int64_t softmax_pitch() const { return logits_ && few_classes() ? pitch_ : 0; }
+
+  // Finds the normalisers of frames of many classes, to be called before they are read for the first time. `use` gets
+  // each frame's exp(x - max), if `exponentials` is room for them.
+  template <class Use>
+  void sum_frames(std::int64_t t, int frames, Real* exponentials, Use use) {
+    for (std::int64_t at = t; at < t + frames; ++at) {
+      const Real* const row = rows_.row(at, buffer_);
+      const Real* const next = rows_.in_place() && at + 1 < frames_ ? rows_.row(at + 1, buffer_) : row;
+      const FrameSum sum =
+          exponentials == nullptr ? sum_frame(row, classes_) : exponentials_of_frame(row, classes_, next, exponentials);
+      maxima_[at] = sum.max;
+      rests_[at] = sum.rest;
+      if (exponentials != nullptr) use(at);
+    }
+    for (std::int64_t at = t + frames; at < t + kBlock; ++at) rests_[at] = 0;
+  }
+
+  // Fills the table with the emissions of frames [t, t + frames), and `softmax`, if softmax_pitch() and unless it is
+  // known already, with exp(x - max) of all classes. The first time also finds the normalisers of few classes.
+  // `gradient`, if not null, is where the frames' gradient will be written soon, a frame every `gradient_stride`.
+  BlockScale read(std::int64_t t, int frames, bool first_time, Real* softmax, bool softmax_known,
+                  const T* gradient = nullptr, std::int64_t gradient_stride = 0) {
+    Real scale[kBlock] = {};
+    bool nan = false;
+    if (softmax_pitch() != 0) {
+      if (!softmax_known) compute_softmax(t, frames, softmax, gradient, gradient_stride);
+      read_softmax(frames, softmax);
+    } else {
+      for (int k = 0; k < kBlock && t + kBlock + k < frames_; ++k) rows_.prefetch(t + kBlock + k);
+      nan = read_named(t, frames, scale);
+    }
+    zero_out(table_ + slots_.empty() * kBlock);
+    extreme_ = softmax_pitch() != 0 ? has_lost(t, frames) : extreme_;
+    if (!logits_) {
+      double log_scale = 0;
+      for (int k = 0; k < frames; ++k) log_scale += static_cast<double>(scale[k]);
+      return {log_scale, 1, nan};
+    }
+    constexpr int vectors = kBlock / kLanes;
+    F64 products[vectors];
+    I64 confident{};
+    for (int i = 0; i < vectors; ++i) {
+      const F64 rest = load<F64>(rests_ + t + i * kLanes);
+      products[i] = 1.0 + rest;
+      confident |= rest < kConfident;
+    }
+    if (first_time && any_lane(confident)) find_largest(t);
+    // Of at most 16 sums over classes: far from the end of the range. In one order, whatever the width of a vector.
+    for (int half = vectors / 2; half > 0; half /= 2)
+      for (int i = 0; i < half; ++i) products[i] *= products[i + half];
+    const double product = fold_lanes<kLanes / 2>(products[0], [](F64 a, F64 b) { return a * b; });
+    return {0, product, nan || product != product};
+  }
+
+  // Whether some emission of the block last read is too small for its table, yet not 0: take exact steps.
+  bool extreme() const { return extreme_; }
+
+  // The same with exponents apart, for any range.
+  CTCKIT_RARELY ExactTable read_exactly(std::int64_t t, int frames) {
+    for (int k = 0; k < kBlock; ++k) {
+      const std::int64_t at = k < frames ? t + k : t;
+      double scale = -kInfinity;
+      for (std::int64_t u = 0; u < slots_.used() && !logits_; ++u) {
+        const double x = static_cast<double>(rows_.at(at, slots_.class_of(u)));
+        scale = x > scale ? x : scale;
+      }
+      if (logits_) scale = maxima_[at];
+      if (scale == -kInfinity) scale = 0;
+      for (std::int64_t u = 0; u < slots_.used(); ++u) {
+        const double x = static_cast<double>(rows_.at(at, slots_.class_of(u))) - scale;
+        const double y = x * kLog2E < kSmallest ? kSmallest : x * kLog2E, n = std::rint(y);
+        // x log2(e) - n to the last digit: for a large x its own rounding would count.
+        const double fraction = y == kSmallest ? 0.0 : std::fma(x, kLog2E, -n) + x * kLog2ERest;
+        const bool never = x == -kInfinity;
+        mantissas_[u * kBlock + k] = never ? 0.0 : std::exp2(fraction);
+        exponents_[u * kBlock + k] = never ? 0 : static_cast<std::int64_t>(n);
+      }
+    }
+    zero_out(mantissas_ + slots_.empty() * kBlock);
+    zero_out(exponents_ + slots_.empty() * kBlock);
+    return {mantissas_, exponents_};
+  }
+
+ private:
+  template <class Number>
+  static void zero_out(Number* row) {
+    for (int k = 0; k < kBlock; ++k) row[k] = 0;
+  }
+
+  void compute_softmax(std::int64_t t, int frames, Real* softmax, const T* gradient, std::int64_t gradient_stride) {
+    const Real* rows[kBlock];
+    const T* next[kBlock];
+    for (int k = 0; k < frames; ++k) {
+      rows[k] = rows_.row(t + k, buffer_ + k * pitch_);
+      next[k] = rows_.address(t + kBlock + k < frames_ ? t + kBlock + k : t + k);
+    }
+    softmax_rows(rows, frames, classes_, softmax, pitch_, maxima_ + t, rests_ + t, [&](int k, std::int64_t c) {
+      __builtin_prefetch(next[k] + c);
+      if (gradient != nullptr) __builtin_prefetch(gradient + k * gradient_stride + c, 1);
+    });
+  }
+
+  void read_softmax(int frames, const Real* softmax) {
+    const Real* rows[kBlock];
+    for (int k = 0; k < kBlock; ++k) rows[k] = softmax + (k < frames ? k : 0) * pitch_;  // beyond the end: any number
+    if (slots_.most_are_named()) {
+      transpose_rows(rows, pitch_);
+    } else {
+      gather([&](int k, std::int64_t c) { return rows[k][c]; });
+    }
+  }
+
+  // exp(x - scale) of the named classes; scale is the frame's largest class, of log-probabilities the largest named
+  // one. Returns whether there is a NaN.
+  bool read_named(std::int64_t t, int frames, Real (&scale)[kBlock]) {
+    if (slots_.most_are_named()) {
+      const Real* rows[kBlock];
+      for (int k = 0; k < kBlock; ++k) rows[k] = rows_.row(k < frames ? t + k : t, buffer_ + k * pitch_);
+      transpose_rows(rows, classes_);
+    } else {
+      gather([&](int k, std::int64_t c) { return rows_.at(k < frames ? t + k : t, c); });
+    }
+    constexpr Real infinity = std::numeric_limits<Real>::infinity();
+    Integers nan{}, extreme{};
+    for (int k = 0; k < kBlock; k += kWidth) {
+      Vector high = broadcast<Vector>(-infinity);
+      for (std::int64_t u = 0; u < slots_.used() && !logits_; ++u)
+        high = larger(load<Vector>(table_ + u * kBlock + k), high);
+      for (int j = 0; j < kWidth && logits_; ++j) high[j] = static_cast<Real>(maxima_[k + j < frames ? t + k + j : t]);
+      // A frame in which nothing is possible: emissions of 0, relative to anything.
+      high = high == -infinity ? Vector{} : high;
+      store(scale + k, high);
+      for (std::int64_t u = 0; u < slots_.used(); ++u) {
+        Real* const at = table_ + u * kBlock + k;
+        const Vector x = load<Vector>(at) - high;
+        nan |= x != x;
+        extreme |= (x < kLowest) & (x > -infinity);
+        store(at, exp_of_nonpositive<Real>(x));
+      }
+    }
+    extreme_ = any_lane(extreme);
+    return any_lane(nan);
+  }
+
+  // Whether the softmax of a named class was lost to the end of Real's range. (One that is -infinity is 0 by right.)
+  bool has_lost(std::int64_t t, int frames) const {
+    Integers zero{};
+    for (std::int64_t u = 0; u < slots_.used(); ++u)
+      for (int k = 0; k < kBlock; k += kWidth) zero |= load<Vector>(table_ + u * kBlock + k) == Real{0};
+    if (!any_lane(zero)) return false;
+    for (std::int64_t u = 0; u < slots_.used(); ++u)
+      for (int k = 0; k < frames; ++k)
+        if (table_[u * kBlock + k] == 0 && rows_.at(t + k, slots_.class_of(u)) > -kInfinity) return true;
+    return false;
+  }
+
+  // The slots of the frames' largest classes, -1 where the target does not name it.
+  void find_largest(std::int64_t t) {
+    for (int k = 0; k < kBlock; k += kWidth) {
+      Vector largest = broadcast<Vector>(Real{-1});
+      for (std::int64_t u = 0; u < slots_.used(); ++u)
+        largest = load<Vector>(table_ + u * kBlock + k) == Real{1} ? broadcast<Vector>(static_cast<Real>(u)) : largest;
+      store(largest_slot_ + t + k, largest);
+    }
+  }
+
+  template <class Value>
+  void gather(Value value) {
+    for (std::int64_t u = 0; u < slots_.used(); ++u) {
+      const std::int64_t c = slots_.class_of(u);
+      for (int k = 0; k < kBlock; ++k) table_[u * kBlock + k] = value(k, c);
+    }
+  }
+
+  // Rows of `readable` values to rows of the table.
+  void transpose_rows(const Real* const (&rows)[kBlock], std::int64_t readable) {
+    for (std::int64_t c = 0; c < classes_; c += kWidth) {
+      for (int group = 0; group < kBlock; group += kWidth) {
+        Vector tile[kWidth];
+        for (int j = 0; j < kWidth; ++j)
+          tile[j] =
+              readable - c >= kWidth ? load<Vector>(rows[group + j] + c) : load_tail(rows[group + j] + c, readable - c);
+        transpose(tile);
+        for (int j = 0; j < kWidth; ++j) store(table_ + slots_.of_class(c + j) * kBlock + group, tile[j]);
+      }
+    }
+  }
+
+  bool logits_;
+  std::int64_t classes_, frames_;
+  FrameRows<T> rows_;
+  Slots slots_;
+  std::int64_t pitch_;
+  bool extreme_ = false;
+  Real *table_, *buffer_ = nullptr, *largest_slot_ = nullptr;
+  double* mantissas_;
+  std::int64_t* exponents_;
+  double *maxima_ = nullptr, *rests_ = nullptr;  // of all frames: what makes their `FrameSum`
+};
+
+}  // namespace
+}  // namespace ctckit::CTCKIT_ISA

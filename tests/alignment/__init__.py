@@ -1,0 +1,1 @@
+"""Paths, spans, occupancy and priors."""

@@ -1,0 +1,1 @@
+"""The backends against the reference and float64: numerics, instruction sets, threads."""

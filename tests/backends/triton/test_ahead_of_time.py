@@ -1,0 +1,208 @@
+"""The GPU kernels compiled for real targets, without a GPU, and what they take: registers, shared memory, no spills.
+
+The kernels are compiled in a process of their own per target, because `kernels` turns Triton's interpreter on.
+``python -m tests.backends.triton.test_ahead_of_time sm_90`` prints the table, with the seconds that each takes to
+compile.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+TARGETS = ("sm_80", "sm_90", "sm_100", "gfx942")
+
+
+class Limits(NamedTuple):
+    """What a kernel may take, with some room for the next compiler; above, fewer warps would run at once."""
+
+    registers: int
+    shared: int  # bytes per block, of which sm_90 and later reserve 1024
+
+
+# At most these, on any target, for float32; float64 may take more registers (255 is the most there is).
+LIMITS = {
+    "prepare": Limits(72, 4096),
+    "sum_rows": Limits(128, 10240),
+    "top_of_rows": Limits(96, 4096),
+    "walk_chunks": Limits(128, 1024),
+    "finish": Limits(128, 2048),
+    "occupy": Limits(255, 1024),
+    "write_rows": Limits(160, 20480),
+    "scale_rows": Limits(96, 2048),
+}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_kernel_compiles_without_spills(target: str, record_property: Any) -> None:
+    if importlib.util.find_spec("triton") is None:
+        pytest.skip("Triton is not installed")
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    done = subprocess.run(  # noqa: S603 - ourselves
+        [sys.executable, __file__, target], capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {row["kernel"] for row in rows} == set(LIMITS)
+    for row in rows:
+        record_property(f"{target} {row['kernel']} {row['variant']}", row)
+        assert row["spills"] == 0, row
+        assert row["shared"] <= LIMITS[row["kernel"]].shared, row
+        assert row["registers"] <= (255 if "fp64" in row["variant"] else LIMITS[row["kernel"]].registers), row
+
+
+# ------------------------------------------------------------------------------------------------- in its own process
+
+_CALLERS = ("callers_labels", "callers_input_lengths", "callers_target_lengths")
+_INT64 = (*_CALLERS, "items", "ticket", "words", "occupancy", "totals")
+_INT32 = ("labels", "kinds", "slot_of_class", "item_of_chunk", "peaks", "kept_e", "end_e")
+_REAL = ("fields", "kept_m", "states")
+# What Triton finds out about arguments at a launch with contiguous tensors and many classes: that all pointers and
+# these are multiples of 16.
+_ALIGNED = ("stride_t", "stride_n", "out_stride_t", "out_stride_n")
+
+
+def variants(lanes: int, target: str) -> list[tuple[Any, str, dict[str, Any], int]]:
+    """(kernel, dtype of the emissions, constants, warps), for all that a launch may choose."""
+    import torch
+
+    from ctckit.backends.triton import BLOCK, FRAMES, _tile
+    from ctckit.backends.triton import occupancy as occupancy_kernels
+    from ctckit.backends.triton import recursion as recursion_kernels
+    from ctckit.backends.triton import rows as row_kernels
+
+    chosen: list[tuple[Any, str, dict[str, Any], int]] = []
+
+    def add(kernel: Any, dtype: str, warps: int, **constants: Any) -> None:
+        chosen.append((kernel, dtype, constants, warps))
+
+    narrow, wide = _tile(32, torch.float32), _tile(5000, torch.float32)
+    for concatenated, by_class in ((True, False), (False, True)):
+        add(
+            row_kernels.prepare,
+            "fp32",
+            2,
+            CONCATENATED=concatenated,
+            BY_CLASS=by_class,
+            CHUNK=lanes,
+            BLOCK=BLOCK,
+        )
+    for logits in (True, False):
+        add(recursion_kernels.finish, "fp32", 2, LOGITS=logits, BLOCK=BLOCK)
+    add(row_kernels.scale_rows, "bf16", 8, ROWS=wide[0], COLUMNS=wide[1])
+    for dtype in ("fp32", "bf16", "fp16", "fp64") if target == "sm_90" else ("fp32", "bf16"):
+        for rows, columns in [_tile(c, torch.float64) for c in (32, 5000)] if dtype == "fp64" else (narrow, wide):
+            tile = {"ROWS": rows, "COLUMNS": columns, "stride_c": 1}
+            add(row_kernels.sum_rows, dtype, 8, **tile)
+            for mode in (0, 1, 2) if dtype in ("fp32", "fp64") else (0,):
+                by_class = columns == narrow[1]
+                add(
+                    row_kernels.write_rows,
+                    dtype,
+                    8,
+                    **tile,
+                    out_stride_c=1,
+                    MODE=mode,
+                    MEAN=mode < 2,
+                    BY_CLASS=by_class,
+                )
+        add(row_kernels.top_of_rows, dtype, 4, ROWS=16, COLUMNS=32)
+    for dtype in ("fp32", "bf16", "fp64") if target == "sm_90" else ("fp32",):
+        walk = {"CHUNK": lanes, "FRAMES": FRAMES}
+        for directions, chained in ((2, True), (2, False), (1, True), (1, False)) if dtype == "fp32" else ((2, True),):
+            polling = {"DIRECTIONS": directions, "CHAINED": chained, "POLLS": 1 << 25}
+            add(recursion_kernels.walk_chunks, dtype, 1, **walk, **polling)
+        for by_class, states in ((False, False), (True, False), (True, True)) if dtype == "fp32" else ((False, False),):
+            add(occupancy_kernels.occupy, dtype, 1, **walk, BY_CLASS=by_class, STATES=states)
+    return chosen
+
+
+def compiled(kernel: Any, dtype: str, constants: dict[str, Any], warps: int, target: Any) -> Any:
+    """The kernel's binary, for the argument types with which it is launched."""
+    import triton
+    import triton.language as tl
+
+    real = "fp64" if dtype == "fp64" else "fp32"
+    if "REAL" in kernel.arg_names:
+        constants = {**constants, "REAL": getattr(tl, f"float{real[2:]}")}
+    types = {
+        **dict.fromkeys(_INT64, "*i64"),
+        **dict.fromkeys(_INT32, "*i32"),
+        **dict.fromkeys(_REAL, "*" + real),
+        **dict.fromkeys(("x", "out"), "*" + dtype),
+        "losses": "*fp64",
+        "end_m": "*fp64",
+        "scale": "*fp32",
+        **dict.fromkeys(constants, "constexpr"),
+    }
+    signature = {name: types.get(name, "i32") for name in kernel.arg_names}
+    attributes = {
+        (i,): [["tt.divisibility", 16]]
+        for i, name in enumerate(kernel.arg_names)
+        if signature[name].startswith("*")
+        or (name in _ALIGNED and not any(p.name == name and p.do_not_specialize for p in kernel.params))
+    }
+    source = triton.compiler.ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=attributes)
+    return triton.compile(source, target=target, options={"num_warps": warps, "enable_fp_fusion": True})
+
+
+def usage(binary: Any) -> dict[str, int]:
+    """Registers per thread, bytes of shared memory per block, bytes or registers spilled."""
+    if "amdgcn" in binary.asm:
+        text = binary.asm["amdgcn"]
+
+        def field(name: str) -> int:
+            found = re.search(rf"\.{name}:\s+(\d+)", text)
+            assert found, name
+            return int(found[1])
+
+        # Scalar registers spill into lanes of vector registers, as long as the private segment, in memory, is empty.
+        spills = field("vgpr_spill_count") + field("private_segment_fixed_size")
+        return {"registers": field("vgpr_count"), "shared": field("group_segment_fixed_size"), "spills": spills}
+    import triton
+
+    # A function without spills has no frame on the stack.
+    tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+    with tempfile.TemporaryDirectory() as folder:
+        cubin = Path(folder, "kernel.cubin")
+        cubin.write_bytes(binary.asm["cubin"])
+        text = subprocess.run([tool, "-res-usage", cubin], capture_output=True, text=True, check=True).stdout  # noqa: S603
+    found = dict(re.findall(r"(REG|STACK|SHARED|LOCAL):(\d+)", text))
+    return {
+        "registers": int(found["REG"]),
+        "shared": int(found["SHARED"]) + int(binary.metadata.shared),
+        "spills": int(found["STACK"]) + int(found["LOCAL"]),
+    }
+
+
+def main(target: str) -> None:
+    """Compile all variants for one target and print what each takes."""
+    import triton
+
+    amd = target.startswith("gfx")
+    gpu = triton.backends.compiler.GPUTarget(
+        "hip" if amd else "cuda", target if amd else int(target[3:]), 64 if amd else 32
+    )
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["TRITON_CACHE_DIR"] = cache
+        for kernel, dtype, constants, warps in variants(gpu.warp_size, target):
+            start = time.perf_counter()
+            binary = compiled(kernel, dtype, constants, warps, gpu)
+            seconds = round(time.perf_counter() - start, 2)
+            variant = " ".join([dtype, *(f"{k}={int(v)}" for k, v in constants.items() if "stride" not in k)])
+            row = {"kernel": kernel.__name__, "variant": variant, **usage(binary), "seconds": seconds}
+            print(json.dumps(row), flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

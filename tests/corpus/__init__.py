@@ -1,0 +1,1 @@
+"""Corpora: items, results, workers."""

@@ -1,0 +1,216 @@
+"""Worker processes when things go wrong: it ends, it goes on, and no more is drawn or kept than there is work for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ctckit import corpus
+from ctckit.corpus import processes
+from tests.tools import corpora
+
+unix = pytest.mark.skipif(sys.platform == "win32", reason="signals")
+pytestmark = pytest.mark.usefixtures("here")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a model module ``ears``, written by `model`, in which audio is found."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    np.save("a.npy", np.log(np.full((9, 3), 1 / 3)))
+    return tmp_path
+
+
+def model(code: str) -> corpus.LossTask:
+    Path("ears.py").write_text(f"import os, pathlib, signal, time, torch\n{code}\n")
+    return corpus.LossTask(model="ears:hear")
+
+
+def items(count: int) -> list[corpus.Item]:
+    found = []
+    for index in range(count):
+        path = Path(f"{index}.wav").absolute()
+        path.touch()
+        found.append(corpus.Item(f"{index}", index + 1, audio=str(path), tokens=(1,)))
+    return found
+
+
+HEAR = """
+def hear(path):
+    number = int(pathlib.Path(path).stem)
+    with open("calls", "a") as calls:
+        calls.write(f"{number}\\n")
+    act(number)
+    return torch.zeros(5, 3).log_softmax(1)
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_workers_that_die_while_they_start_end_the_run(workers: int) -> None:
+    task = model("if os.getpid() != int(pathlib.Path('parent').read_text()): os._exit(3)\ndef hear(path): pass")
+    Path("parent").write_text(str(os.getpid()))
+    if workers == 1:
+        assert [outcome.fault is not None for outcome in corpus.run(task, items(2))] == [True, True]
+        return
+    start = time.monotonic()
+    with pytest.raises(corpus.CorpusError, match=r"workers die while they start \(exit code 3\): try workers=1"):
+        list(corpus.run(task, items(5), workers=workers))
+    assert time.monotonic() - start < 60
+
+
+@unix
+def test_an_item_takes_two_workers_with_it_and_no_more() -> None:
+    task = model("def act(number):\n    if number == 2: os.kill(os.getpid(), signal.SIGKILL)\n" + HEAR)
+    outcomes = list(corpus.run(task, items(6), workers=2))
+    assert [outcome.id for outcome in outcomes] == [str(index) for index in range(6)]
+    assert [outcome.fault.kind if outcome.fault else None for outcome in outcomes] == [None] * 2 + ["worker"] + [
+        None
+    ] * 3
+    assert Path("calls").read_text().split().count("2") == 2
+
+
+@unix
+def test_a_worker_that_dies_now_and_then_is_no_false_start() -> None:
+    """Each item kills one worker; more workers die than may die while they start, and all items are done."""
+    task = model(
+        "def act(number):\n"
+        "    done = pathlib.Path(f'{number}.died')\n"
+        "    if not done.exists():\n"
+        "        done.touch()\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n" + HEAR
+    )
+    outcomes = list(corpus.run(task, items(6), workers=2))
+    assert [outcome.fault for outcome in outcomes] == [None] * 6
+
+
+STARTS = """
+starts = len(pathlib.Path('starts').read_text()) + 1 if pathlib.Path('starts').exists() else 1
+if os.getpid() != int(pathlib.Path('parent').read_text()):
+    pathlib.Path('starts').write_text("." * starts)
+"""
+
+
+def test_three_false_starts_in_a_row_end_the_run() -> None:
+    """The third one starts, and its first item ends it: what comes before it does not count with what comes after."""
+    Path("parent").write_text(str(os.getpid()))
+    act = "def act(number):\n    if starts == 3: os._exit(4)\n"
+    task = model(f"{STARTS}\n    if starts != 3: os._exit(3)\n{act}{HEAR}")
+    with pytest.raises(corpus.CorpusError, match=r"workers die while they start \(exit code 3\)"):
+        list(processes.run_in_processes(task, items(3), 1))
+    assert len(Path("starts").read_text()) == 6
+
+
+def test_each_worker_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever torch would take: or as many workers as cores would be in each other's way."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    task = model("def hear(path): raise ValueError(f'{torch.get_num_threads()} threads')")
+    for outcome in corpus.run(task, items(2), workers=2):
+        assert outcome.fault is not None
+        assert outcome.fault.message.endswith("1 threads")
+
+
+def test_no_more_is_drawn_than_is_worked_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind one slow item so many outcomes pile up, and no more; a manifest is never read as a whole."""
+    monkeypatch.setattr(processes, "_AHEAD", 12)
+    task = model("def act(number):\n    if number == 0: time.sleep(2)\n" + HEAR)
+    drawn = 0
+
+    def draw() -> Iterator[corpus.Item]:
+        nonlocal drawn
+        for item in items(100):
+            drawn += 1
+            yield item
+
+    outcomes = corpus.run(task, draw(), workers=2)
+    assert next(outcomes).id == "0"
+    assert drawn <= 12
+    assert [outcome.id for outcome in outcomes] == [str(index) for index in range(1, 100)]
+
+
+def test_one_process_draws_one_item_at_a_time() -> None:
+    drawn: list[int] = []
+
+    def draw() -> Iterator[corpus.Item]:
+        for index in range(5):
+            drawn.append(index)
+            yield corpus.Item(str(index), index + 1, emissions="a.npy", tokens=(1,))
+
+    for count, _ in enumerate(corpus.run(corpus.LossTask(), draw()), 1):
+        assert len(drawn) == count
+
+
+def test_a_loss_that_is_infinite_is_a_fault() -> None:
+    x = np.log(np.full((5, 3), 1 / 3))
+    x[:, 1] = -np.inf
+    np.save("a.npy", x)
+    manifest = corpora.write_manifest(
+        Path("m.jsonl"),
+        [{"id": "barred", "emissions": "a.npy", "tokens": [1]}, {"id": "good", "emissions": "a.npy", "tokens": [2]}],
+    )
+    summary = corpus.process(corpus.LossTask(), manifest, "o.jsonl")
+    assert (summary.done, dict(summary.faults)) == (1, {"infinite": 1})
+
+
+PROGRAM = """
+import sys
+from ctckit import corpus
+if __name__ == "__main__":
+    task = corpus.LossTask(model="ears:hear")
+    try:
+        corpus.process(task, "m.jsonl", "o.jsonl", workers=int(sys.argv[1]))
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+@unix
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interrupt_ends_workers_and_keeps_results(here: Path, workers: int) -> None:
+    """Ctrl-C goes to the whole group, as from a terminal: workers leave it to the parent, who ends them."""
+    model(
+        "def act(number):\n"
+        "    open('pids', 'a').write(f'{os.getpid()}\\n')\n"
+        "    if number >= 3: time.sleep(60)\n" + HEAR
+    )
+    corpora.write_manifest(
+        Path("m.jsonl"),
+        [{"id": item.id, "audio": Path(str(item.audio)).name, "tokens": [1]} for item in items(8)],
+    )
+    Path("program.py").write_text(PROGRAM)
+    options: dict[str, Any] = {"start_new_session": True, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here), *sys.path])}
+    with subprocess.Popen(  # noqa: S603  # our own code
+        [sys.executable, "program.py", str(workers)], env=environment, text=True, **options
+    ) as run:
+        end = time.monotonic() + 60
+        while not (Path("o.jsonl").exists() and Path("o.jsonl").read_bytes().count(b"\n") == 3):
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        os.killpg(run.pid, signal.SIGINT)
+        out, err = run.communicate(timeout=30)
+    assert (out, "Traceback" in err) == ("interrupted\n", False)
+    assert [entry["id"] for entry in corpora.read_lines(Path("o.jsonl"))] == ["0", "1", "2"]
+    end = time.monotonic() + 20
+    for pid in {int(line) for line in Path("pids").read_text().split()}:
+        while _is_running(pid):
+            assert time.monotonic() < end, "a worker outlives its parent"
+            time.sleep(0.05)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        stat = Path(f"/proc/{pid}/stat")
+        return not stat.exists() or stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
+        return False

@@ -1,0 +1,1 @@
+"""Problems and files drawn at random."""

@@ -1,0 +1,1 @@
+"""The arguments, targets, patterns and diagnosis."""

@@ -1,0 +1,169 @@
+"""Wrong arguments through the public functions: errors that say what to do, and nothing read or written astray."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import ctckit
+from tests.lattice.test_arguments import BAD, BASE, TABLE
+from tests.tools.cases import FORMS, Case, random_case
+from tests.tools.exact_answers import run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.usefixtures("backend")
+
+FUNCTIONS: dict[str, tuple[Callable[..., Tensor], str]] = {
+    "ctc_loss": (ctckit.ctc_loss, "log_probs"),
+    "ctc_loss_with_logits": (ctckit.ctc_loss_with_logits, "logits"),
+    "CTCLoss": (lambda x, t, i, n, blank: ctckit.CTCLoss(blank)(x, t, i, n), "log_probs"),
+    "CTCWithLogitsLoss": (lambda x, t, i, n, blank: ctckit.CTCWithLogitsLoss(blank)(x, t, i, n), "logits"),
+    "posteriors": (ctckit.posteriors, "emissions"),
+}
+
+
+def good() -> dict[str, Any]:
+    return {**BASE.padded(BASE.logits())._asdict(), "targets": TABLE}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("row", BAD)
+def test_every_row(row: str, function: str) -> None:
+    """The error names argument, item, value and remedy, in one line, in the words of the function that was called."""
+    changes, error, says = BAD[row]
+    call, name = FUNCTIONS[function]
+    arguments = good() | changes
+    with pytest.raises(error) as caught:
+        call(*arguments.values())
+    message = str(caught.value)
+    assert type(caught.value) is error
+    assert "\n" not in message
+    for words in says:
+        assert words.replace("log_probs", name) in message
+
+
+@pytest.mark.parametrize("needs_gradient", [False, True])
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+@pytest.mark.parametrize("row", [row for row, (_, error, _) in BAD.items() if error is ctckit.ArgumentValueError])
+def test_whatever_the_options(row: str, reduction: str, needs_gradient: bool) -> None:
+    changes, error, _ = BAD[row]
+    arguments = good() | changes
+    arguments["emissions"] = arguments["emissions"].detach().clone().requires_grad_(needs_gradient)
+    with pytest.raises(error):
+        ctckit.ctc_loss(*arguments.values(), reduction=reduction, zero_infinity=True)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("reduction", ["", "Mean", "average", None, 1])
+def test_reduction(reduction: Any) -> None:
+    for call in (ctckit.ctc_loss, ctckit.ctc_loss_with_logits):
+        with pytest.raises(ValueError, match=r"reduction is .*, but must be 'none', 'mean' or 'sum'"):
+            call(*good().values(), reduction=reduction)  # type: ignore[misc]
+
+
+def test_layouts_that_are_not_dense() -> None:
+    arguments = good()
+    with pytest.raises(TypeError, match=r"log_probs has layout torch.sparse_coo.*log_probs\.to_dense\(\)"):
+        ctckit.ctc_loss(*(arguments | {"emissions": arguments["emissions"].to_sparse()}).values())
+    with pytest.raises(TypeError, match=r"targets has layout torch.sparse_coo.*targets\.to_dense\(\)"):
+        ctckit.ctc_loss(*(arguments | {"targets": TABLE.to_sparse()}).values())
+
+
+@pytest.mark.parametrize("where", ["first", "middle", "last"])
+@pytest.mark.parametrize("kind", ["label", "blank", "negative", "input_length", "target_length"])
+def test_one_wrong_value_among_many(kind: str, where: str) -> None:
+    """The error names the very item; the logits that were to be overwritten are as they were."""
+    case = random_case(30, 40, 20, 10, seed=1)
+    item = {"first": 0, "middle": 17, "last": 39}[where]
+    for form in ("padded", "concatenated"):
+        x, targets, frames, lengths, blank = FORMS[form](case.padded(case.logits()), case)
+        start = item * targets.shape[1] if form == "padded" else int(lengths[:item].sum())
+        if kind == "input_length":
+            frames[item] = 31
+            says = rf"input_lengths\[{item}\] is 31"
+        elif kind == "target_length":
+            lengths[item] = -1
+            says = rf"target_lengths\[{item}\] is -1"
+        else:
+            value = {"label": 20, "blank": 0, "negative": -5}[kind]
+            targets.view(-1)[start] = value
+            says = rf"label 0 of item {item} is {value}"
+        logits = x.clone().requires_grad_() * 1
+        for inplace in (False, True):
+            with pytest.raises(ValueError, match=says):
+                ctckit.ctc_loss_with_logits(logits, targets, frames, lengths, blank, inplace_grad=inplace)
+        assert torch.equal(logits, x)
+
+
+def test_a_call_that_failed_leaves_nothing_behind() -> None:
+    expected = ctckit.ctc_loss(*good().values())
+    for row in BAD:
+        changes, error, _ = BAD[row]
+        with pytest.raises(error):
+            ctckit.ctc_loss(*(good() | changes).values())
+        assert torch.equal(ctckit.ctc_loss(*good().values()), expected)
+
+
+# ----------------------------------------------------------------------------------------------- garbage where it may
+
+
+@pytest.mark.parametrize("garbage", [-100, -1, 0, 19, 20, 2**31, 2**62, -(2**63)])
+def test_padding_holds_anything(garbage: int) -> None:
+    case = random_case(40, 6, 20, 12, seed=2)
+    expected = run(case.padded(case.logits()), logits=True)
+    arguments = case.padded(case.logits())._replace(targets=case.table(garbage, extra=3))
+    actual = run(arguments, logits=True)
+    assert torch.equal(actual.losses, expected.losses)
+    assert torch.equal(actual.gradient, expected.gradient)
+
+
+@pytest.mark.parametrize("form", ["padded", "concatenated"])
+def test_nothing_beside_the_arguments_is_read(form: str) -> None:
+    """Each tensor is a window into memory that holds nothing but poison."""
+    case = random_case(33, 5, 12, 9, seed=3)
+
+    def windowed(tensor: Tensor, poison: float) -> Tensor:
+        room = torch.full((tensor.numel() + 64,), poison, dtype=tensor.dtype)
+        window = room[32:-32].view(tensor.shape)
+        return window.copy_(tensor)
+
+    plain = FORMS[form](case.padded(case.logits(torch.float32)), case)
+    x, targets, frames, lengths, blank = plain
+    poisoned = plain._replace(
+        emissions=windowed(x, torch.nan),
+        targets=windowed(targets, 2**62),
+        input_lengths=windowed(frames, 2**62),
+        target_lengths=windowed(lengths, -(2**62)),
+    )
+    assert blank == 0
+    for logits in (False, True):
+        expected, actual = run(plain, logits=logits), run(poisoned, logits=logits)
+        assert torch.equal(actual.losses, expected.losses)
+        assert torch.equal(actual.gradient, expected.gradient)
+
+
+def test_numpy_numbers_are_integers() -> None:
+    """Lengths and blank as they come out of NumPy, also ones that a Python int cannot tell from its own."""
+    x, targets, frames, lengths, _ = BASE.padded(BASE.logits())
+    expected = ctckit.ctc_loss(x, targets, frames, lengths)
+    as_numbers = [np.int32(v) for v in frames.tolist()], tuple(np.uint8(v) for v in lengths.tolist())
+    assert torch.equal(ctckit.ctc_loss(x, targets, *as_numbers, np.int64(0)), expected)
+
+
+# ------------------------------------------------------------------------------------------- sizes that cannot be had
+
+
+@pytest.mark.parametrize("backend", ["cpu"], indirect=True)  # the reference goes through the frames one by one
+@pytest.mark.usefixtures("backend")
+def test_memory_that_cannot_be_had() -> None:
+    """2**45 frames in one element of memory: scratch for them is beyond any address space."""
+    x = torch.zeros(1, 1, 1).expand(2**45, 1, 1)
+    with pytest.raises(MemoryError):
+        ctckit.ctc_loss_with_logits(x, torch.empty(1, 0, dtype=torch.int64))
+    case = Case("", 4, 3, ((1,),), (4,))
+    assert run(case.padded(case.logits()), logits=True).losses.isfinite()

@@ -1,0 +1,1 @@
+"""The loss as a caller and as torch see it."""

@@ -1,0 +1,1 @@
+"""Programs that count which small faults the tests notice."""

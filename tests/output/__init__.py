@@ -1,0 +1,1 @@
+"""Alignments written and read again."""

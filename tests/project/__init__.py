@@ -1,0 +1,1 @@
+"""Documentation, examples, benchmarks, public names, wheels."""

@@ -1,0 +1,289 @@
+"""The examples run, and what they are judged by is right: disjoint digits, exact spans, a sound error rate."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+for needed in ("sklearn", "tqdm", "matplotlib"):
+    pytest.importorskip(needed)
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture
+def digit_lines(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    return importlib.import_module("digit_lines")
+
+
+@pytest.fixture
+def digits(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    return importlib.import_module("digits")
+
+
+def test_training_and_test_digits_are_different_images(digit_lines: Any) -> None:
+    training, test = digit_lines.split()
+
+    assert sorted([*training, *test]) == list(range(1797))
+    assert 0.15 < len(test) / 1797 < 0.25
+    pictures = digit_lines.load_digits().images
+    assert not {pictures[i].tobytes() for i in training} & {pictures[i].tobytes() for i in test}
+
+
+def test_spans_are_the_columns_with_ink(digit_lines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    training, _ = digit_lines.split()
+    maker = digit_lines.DigitLines(training, seed=0)
+    monkeypatch.setattr(maker, "noise", 0.0)
+    for line in maker.lines(50):
+        inside = np.zeros(line.image.shape[1], dtype=bool)
+        for start, end in line.spans:
+            assert not inside[start:end].any()  # spans do not overlap
+            inside[start:end] = True
+        assert (line.image.any(axis=0) == inside).all()
+        assert (line.spans[1:, 0] >= line.spans[:-1, 1]).all()  # they are in order
+        assert len(line.digits) == len(line.spans)
+
+
+def test_every_span_shows_its_digit(digit_lines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look each piece of the line up in the data set, by its pixels."""
+    _, test = digit_lines.split()
+    data = digit_lines.load_digits()
+    known = {}
+    for i in test:
+        image = data.images[i].astype(np.float32) / 16
+        known[image[:, image.any(axis=0)].tobytes()] = data.target[i]
+    maker = digit_lines.DigitLines(test, seed=0)
+    monkeypatch.setattr(maker, "noise", 0.0)
+    tops = set()
+    for line in maker.lines(20):
+        for digit, (start, end) in zip(line.digits, line.spans, strict=True):
+            piece = line.image[:, start:end]
+            found = {top: known.get(piece[top : top + 8].tobytes()) for top in range(len(piece) - 7)}
+            assert digit in found.values()
+            tops |= {top for top, shown in found.items() if shown == digit}
+    assert len(tops) == digit_lines.HEIGHT - 7  # all heights occur
+
+
+def test_a_batch_holds_its_lines(digit_lines: Any) -> None:
+    lines = digit_lines.DigitLines(np.arange(100), seed=0).lines(3)
+
+    batch = digit_lines.collate(lines)
+
+    assert batch.images.shape == (3, 1, digit_lines.HEIGHT, max(line.image.shape[1] for line in lines))
+    for n, line in enumerate(lines):
+        width = batch.widths[n]
+        assert torch.equal(batch.images[n, 0, :, :width], torch.from_numpy(line.image))
+        assert not batch.images[n, 0, :, width:].any()
+        assert (batch.targets[n, : batch.target_lengths[n]] - 1).tolist() == line.digits.tolist()
+
+
+def test_lines_are_the_same_for_the_same_seed(digit_lines: Any) -> None:
+    one, same, other = (digit_lines.DigitLines(np.arange(100), seed=seed).line() for seed in (3, 3, 4))
+
+    assert np.array_equal(one.image, same.image)
+    assert one.image.shape != other.image.shape or not np.array_equal(one.image, other.image)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "distance"),
+    [([], [], 0), ([1, 2], [], 2), ([], [1], 1), ([1, 2, 3], [1, 3], 1), ([1, 2, 3], [3, 2, 1], 2), ([1], [2, 1], 1)],
+)
+def test_edit_distance(digits: Any, a: list[int], b: list[int], distance: int) -> None:
+    assert digits.edit_distance(a, b) == distance
+
+
+def test_reading_merges_repeats_and_drops_blanks_within_the_width(digits: Any) -> None:
+    best = torch.tensor([[0, 4, 4, 0, 4, 8, 0, 1], [2, 2, 2, 9, 9, 9, 9, 9]])
+    logits = torch.nn.functional.one_hot(best, 11).float()
+    nothing = torch.empty(0)
+
+    texts = digits.read(logits, digits.Batch(nothing, torch.tensor([8, 3]), nothing, nothing))
+
+    assert texts == [[3, 3, 7, 0], [1]]
+
+
+def test_a_digit_is_located_at_the_mean_of_its_columns(digits: Any, digit_lines: Any) -> None:
+    """Scores that leave no doubt about the middle column of each digit put it there, to the pixel's middle."""
+    lines = digit_lines.DigitLines(np.arange(100), seed=0).lines(4)
+    batch = digit_lines.collate(lines)
+    best = torch.zeros(batch.images.shape[0], batch.images.shape[3], dtype=torch.int64)
+    for n, line in enumerate(lines):
+        best[n, line.spans.mean(1).astype(int)] = torch.from_numpy(line.digits + 1)
+    logits = 50 * torch.nn.functional.one_hot(best, 11).float()
+
+    places = digits.locate(logits, batch)
+
+    for line, place in zip(lines, places, strict=True):
+        assert place.shape == (line.image.shape[1], 2 * len(line.digits) + 1)
+        np.testing.assert_allclose(place.sum(1), 1, atol=1e-5)
+        middles = line.spans.mean(1).astype(int)
+        np.testing.assert_allclose(digits.centres(place), middles + 0.5, atol=1e-3)
+        np.testing.assert_allclose(digits.expected_spans(place), np.stack([middles, middles + 1], axis=1), atol=1e-3)
+
+
+def test_a_short_run_reports_and_draws(
+    digits: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(digits, "TEST_LINES", 50)
+    picture = tmp_path / "new folder" / "digits.png"
+
+    digits.main(["--steps", "3", "--out", str(picture)])
+
+    report = capsys.readouterr().out.splitlines()
+    assert any("label error rate" in line for line in report)
+    assert any("edges" in line and "pixels" in line for line in report)
+    assert any("torch" in line and "ms" in line for line in report)
+    assert report[-1].endswith(str(picture))
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_training_is_repeatable_and_moves_every_weight(digits: Any, digit_lines: Any) -> None:
+    outcomes = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        untrained = digits.Reader()
+        torch.manual_seed(0)
+        network, seconds = digits.train(digit_lines.DigitLines(np.arange(100), seed=0), steps=2)
+        assert len(seconds) == 1
+        assert min(seconds[0]) > 0
+        outcomes.append(list(network.parameters()))
+        assert all(not torch.equal(a, b) for a, b in zip(untrained.parameters(), outcomes[-1], strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(*outcomes, strict=True))
+
+
+def test_too_few_steps_are_refused(digits: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        digits.main(["--steps", "0"])
+    assert "--steps is 0, but must be at least 1" in capsys.readouterr().err
+
+
+@pytest.fixture
+def spoken(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    return importlib.import_module("spoken")
+
+
+@pytest.fixture
+def speaker(spoken: Any) -> Any:
+    try:
+        return spoken.Speaker()
+    except spoken.NoSpeechError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def speech(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    pytest.importorskip("jinja2")
+    return importlib.import_module("speech")
+
+
+def test_a_sentence_is_spoken_with_its_phonemes_in_order(speaker: Any) -> None:
+    utterance = speaker.say("Ruth saw 38 mice", "m1")
+
+    seconds = len(utterance.wave) / 22050
+    assert 0.8 < seconds < 3
+    assert 0.05 < np.abs(utterance.wave).max() <= 1
+    assert utterance.phonemes[:3] == ["ɹ", "uː", "θ"]  # noqa: RUF001
+    assert utterance.phonemes[-3:] == ["m", "aɪ", "s"]  # noqa: RUF001
+    starts, ends = utterance.spans.T
+    assert (starts <= ends).all()
+    assert (ends[:-1] <= starts[1:]).all()
+    assert starts[0] >= 0
+    assert ends[-1] <= seconds
+    assert [word for word, _, _ in utterance.words] == ["Ruth", "saw", "38", "mice"]
+    assert [first for _, first, _ in utterance.words[1:]] == [last for _, _, last in utterance.words[:-1]]
+    assert utterance.words[-1][2] == len(utterance.phonemes)
+
+
+def test_a_hiss_is_where_its_span_says(speaker: Any) -> None:
+    """The sound of "s" lies high, that of vowels low: the synthesiser's times are those of what is heard."""
+    utterance = speaker.say("Sophie saw", "m1")
+    for phoneme, (start, end) in zip(utterance.phonemes, (utterance.spans * 22050).astype(int), strict=True):
+        if phoneme in ("s", "ɔː"):
+            power = np.abs(np.fft.rfft(utterance.wave[start:end])) ** 2
+            hertz = np.fft.rfftfreq(end - start, 1 / 22050)
+            share = power[hertz > 3000].sum() / power.sum()
+            assert share > 0.5 if phoneme == "s" else share < 0.2, phoneme
+
+
+def test_training_and_test_share_neither_sentences_nor_voices(spoken: Any, speaker: Any) -> None:
+    training = spoken.utterances(speaker, 30, spoken.TRAINING_VOICES, seed=1)
+    texts = {utterance.text for utterance in training}
+    again = spoken.utterances(speaker, 30, spoken.TEST_VOICES, seed=1, avoid=texts)
+
+    assert len(texts) == 30
+    assert not texts & {utterance.text for utterance in again}
+    assert not set(spoken.TRAINING_VOICES) & set(spoken.TEST_VOICES)
+
+
+@pytest.mark.parametrize("frame", [0, 1, 7, 19])
+def test_features_see_a_click_in_its_frame(spoken: Any, frame: int) -> None:
+    wave = torch.zeros(20 * spoken.HOP)
+    wave[frame * spoken.HOP + spoken.HOP // 2] = 1.0
+
+    sound = spoken.log_mel(wave)
+
+    assert sound.shape == (20, spoken.MELS)
+    assert sound.mean(1).argmax() == frame
+
+
+def test_features_of_a_tone_peak_in_its_band(spoken: Any) -> None:
+    times = torch.arange(spoken.RATE) / spoken.RATE
+    peaks = []
+    for hertz in (300, 1000, 3000):
+        tone = torch.where(times < 0.5, 0.0, torch.sin(2 * torch.pi * hertz * times))
+        sound = spoken.log_mel(tone)
+        peaks.append(int((sound[75] - sound[25]).argmax()))
+        assert abs(float(sound.mean())) < 1e-4
+
+    mel = [2595 * np.log10(1 + hertz / 700) for hertz in (300, 1000, 3000, 8000)]
+    np.testing.assert_allclose(peaks, [(spoken.MELS + 1) * x / mel[3] - 1 for x in mel[:3]], atol=0.75)
+
+
+def test_sure_emissions_put_starts_and_ends_where_they_are(speech: Any) -> None:
+    """Two phonemes at known frames, each sure of itself: posterior means are the frames themselves."""
+    path = torch.tensor([[0, 1, 1, 1, 0, 2, 2, 0]])
+    scores = (50.0 * torch.nn.functional.one_hot(path, 3)).log_softmax(2)
+    batch = speech.Batch(torch.empty(0), torch.tensor([8]), torch.tensor([[1, 2]]), torch.tensor([2]))
+
+    (spans,) = speech.expected_spans(scores, batch)
+
+    np.testing.assert_allclose(spans, [[1, 4], [5, 7]], atol=1e-4)
+
+
+@pytest.mark.usefixtures("speaker")
+def test_a_short_run_with_speech_reports_draws_and_writes_a_page(
+    speech: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(speech, "TRAINING_SENTENCES", 60)
+    monkeypatch.setattr(speech, "TEST_SENTENCES", 6)
+
+    speech.main(["--steps", "2", "--out", str(tmp_path)])
+
+    report = capsys.readouterr().out.splitlines()
+    assert sum("best path" in line for line in report) == 2
+    assert report[-1].endswith("speech.html")
+    assert (tmp_path / "speech.png").read_bytes().startswith(b"\x89PNG")
+    assert "data:audio/" in (tmp_path / "speech.html").read_text(encoding="utf-8")
+    assert len(list((tmp_path / "speech").glob("*.wav"))) == len(list((tmp_path / "speech").glob("*.json"))) == 5
+
+
+def test_without_a_synthesiser_the_demo_says_so(
+    speech: Any, spoken: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def nothing() -> None:
+        raise spoken.NoSpeechError("eSpeak NG is not installed: pip install espeakng-loader")
+
+    monkeypatch.setattr(spoken, "_find_espeak", nothing)
+
+    speech.main(["--out", str(tmp_path)])
+
+    assert capsys.readouterr().out == "speech skipped: eSpeak NG is not installed: pip install espeakng-loader\n"

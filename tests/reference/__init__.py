@@ -1,0 +1,1 @@
+"""The reference against the oracle, and the oracle against hand counts."""

@@ -1,0 +1,80 @@
+"""In CI every test runs, or its reason is on this list: any other skip fails.
+
+A test that is skipped by mistake (a tool that was not installed, a name that changed) looks like one that passes. With
+CI=true in the environment it is a failure instead. On a developer's machine a skip stays a skip, listed at the end of
+the run. CTCKIT_ANY_SKIP=1 turns the policy off, for machines of CI that lack what the tests need.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Generator
+from typing import NamedTuple
+
+import pytest
+
+
+class Allowed(NamedTuple):
+    """A skip that CI accepts."""
+
+    reason: str
+    """Regular expression for the whole reason that the test gives."""
+    why: str
+    """Why CI cannot run the test."""
+    sanitized: bool = False
+    """Whether this holds for the sanitized core only."""
+
+
+ALLOWED = (
+    Allowed(r"needs a GPU", "CI has no GPU; benchmarks/device.sh runs these tests on one"),
+    Allowed(r"takes minutes in the interpreter: .*", "too slow without a GPU; CTCKIT_SLOW_TESTS=1 runs them"),
+    Allowed(r"minutes in plain torch", "the reference backend is too slow for long targets; the others run them"),
+    Allowed(r"this processor, or this build, has [\w, ]+ only", "an instruction set that this processor lacks"),
+    Allowed(r"(avx512|avx2|baseline) cannot run here", "an instruction set that this processor lacks"),
+    Allowed(r"optax is not installed .*", "a peer of the benchmarks, which needs an environment of its own"),
+    Allowed(r"no file system can be mounted here: .*", "only root may mount the small disk that is filled"),
+    Allowed(r"sanitizers keep what is freed", "memory use is measured without sanitizers", sanitized=True),
+    Allowed(r"no address space.*", "AddressSanitizer refuses allocations of many gigabytes", sanitized=True),
+)
+"""All skips that CI accepts."""
+
+
+def is_active() -> bool:
+    """Tell whether skips fail."""
+    return os.environ.get("CI", "").lower() in ("1", "true") and not os.environ.get("CTCKIT_ANY_SKIP")
+
+
+def is_allowed(reason: str) -> bool:
+    """Tell whether CI accepts a skip for this reason."""
+    sanitized = "CTCKIT_SANITIZED" in os.environ
+    return any(re.fullmatch(entry.reason, reason, re.DOTALL) for entry in ALLOWED if sanitized or not entry.sanitized)
+
+
+def judge(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Make a skip that CI does not accept a failure."""
+    if not report.skipped or hasattr(report, "wasxfail") or not is_active():
+        return
+    _, _, message = report.longrepr if isinstance(report.longrepr, tuple) else ("", 0, str(report.longrepr))
+    reason = message.removeprefix("Skipped: ")
+    if not is_allowed(reason):
+        report.outcome = "failed"
+        report.longrepr = (
+            f"{report.nodeid} is skipped in CI: {reason}\nInstall what it needs (.ci/run), or add the reason to "
+            f"ALLOWED in tests/tools/skip_policy.py."
+        )
+
+
+# Outermost, so that they see what pytest's own hooks have made of a skip or an expected failure.
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    judge(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    judge(report)
+    return report

@@ -4,7 +4,8 @@
 #   make test      run the tests
 #   make bench     measure against torch (BENCH_ARGS=...)
 #   make docs      build the documentation; warnings are errors
-#   make lint      check style and types            make format    mend what can be mended by itself
+#   make lint      check style, types, spelling and prose; compiles nothing
+#   make format    mend what can be mended by itself
 #   make sanitize  run the tests of the core under AddressSanitizer and UndefinedBehaviorSanitizer, its threads under
 #                  ThreadSanitizer
 #   make fuzz      look for inputs that break the core, or the readers of manifests and vocabularies (FUZZ_SECONDS=60)
@@ -37,6 +38,7 @@ PIP := $(PY) -m pip --disable-pip-version-check
 # Directories too: their dates tell of files that went away.
 SOURCES := pyproject.toml CMakeLists.txt $(shell find native src -not -path '*/__pycache__*')
 CXX_FILES = $(shell find native tests -name '*.cpp' -o -name '*.hpp' -o -name '*.inl')
+PROSE = $(wildcard *.md docs/*.md examples/*.md benchmarks/*.md)
 
 .PHONY: demo test bench docs lint format sanitize fuzz fuzz-core fuzz-python mutants mutants-core mutants-python wheel clean
 
@@ -54,28 +56,40 @@ docs: $(VENV)/installed $(VENV)/dev
 	@$(PY) -m sphinx -q -W --keep-going -b html docs build/docs
 	@echo "docs: build/docs/index.html"
 
-lint: $(VENV)/installed $(VENV)/dev
+# Checks the files as they are: ctckit is neither compiled nor installed.
+lint: $(VENV)/lint
 	@$(PY) -m ruff check
 	@$(PY) -m ruff format --check
 	@$(VENV)/bin/clang-format --dry-run -Werror $(CXX_FILES)
+	@$(VENV)/bin/codespell
+	@$(VENV)/bin/proselint check $(PROSE)
 	@$(PY) -m mypy
 
-format: $(VENV)/dev
+format: $(VENV)/lint
 	@$(PY) -m ruff check --fix-only
 	@$(PY) -m ruff format
 	@$(VENV)/bin/clang-format -i $(CXX_FILES)
 
-# The environment is made in three steps, each with a file that remembers when it was done.
+# The environment is made in steps, each with a file that remembers when it was done.
 $(VENV)/torch: Makefile pyproject.toml
-	@echo "== $(VENV): torch and the build tools"
+	@echo "== $(VENV): torch"
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PIP) install -q --upgrade 'pip>=25.1'
 	@$(PIP) install -q $(TORCH)
+	@touch $@
+
+$(VENV)/lint: $(VENV)/torch
+	@echo "== $(VENV): linters, and the packages whose types mypy reads"
+	@$(PIP) install -q --group lint
+	@touch $@
+
+$(VENV)/builders: $(VENV)/torch
+	@echo "== $(VENV): build tools"
 	@$(PIP) install -q --group build
 	@touch $@
 
 # No isolation, and a build folder that is kept: only what changed is compiled again.
-$(VENV)/installed: $(VENV)/torch $(SOURCES)
+$(VENV)/installed: $(VENV)/builders $(SOURCES)
 	@echo "== $(VENV): ctckit and what the demo needs"
 	@$(PIP) install -q --no-build-isolation --config-settings=build-dir=$(VENV)/build \
 	  --config-settings=cmake.define.CTCKIT_WERROR=ON '.[$(EXTRAS)]'

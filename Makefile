@@ -9,7 +9,7 @@
 #   make sanitize  run the tests of the core under AddressSanitizer and UndefinedBehaviorSanitizer, its threads under
 #                  ThreadSanitizer
 #   make fuzz      look for inputs that break the core, or the readers of manifests and vocabularies (FUZZ_SECONDS=60)
-#   make mutants   count which small faults in the code the tests notice; takes hours (MUTANTS=lattice for one module)
+#   make mutants   count which small faults in the code the tests notice; takes hours (MUTANTS=lattice/pattern: one module)
 #   make wheel     build this platform's wheel, install it in an empty environment, and use it there
 #   make clean     remove the environment and everything built
 

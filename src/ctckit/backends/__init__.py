@@ -1,7 +1,7 @@
 """Which code computes: the C++ core for the CPU, Triton's kernels for GPUs, plain torch for everything else.
 
-A backend is a module with the functions of `Backend`; `ctckit.backends.reference` is the shortest. To add one: write
-the module, and give it its line in `name_for`.
+A backend is a module with the functions of `Backend`; `ctckit.backends.reference` is the shortest. CONTRIBUTING.md
+says how to add one.
 
 The choice can be forced, for tests and comparisons, by the environment variable ``CTCKIT_BACKEND``, which is read when
 ctckit is imported, or with `use`.
@@ -41,7 +41,11 @@ _MISSING = {
 
 
 class Backend(Protocol):
-    """What every backend can do. All arguments come from `ctckit.lattice.gate`."""
+    """The functions of a backend. All arguments come from `ctckit.lattice.gate`.
+
+    A function marked (optional) may be missing: it is called only on `host_backend`, so backends of other devices do
+    without it. Calls for tensors elsewhere copy to the CPU.
+    """
 
     def empty_like(self, emissions: Tensor) -> Tensor:
         """Return memory for a gradient, as `torch.empty_like` does."""
@@ -75,29 +79,26 @@ class Backend(Protocol):
         """Return the occupancy of one state per frame, (N, T), of (N, T) integers, which are negative for none."""
 
     def best_path(self, log_probs: Tensor, lattice: Lattice) -> BestPath:
-        """Return the most probable path of each item; `ctckit.reference.best_path` says which of equal ones.
-
-        (triton has no such function yet: `ctckit.forced_align` copies to the CPU.)
-        """
+        """(optional) Return each item's most probable path; `ctckit.reference.best_path` says which of equal ones."""
 
     # The functions on graphs take emissions (T, U) in float64 on the CPU, without NaN or +inf, and a graph whose
-    # classes are columns of these. Only backends of the CPU have them.
+    # classes are columns of these.
 
     def best_graph_paths(self, emissions: Tensor, graph: Graph, k: int) -> tuple[Tensor, Tensor]:
-        """Return the states of the k best paths, best first, (k, T) int64, and their values, (k,) float64.
+        """(optional) Return the states of the k best paths, best first, (k, T) int64, and their values, (k,) float64.
 
         Fewer if there are fewer of a value above -inf. `ctckit.reference.graphs` says which of equal ones come first.
         """
 
     def sample_graph_paths(self, emissions: Tensor, graph: Graph, uniforms: Tensor) -> tuple[Tensor, float]:
-        """Return the states (n, T) int64 of n sampled paths, and the log-likelihood of the graph.
+        """(optional) Return the states (n, T) int64 of n sampled paths, and the log-likelihood of the graph.
 
         In frame t path i is chosen by ``uniforms[i, t]``, float64 from 0 up to 1, from the last frame to the first.
         Where no path exists the states are -1.
         """
 
     def graph_posteriors(self, emissions: Tensor, graph: Graph) -> tuple[Tensor, float]:
-        """Return the occupancy (T, K) float64 of the graph's states, and its log-likelihood."""
+        """(optional) Return the occupancy (T, K) float64 of the graph's states, and its log-likelihood."""
 
 
 _forced: ContextVar[str | None] = ContextVar("ctckit_backend", default=None)

@@ -1,11 +1,10 @@
-"""Teach a network to read lines of handwritten digits, and ask it where in the picture each digit is.
+"""Teach a network to read lines of handwritten digits, and locate each digit in the picture.
 
     python examples/digits.py
 
-takes about a minute. The network is shown lines such as "4 0 7 1 1 9" together with their digits, but is never told
-where a digit stands: the CTC loss sums over all the places where they could be. Afterwards `ctckit.posteriors` says
-where the network sees them, and because the lines are put together from single digits (digit_lines.py), it is known
-how far that is from the truth.
+takes about a minute. The network is trained on lines such as "4 0 7 1 1 9" and their digits, without their positions:
+the CTC loss sums over all possible positions. Then `ctckit.posteriors` locates the digits. The lines are composed of
+single digits (digit_lines.py), so the true positions are known, and the program measures the distance to them.
 
 Read from top to bottom: the network, training, reading, locating, a picture.
 """
@@ -29,7 +28,7 @@ from ctckit import plot
 
 TEST_LINES = 500
 
-# --- 1. The network: a picture goes in, and for every pixel column scores of 11 classes come out. ---------------------
+# --- 1. The network: from a picture to the scores of 11 classes in every pixel column. --------------------------------
 
 
 class Reader(nn.Module):
@@ -47,7 +46,7 @@ class Reader(nn.Module):
         self.score = nn.Linear(2 * hidden, 1 + 10)  # the blank and ten digits
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 1, HEIGHT, width) pictures -> (N, width, 11) logits. No log_softmax: it is part of the loss."""
+        """(N, 1, HEIGHT, width) pictures -> (N, width, 11) logits. The loss includes log_softmax."""
         columns = self.look(images).squeeze(2).transpose(1, 2)
         logits: Tensor = self.score(self.read(columns)[0])
         return logits
@@ -57,7 +56,7 @@ class Reader(nn.Module):
 
 
 def train(lines: DigitLines, steps: int, device: str = "cpu") -> tuple[Reader, list[tuple[float, float]]]:
-    """Train a new network. Return it, and the seconds that torch's loss and ours took on every tenth batch."""
+    """Train a new network. Return it, and the seconds of torch's loss and of ctckit's on every tenth batch."""
     network = Reader().to(device)
     ctc = ctckit.CTCWithLogitsLoss(blank=BLANK, batch_first=True)
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0.01)
@@ -68,7 +67,7 @@ def train(lines: DigitLines, steps: int, device: str = "cpu") -> tuple[Reader, l
     for step in progress:
         batch = to(device, collate(lines.lines(32)))
         logits = network(batch.images)
-        # All lines of a batch are padded to the longest; the widths tell the loss where each of them really ends.
+        # All lines of a batch are padded to the longest. The loss ignores columns beyond the widths.
         loss = ctc(logits, batch.targets, batch.widths, batch.target_lengths)
         optimizer.zero_grad()
         loss.backward()
@@ -82,7 +81,7 @@ def train(lines: DigitLines, steps: int, device: str = "cpu") -> tuple[Reader, l
 
 
 def race(logits: Tensor, batch: Batch, *, torch_first: bool) -> tuple[float, float]:
-    """Time torch's loss and ours on one batch, from the logits to their gradient. Return the seconds of each."""
+    """Time torch's loss and ctckit's on one batch, from the logits to their gradient. Return the seconds of each."""
 
     def torch_loss(x: Tensor) -> Tensor:
         log_probs = x.log_softmax(2).transpose(0, 1)
@@ -122,15 +121,15 @@ def edit_distance(a: list[int], b: list[int]) -> int:
     return row[-1]
 
 
-# --- 4. Locating: given that a line shows these digits, where is each of them? ----------------------------------------
+# --- 4. Locating: given the digits of a line, where is each of them? --------------------------------------------------
 
 
 def locate(logits: Tensor, batch: Batch) -> list[np.ndarray]:
-    """Return, for each line, how probably each of its states is occupied at each pixel column.
+    """Return, for each line, the probability of each of its states at each pixel column.
 
     The states of a line of S digits are: blank, first digit, blank, second digit, ..., last digit, blank. So the result
-    for a line is (width, 2S + 1), and column 2s + 1 belongs to digit s. (By class, two equal digits of a line could not
-    be told apart.)
+    for a line is (width, 2S + 1), and column 2s + 1 belongs to digit s. Probabilities per class would add up equal
+    digits of a line.
     """
     lengths = batch.widths, batch.target_lengths
     occupancy = ctckit.posteriors(logits, batch.targets, *lengths, logits=True, batch_first=True, per_state=True)
@@ -139,7 +138,7 @@ def locate(logits: Tensor, batch: Batch) -> list[np.ndarray]:
 
 
 def centres(occupancy: np.ndarray) -> np.ndarray:
-    """Return (S,): where each digit is expected, the mean of the pixel columns weighted by its occupancy."""
+    """Return (S,): the expected position of each digit, the mean of the pixel columns weighted by its occupancy."""
     digits = occupancy[:, 1::2]
     middles = np.arange(len(digits)) + 0.5  # column 0 reaches from 0 to 1
     expected: np.ndarray = middles @ digits / digits.sum(0)
@@ -147,27 +146,27 @@ def centres(occupancy: np.ndarray) -> np.ndarray:
 
 
 def expected_spans(occupancy: np.ndarray) -> np.ndarray:
-    """Return (S, 2): the posterior means of the pixel columns where each digit's label begins and ends.
+    """Return (S, 2): the posterior means of the pixel columns where the label of each digit begins and ends.
 
-    A path only ever goes to later states. So a digit begins after as many columns as are spent in states before it.
+    A path never returns to an earlier state. So the begin of a digit is the number of columns in states before it.
     """
     spent = occupancy.sum(0).cumsum()
     return np.stack([spent[0:-1:2], spent[1::2]], axis=1)
 
 
 class Result(NamedTuple):
-    """What became of the test lines."""
+    """The results on the test lines."""
 
-    error_rate: float  # wrong, missing and invented digits, per digit of the lines
-    distances: np.ndarray  # pixels between the expected and the true centre, of every digit
-    edges: np.ndarray  # (digits, 2) pixels from its true first and last column to where its label begins and ends
-    texts: list[list[int]]  # what was read, line by line
+    error_rate: float  # wrong, missing and inserted digits, per digit of the lines
+    distances: np.ndarray  # (digits,) pixels between the expected and the true centre
+    bounds: np.ndarray  # (digits, 2) pixels between begin and end of the label and the first and last column of ink
+    texts: list[list[int]]  # the digits read, line by line
     places: list[np.ndarray]  # the occupancy, line by line
 
 
 @torch.inference_mode()
 def evaluate(network: Reader, lines: list[Line], device: str = "cpu") -> Result:
-    """Read and locate lines whose digits the network has never seen."""
+    """Read lines of digits that are not in the training set, and locate their digits."""
     texts, places = [], []
     for start in range(0, len(lines), 50):
         batch = to(device, collate(lines[start : start + 50]))
@@ -178,22 +177,28 @@ def evaluate(network: Reader, lines: list[Line], device: str = "cpu") -> Result:
     misses = [centres(place) - line.spans.mean(1) for place, line in zip(places, lines, strict=True)]
     distances = np.abs(np.concatenate(misses))
     found = np.concatenate([expected_spans(place) for place in places])
-    edges = np.abs(found - np.concatenate([line.spans for line in lines]))
-    return Result(errors / len(distances), distances, edges, texts, places)
+    bounds = np.abs(found - np.concatenate([line.spans for line in lines]))
+    return Result(errors / len(distances), distances, bounds, texts, places)
 
 
 # --- 5. The picture. --------------------------------------------------------------------------------------------------
 
 CAPTION = """\
 Bars: the probability that the digit is emitted in this column, given the digits of the line (white: the blank).
-A digit's name stands at its expected place. Shaded: where the digit really is, which training never saw."""
+Numbers stand at the expected position of their digit. Shaded: the true position, which training does not use."""
+
+
+def widest(lines: list[Line], count: int = 4, among: int = 50) -> list[int]:
+    """Return the indices of the widest of the first lines, in their order: they fill the width of the picture."""
+    by_width = sorted(range(min(among, len(lines))), key=lambda n: lines[n].image.shape[1])
+    return sorted(by_width[-count:])
 
 
 def draw(lines: list[Line], texts: list[list[int]], places: list[np.ndarray]) -> Figure:
-    """Draw each line; under it how probably each digit is where; and, shaded, where it really is."""
-    widest = max(line.image.shape[1] for line in lines)
-    figure = Figure(figsize=(8, 0.9 + 210 / widest * len(lines)), layout="constrained")
-    figure.suptitle("Handwritten digits never seen before, read and located by CTC", x=0.012, ha="left", weight="bold")
+    """Draw each line, below it the probability of each digit in each column, and the true positions as shaded spans."""
+    width = max(line.image.shape[1] for line in lines)
+    figure = Figure(figsize=(8, 0.9 + 210 / width * len(lines)), layout="constrained")
+    figure.suptitle("Handwritten digits of the test set, read and located by CTC", x=0.012, ha="left", weight="bold")
     rows = figure.subplots(len(lines), sharex=True, squeeze=False)[:, 0]
     for ax, line, text, place in zip(rows, lines, texts, places, strict=True):
         plot.posteriors(place, line.digits, image=line.image, spans=line.spans, ax=ax)
@@ -202,13 +207,13 @@ def draw(lines: list[Line], texts: list[list[int]], places: list[np.ndarray]) ->
         ax.set_title(f"read as {' '.join(map(str, text))} ({verdict})", loc="left", size=9)
         ax.set_ylabel("occupancy", y=0.18, size=8)
         ax.tick_params(labelsize=8)
-    rows[-1].set_xlim(0, widest)
-    rows[-1].set_xlabel("pixel column, which is one frame", size=9)
+    rows[-1].set_xlim(0, width)
+    rows[-1].set_xlabel("pixel column (= frame)", size=9)
     figure.supxlabel(CAPTION, x=0.012, ha="left", size=8, color="dimgrey")
     return figure
 
 
-# --- The rest is bookkeeping. -----------------------------------------------------------------------------------------
+# --- Devices, options, report. ----------------------------------------------------------------------------------------
 
 
 def to(device: str, batch: Batch) -> Batch:
@@ -217,7 +222,7 @@ def to(device: str, batch: Batch) -> Batch:
 
 
 def wait_for(x: Tensor) -> None:
-    """Let a GPU finish what it was given, so that the clock can be read."""
+    """Synchronise with the GPU, so that the clock can be read."""
     if x.is_cuda:
         torch.cuda.synchronize(x.device)
 
@@ -226,15 +231,15 @@ def main(arguments: list[str] | None = None) -> None:
     """Train, evaluate, report, draw."""
     parser = argparse.ArgumentParser(description="Read handwritten digits with CTC, and locate them in the picture.")
     parser.add_argument("--steps", type=int, default=500, help="training batches (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of weights and training lines (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("out/digits.png"), help="picture (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights and training lines (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("out/digits.png"), help="picture file (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=1, help="of the CPU (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     options = parser.parse_args(arguments)
     if options.steps < 1:
         parser.error(f"--steps is {options.steps}, but must be at least 1")
     began = time.perf_counter()
-    torch.set_num_threads(options.threads)  # 1, because on a busy machine threads that await each other are far slower
+    torch.set_num_threads(options.threads)  # default 1: on a busy machine more threads mostly wait for each other
     torch.manual_seed(options.seed)
 
     for_training, for_test = split()
@@ -243,24 +248,24 @@ def main(arguments: list[str] | None = None) -> None:
     lines = DigitLines(for_test, seed=1).lines(TEST_LINES)  # the same for every --seed
     result = evaluate(network, lines, options.device)
 
-    # Times are taken in pairs on the same logits, so that whatever else the machine does hits both; hence the medians.
+    # Each pair of times is measured on the same logits, one right after the other. Medians ignore interruptions.
     theirs, ours = (median(column) for column in zip(*seconds, strict=True))
     near, far = np.percentile(result.distances, [50, 90])
     print(f"time inside the loss (logits to gradient, {options.threads} thread{'s' * (options.threads > 1)}):")
     print(f"    torch   {1e3 * theirs:7.3f} ms a batch {theirs * options.steps:8.3f} s for all {options.steps}")
     print(f"    ctckit  {1e3 * ours:7.3f} ms a batch {ours * options.steps:8.3f} s, {theirs / ours:.1f} times faster")
     print(f"label error rate on {len(lines)} test lines: {result.error_rate:.2%}")
-    left, right = np.median(result.edges, axis=0)
+    left, right = np.median(result.bounds, axis=0)
     print(f"distance of digits from their true centres: {near:.2f} pixels (median), {far:.2f} (90th percentile)")
-    print(f"distance of labels' edges from those of the ink: {left:.2f} pixels on the left, {right:.2f} on the right")
+    print(f"distance of labels from the ink (medians): {left:.2f} pixels at the begin, {right:.2f} pixels at the end")
 
-    shown = [n for n, line in enumerate(lines) if len(line.digits) >= 9][:4]  # the first long ones
+    shown = widest(lines)
     picture = draw([lines[n] for n in shown], [result.texts[n] for n in shown], [result.places[n] for n in shown])
     options.out.parent.mkdir(parents=True, exist_ok=True)
     picture.savefig(options.out, dpi=200)
     print(
         f"In {time.perf_counter() - began:.0f} s the network learnt to read with {result.error_rate:.1%} label errors "
-        f"and to locate digits to {near:.1f} pixels: see {options.out}"
+        f"and to locate digits to {near:.1f} pixels (median): see {options.out}"
     )
 
 

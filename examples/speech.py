@@ -1,16 +1,16 @@
-"""Teach a network the phonemes of speech, and ask it when each of them was spoken, to the millisecond.
+"""Teach a network the phonemes of speech, and measure how exactly it finds when each was spoken.
 
     python examples/speech.py
 
-takes about two minutes. Sentences are spoken by a synthesiser (spoken.py), which knows when every phoneme begins and
-ends. The network hears the sound and is told the phonemes, but not their times: the CTC loss sums over all of them.
-Afterwards `ctckit.align` says when each was spoken, in sentences and voices never heard before, and the synthesiser
-knows how far that is from the truth.
+takes about two minutes. A synthesiser (spoken.py) speaks sentences and reports when every phoneme begins and ends. The
+network is trained on the sound and the phonemes, without their times: the CTC loss sums over all possible times. Then
+`ctckit.align` finds when each phoneme was spoken, in other sentences and other voices, and the program compares this
+with the times of the synthesiser.
 
-The network is trained twice: as usual, and with label priors (Huang et al. 2024, arXiv 2406.02560). The first gives
-each phoneme a frame or two and the rest to the blank; the second gives it the time in which it sounds.
+The network is trained twice: as usual, and with label priors (Huang et al. 2024, arXiv 2406.02560). As usual, a phoneme
+has one or two frames, and the blank has the others. With label priors, a phoneme has all frames in which it sounds.
 
-Read from top to bottom: the network, training, aligning, judging, a picture, a page to listen to.
+Read from top to bottom: the network, training, aligning, measuring, a picture, a page with sound.
 """
 
 import argparse
@@ -18,12 +18,18 @@ import time
 import wave
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from digits import edit_distance
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.legend_handler import HandlerTuple
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from spoken import (
     BLANK,
     MELS,
@@ -48,11 +54,11 @@ from ctckit.page import PageItem, write_page
 TRAINING_SENTENCES, TEST_SENTENCES = 800, 150
 PRIOR_WEIGHT = 0.2
 
-# --- 1. The network: sound goes in, and for every frame of 10 ms log-probabilities of the phonemes come out. ----------
+# --- 1. The network: from sound to log-probabilities of the phonemes in every frame of 10 ms. -------------------------
 
 
 class Listener(nn.Module):
-    """Four convolutions, of which the later ones reach further; together they hear 330 ms around a frame."""
+    """Four convolutions, the later ones dilated. An output depends on 33 frames (330 ms) around its own."""
 
     def __init__(self, classes: int, features: int = 96) -> None:
         super().__init__()
@@ -76,7 +82,7 @@ class Listener(nn.Module):
 
 
 class Batch(NamedTuple):
-    """Several utterances, padded to one length."""
+    """Several utterances, padded to the longest."""
 
     sound: Tensor  # (N, T, MELS)
     frames: Tensor  # (N,)
@@ -85,7 +91,7 @@ class Batch(NamedTuple):
 
 
 def collate(spoken: list[Utterance], vocabulary: list[str]) -> Batch:
-    """Look the phonemes up, and pad."""
+    """Convert phonemes to classes, and pad."""
     sound = [utterance.sound for utterance in spoken]
     targets = [torch.tensor([vocabulary.index(phoneme) for phoneme in utterance.phonemes]) for utterance in spoken]
     pad = nn.utils.rnn.pad_sequence
@@ -95,13 +101,13 @@ def collate(spoken: list[Utterance], vocabulary: list[str]) -> Batch:
     )
 
 
-# --- 2. Training, with a layer for the label priors before the loss. With weight 0 it does nothing. -------------------
+# --- 2. Training, with a layer for the label priors before the loss. Weight 0 leaves the log-probabilities unchanged. -
 
 
 def train(
     spoken: list[Utterance], vocabulary: list[str], weight: float, steps: int
 ) -> tuple[Listener, ctckit.LabelPriors]:
-    """Train a network, and with it the priors of its classes."""
+    """Train a network and the priors of its classes."""
     network, priors = Listener(len(vocabulary)), ctckit.LabelPriors(len(vocabulary), weight)
     ctc = ctckit.CTCLoss(blank=BLANK, batch_first=True)
     optimizer = torch.optim.AdamW(network.parameters(), lr=4e-3, weight_decay=0.01)
@@ -109,11 +115,9 @@ def train(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / 50, 1 - step / steps))
     progress = tqdm(range(steps), desc=f"training, priors weighted {weight}", unit="batch", mininterval=0.5)
     for step in progress:
-        priors.weight = weight * min(1, step / 100)  # at first there is nothing to be peaky about
+        priors.weight = weight * min(1, step / 100)  # an untrained network needs no priors
         batch = collate([spoken[i] for i in torch.randint(len(spoken), (16,))], vocabulary)
-        log_probs = network(
-            batch.sound + 0.2 * torch.randn_like(batch.sound)
-        )  # a little noise, against learning by rote
+        log_probs = network(batch.sound + 0.2 * torch.randn_like(batch.sound))  # noise against overfitting
         scores = priors(log_probs, batch.frames, batch_first=True)
         loss = ctc(scores, batch.targets, batch.frames, batch.target_lengths)
         optimizer.zero_grad()
@@ -126,14 +130,15 @@ def train(
     return network.eval(), priors.eval()
 
 
-# --- 3. Aligning: given what was said, when was it? -------------------------------------------------------------------
+# --- 3. Aligning: given the phonemes of a sentence, when was each spoken? ---------------------------------------------
 
 
 def expected_spans(scores: Tensor, batch: Batch) -> list[np.ndarray]:
     """Return, for each utterance, (S, 2): the posterior means of the frames where each phoneme begins and ends.
 
-    States of S phonemes are blank, first, blank, second, ..., blank, and a path only ever goes to later ones. So
-    phoneme s begins after as many frames as are spent in states before it: in expectation, the sum of their occupancy.
+    The states of S phonemes are blank, first, blank, second, ..., blank, and a path never returns to an earlier state.
+    So the begin of phoneme s is the number of frames in states before it. Its expectation is the sum of their
+    occupancies.
     """
     lengths = batch.frames, batch.target_lengths
     occupancy = ctckit.posteriors(scores, batch.targets, *lengths, batch_first=True, per_state=True)
@@ -144,22 +149,22 @@ def expected_spans(scores: Tensor, batch: Batch) -> list[np.ndarray]:
     return result
 
 
-# --- 4. Judging. ------------------------------------------------------------------------------------------------------
+# --- 4. Measuring the errors. -----------------------------------------------------------------------------------------
 
 
 class Result(NamedTuple):
-    """What became of the test sentences."""
+    """The results on the test sentences."""
 
-    error_rate: float  # wrong, missing and invented phonemes, per phoneme spoken
-    best_path: np.ndarray  # (phonemes, 2) seconds by which starts and ends are late, on the best path
-    expected: np.ndarray  # (phonemes, 2) the same of the posterior means
+    error_rate: float  # wrong, missing and inserted phonemes, per phoneme spoken
+    best_path: np.ndarray  # (phonemes, 2) seconds from the true starts and ends to those of the best path
+    expected: np.ndarray  # (phonemes, 2) seconds from the true starts and ends to the posterior means
     alignments: list[ctckit.Alignment]
     emissions: list[Tensor]  # (T, C) log-probabilities
 
 
 @torch.inference_mode()
 def evaluate(network: Listener, priors: ctckit.LabelPriors, spoken: list[Utterance], vocabulary: list[str]) -> Result:
-    """Read and align sentences that the network has never heard."""
+    """Read and align sentences that are not in the training set."""
     errors, alignments, means, emissions = 0, [], [], []
     for start in range(0, len(spoken), 50):
         some = spoken[start : start + 50]
@@ -190,7 +195,7 @@ def evaluate(network: Listener, priors: ctckit.LabelPriors, spoken: list[Utteran
 
 
 def milliseconds(late: np.ndarray) -> np.ndarray:
-    """Return how far off, in milliseconds."""
+    """Return absolute errors in milliseconds, for signed errors in seconds."""
     distances: np.ndarray = 1000 * np.abs(late)
     return distances
 
@@ -208,34 +213,51 @@ def report(results: dict[str, Result]) -> None:
             print(f"{row} {result.error_rate:9.1%}")
 
 
-# --- 5. A picture: the truth, and below it what was found, with lines where phonemes truly begin. ---------------------
+# --- 5. A picture: the true spans, and below them each alignment, with lines at the true starts. ----------------------
+
+TRUE_START: dict[str, Any] = {"color": "black", "linewidth": 0.8, "linestyle": (0, (2, 3)), "alpha": 0.7}
 
 
 def draw(utterance: Utterance, results: dict[str, tuple[ctckit.Alignment, Tensor]]) -> Figure:
-    """Draw one utterance: the sound with the true spans, and below it each result with its emissions."""
-    figure = Figure(figsize=(12, 3 + 4 * len(results)), layout="constrained")
-    figure.suptitle("A sentence and a voice never heard before, aligned by CTC", x=0.012, ha="left", weight="bold")
+    """Draw one utterance: the sound with the true spans, below it each result with its emissions, and a legend."""
+    figure = Figure(figsize=(12, 3.5 + 4 * len(results)), layout="constrained")
+    figure.suptitle("A sentence of the test set in a new voice, aligned by CTC", x=0.012, ha="left", weight="bold")
     rows = figure.subplots(1 + len(results), sharex=True, height_ratios=[2.0] + [4.0] * len(results))
     first, *others = rows
     frames = next(iter(results.values()))[0].frames
     plot.alignment(the_truth(utterance, frames), waveform=utterance.wave, ax=first)
-    first.set_title("the truth, from the synthesiser", loc="left", size=10)
+    first.set_title("true spans, from the synthesiser", loc="left", size=10)
     for ax, (name, (alignment, emissions)) in zip(others, results.items(), strict=True):
         plot.alignment(alignment, emissions, ax=ax)
         late = [token.start_time for token in alignment.tokens] - utterance.spans[:, 0]
         ax.set_title(f"{name}: starts are off by {milliseconds(late).mean():.0f} ms (mean)", loc="left", size=10)
         for start in utterance.spans[:, 0]:
-            ax.axvline(start, color="black", linewidth=0.6, linestyle=(0, (2, 3)), alpha=0.6)
+            ax.axvline(start, **TRUE_START)
     for ax in rows[:-1]:
         ax.set_xlabel("")
+    add_legend(figure, others[-1])
     return figure
 
 
-# --- 6. A page to listen to, on which each word is shown as it is spoken. ---------------------------------------------
+def add_legend(figure: Figure, ax: Axes) -> None:
+    """Explain the lines and colours of an alignment on emissions."""
+    spans = [to_hex(np.asarray(span.get_facecolor())[0]) for span in ax.collections if np.size(span.get_facecolor())]
+    entries: dict[str, Artist | tuple[Artist, ...]] = {
+        "true start of a phoneme": Line2D([], [], **TRUE_START),
+        "best path through phonemes and blank": next(line for line in ax.lines if line.get_label() == "path"),
+        "probability of each phoneme in each frame (white 0, blue 1)": Patch(color=ax.images[0].get_cmap()(1.0)),
+        "span of a phoneme: one colour per phoneme, pale if uncertain": tuple(Patch(color=span) for span in spans[:3]),
+    }
+    samples, texts = cast("list[Artist]", [*entries.values()]), [*entries]
+    side_by_side = {tuple: HandlerTuple(ndivide=None, pad=0)}
+    figure.legend(samples, texts, loc="outside lower left", ncols=2, frameon=False, handler_map=side_by_side)
+
+
+# --- 6. A page that plays the sound and highlights each word as it is spoken. -----------------------------------------
 
 
 def write_sounds(folder: Path, spoken: list[Utterance], alignments: list[ctckit.Alignment]) -> list[PageItem]:
-    """Write sound and alignment of some utterances, as WAV and JSON, and return them as a page wants them."""
+    """Write the sound and alignment of some utterances, as WAV and JSON; return them as items of a page."""
     folder.mkdir(parents=True, exist_ok=True)
     items = []
     for number, (utterance, alignment) in enumerate(zip(spoken, alignments, strict=True), start=1):
@@ -250,16 +272,16 @@ def write_sounds(folder: Path, spoken: list[Utterance], alignments: list[ctckit.
     return items
 
 
-# --- The rest is bookkeeping. -----------------------------------------------------------------------------------------
+# --- Options and report. ----------------------------------------------------------------------------------------------
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Speak, train, evaluate, report, draw."""
     parser = argparse.ArgumentParser(description="Align speech with CTC, and measure how exactly.")
     parser.add_argument("--steps", type=int, default=600, help="training batches (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of weights and batches (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("out"), help="folder (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=1, help="of the CPU (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights and batches (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("out"), help="folder of the results (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     options = parser.parse_args(arguments)
     if options.steps < 1:
         parser.error(f"--steps is {options.steps}, but must be at least 1")
@@ -289,11 +311,11 @@ def main(arguments: list[str] | None = None) -> None:
     pairs = {name: (result.alignments[0], result.emissions[0]) for name, result in results.items()}
     draw(test[0], pairs).savefig(options.out / "speech.png", dpi=150)
     items = write_sounds(options.out / "speech", test[: len(TEST_VOICES)], shown.alignments[: len(TEST_VOICES)])
-    write_page(options.out / "speech.html", items, title="Sentences never heard before, aligned by CTC")
+    write_page(options.out / "speech.html", items, title="Sentences of the test set, aligned by CTC")
     usual, priors = (np.median(milliseconds(result.best_path), axis=0) for result in results.values())
     print(
-        f"In {time.perf_counter() - began:.0f} s two networks learnt when phonemes begin and end, "
-        f"to {usual[0]:.0f} and {usual[1]:.0f} ms; with label priors {priors[0]:.0f} and {priors[1]:.0f} ms (medians): "
+        f"In {time.perf_counter() - began:.0f} s two networks learnt when phonemes begin and end. Median errors are "
+        f"{usual[0]:.0f} and {usual[1]:.0f} ms as usual, {priors[0]:.0f} and {priors[1]:.0f} ms with label priors: "
         f"see {options.out / 'speech.png'}, listen to {options.out / 'speech.html'}"
     )
 

@@ -1,10 +1,10 @@
-"""Spoken sentences, with the place of every phoneme known.
+"""Spoken sentences, with the known time of every phoneme.
 
-eSpeak NG is a speech synthesiser: it turns text into phonemes, these into sound, and tells of every phoneme at which
-sample it begins. Here it says made-up sentences in several voices. Training never sees those times: they are kept to
-judge afterwards how well the phonemes were found.
+eSpeak NG is a speech synthesiser. It converts text to phonemes and phonemes to sound, and reports the first sample of
+each phoneme. Here it speaks random sentences in several voices. Training does not use the times of the phonemes; they
+only measure the error afterwards.
 
-eSpeak NG comes with `pip install 'ctckit[demo]'` (the package espeakng-loader brings the library and its data), or from
+To install eSpeak NG: `pip install 'ctckit[demo]'` (the package espeakng-loader has the library and its data), or from
 the system (Debian: libespeak-ng1).
 """
 
@@ -24,12 +24,12 @@ from torch import Tensor
 
 import ctckit
 
-BLANK = 0  # class 0 is CTC's blank, class p + 1 is the phoneme p
-RATE = 22050  # samples per second, eSpeak's
+BLANK = 0  # class 0 is the blank, class p + 1 is the phoneme p
+RATE = 22050  # samples per second of eSpeak NG
 HOP = 220  # samples per frame: 10 ms
 MELS = 40
 SECONDS_PER_FRAME = HOP / RATE
-STRESS = dict.fromkeys([0x2C8, 0x2CC])  # the two marks of stress in IPA, to be deleted
+STRESS = dict.fromkeys([0x2C8, 0x2CC])  # deletes the two stress marks of IPA
 
 # --- Sentences. -------------------------------------------------------------------------------------------------------
 
@@ -47,7 +47,7 @@ WHERE += "under the bridge,with joy,without a pause,every year,before lunch,afte
 
 
 def sentence(random: np.random.Generator) -> str:
-    """Make up a sentence of four to seven words, such as "Ruth threw 38 quiet mice"."""
+    """Return a random sentence of five to eight words, such as "Ruth threw 38 quiet mice"."""
     number = str(random.integers(2, 100))
     words = [*(str(random.choice(kind.split())) for kind in (NAMES, VERBS)), number]
     words += [str(random.choice(kind.split())) for kind in (WHICH, WHAT)]
@@ -58,8 +58,7 @@ def sentence(random: np.random.Generator) -> str:
 
 # --- The voice. -------------------------------------------------------------------------------------------------------
 
-# American English in voices that eSpeak NG calls m1 to m8 and f1 to f5, or by a name. Those that whisper, croak or play
-# the robot are left out. The test hears none of the voices of the training.
+# American English in voices of eSpeak NG, without those that whisper, croak or imitate a robot. The sets are disjoint.
 TRAINING_VOICES = ["m1", "m2", "m3", "m4", "m7", "f1", "f2", "f4", "Andy", "Alex", "Annie", "Lee", "Mario", "Michael"]
 TEST_VOICES = ["m5", "m6", "f3", "f5", "Denis"]
 
@@ -70,13 +69,13 @@ class Utterance(NamedTuple):
     text: str
     wave: np.ndarray  # (samples,) float32, -1 to 1
     sound: Tensor  # (T, MELS) features of its frames
-    phonemes: list[str]  # S of them, as IPA without stress marks
-    spans: np.ndarray  # (S, 2) float64: seconds at which each phoneme begins and ends
-    words: list[tuple[str, int, int]]  # each word of the text, its first phoneme, and the one after its last
+    phonemes: list[str]  # S phonemes in IPA, without stress marks
+    spans: np.ndarray  # (S, 2) float64: begin and end of each phoneme in seconds
+    words: list[tuple[str, int, int]]  # each word of the text, its first phoneme, and the phoneme after its last
 
 
 class NoSpeechError(RuntimeError):
-    """There is no eSpeak NG here."""
+    """eSpeak NG is not installed, or does not start."""
 
 
 class _Name(ctypes.Union):
@@ -89,10 +88,10 @@ class _Event(ctypes.Structure):
     _fields_ = (
         ("type", ctypes.c_int),  # 0 ends a list of events, 7 is a phoneme
         ("unique_identifier", ctypes.c_uint),
-        ("text_position", ctypes.c_int),  # of the word, in characters, from 1
+        ("text_position", ctypes.c_int),  # of the word, in characters, counted from 1
         ("length", ctypes.c_int),
         ("audio_position", ctypes.c_int),  # milliseconds
-        ("sample", ctypes.c_int),  # the same, to the sample
+        ("sample", ctypes.c_int),  # the same in samples
         ("user_data", ctypes.c_void_p),
         ("id", _Name),  # a phoneme's name; empty for a pause
     )
@@ -102,7 +101,7 @@ _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 
 class Speaker:
-    """eSpeak NG, through its C interface. It has one state per process, so there should be one of these."""
+    """eSpeak NG, through its C interface. The library has one state per process: make one `Speaker`."""
 
     def __init__(self) -> None:
         library, data = _find_espeak()
@@ -112,7 +111,7 @@ class Speaker:
             raise NoSpeechError(f"eSpeak NG does not start with the data of {data!r}")
         self._sound: list[np.ndarray] = []
         self._events: list[tuple[int, int, str]] = []
-        self._callback = _Callback(self._receive)  # kept, because C holds only a pointer to it
+        self._callback = _Callback(self._receive)  # keeps it alive: C has only a pointer to it
         library.espeak_SetSynthCallback(self._callback)
 
     def _receive(self, wave: Any, samples: int, events: Any) -> int:
@@ -124,10 +123,10 @@ class Speaker:
             if event.type == 7:
                 name = event.id.string.decode(errors="ignore")  # eight bytes at most
                 self._events.append((event.sample, event.text_position, name.translate(STRESS)))
-        return 0  # go on
+        return 0  # 0 continues, 1 stops
 
     def say(self, text: str, voice: str = "m1", rate: int = 170, pitch: int = 50) -> Utterance:
-        """Say a text: ``rate`` in words per minute, ``pitch`` from 0 to 100."""
+        """Speak a text: ``rate`` in words per minute, ``pitch`` from 0 to 100."""
         self._sound.clear()
         self._events.clear()
         self._espeak.espeak_SetVoiceByName(f"en-us+{voice}".encode())
@@ -141,7 +140,7 @@ class Speaker:
         spoken = [i for i, event in enumerate(self._events) if event[2]]
         spans = np.stack([samples[spoken], samples[np.array(spoken) + 1]], axis=1) / RATE
         phonemes = [self._events[i][2] for i in spoken]
-        # An event points to its place in the text. Words that are spoken as one ("of the") stay one.
+        # An event has a position in the text. Words that are spoken together ("of the") stay one word.
         places = [text.count(" ", 0, self._events[i][1] - 1) for i in spoken]
         firsts = [i for i, place in enumerate(places) if i == 0 or place != places[i - 1]]
         written, bounds = text.split(" "), [*(places[i] for i in firsts), text.count(" ") + 1]
@@ -151,7 +150,7 @@ class Speaker:
 
 
 def _find_espeak() -> tuple[Any, bytes | None]:
-    """Return the library, and the folder with its data if it is not where the library looks."""
+    """Return the library, and the folder of its data, or None for the default folder of the library."""
     try:
         loader = importlib.import_module("espeakng_loader")
         return ctypes.CDLL(loader.get_library_path()), str(Path(loader.get_data_path()).parent).encode()
@@ -165,7 +164,7 @@ def _find_espeak() -> tuple[Any, bytes | None]:
 def utterances(
     speaker: Speaker, count: int, voices: list[str], seed: int, avoid: set[str] | None = None
 ) -> list[Utterance]:
-    """Have ``count`` different sentences said, none of them in ``avoid``, by ``voices`` in turn."""
+    """Speak ``count`` different random sentences, except those in ``avoid``, by ``voices`` in turn."""
     random = np.random.default_rng(seed)
     said = set(avoid or ())
     result: list[Utterance] = []
@@ -184,9 +183,9 @@ def utterances(
 
 
 def log_mel(wave: Tensor, fft: int = 512) -> Tensor:
-    """(samples,) -> (frames, MELS): the logarithm of the energy in bands as wide as the ear's.
+    """(samples,) -> (frames, MELS): the logarithm of the energy in mel bands, with mean 0 and standard deviation 1.
 
-    Frame t is about the samples from t * HOP to (t + 1) * HOP: the window of 23 ms lies around their middle.
+    Frame t covers the samples from t * HOP to (t + 1) * HOP. Its window of 23 ms is centred on their middle.
     """
     padded = torch.nn.functional.pad(wave, ((fft - HOP) // 2, fft))
     spectrum = torch.stft(padded, fft, HOP, window=torch.hann_window(fft), center=False, return_complex=True)
@@ -197,8 +196,8 @@ def log_mel(wave: Tensor, fft: int = 512) -> Tensor:
 
 @cache
 def _bands(fft: int) -> Tensor:
-    """(MELS, fft // 2 + 1): how much of each frequency belongs to each band."""
-    # Triangles on the mel scale: each begins at the middle of the one before, and ends at the middle of the next.
+    """(MELS, fft // 2 + 1): the weight of each frequency in each band."""
+    # Triangles on the mel scale: each begins at the middle of the previous one, and ends at the middle of the next.
     hertz = torch.linspace(0, RATE / 2, fft // 2 + 1)
     corners = 700 * (10 ** (torch.linspace(0, 2595 * math.log10(1 + 8000 / 700), MELS + 2) / 2595) - 1)
     rise = (hertz - corners[:-2, None]) / (corners[1:-1] - corners[:-2])[:, None]
@@ -210,7 +209,7 @@ def _bands(fft: int) -> Tensor:
 
 
 def in_words(alignment: ctckit.Alignment, utterance: Utterance) -> ctckit.Alignment:
-    """Tell the alignment of a row of phonemes which of them are which word."""
+    """Return the alignment of a row of phonemes with the words of the utterance added."""
     words = []
     for text, first, last in utterance.words:
         tokens = alignment.tokens[first:last]
@@ -222,13 +221,13 @@ def in_words(alignment: ctckit.Alignment, utterance: Utterance) -> ctckit.Alignm
 
 
 def the_truth(utterance: Utterance, frames: int) -> ctckit.Alignment:
-    """Write the synthesiser's times as an alignment, rounded to frames."""
-    edges = (utterance.spans / SECONDS_PER_FRAME).round().astype(int).tolist()
+    """Return the times of the synthesiser, rounded to frames, as an alignment."""
+    bounds = (utterance.spans / SECONDS_PER_FRAME).round().astype(int).tolist()
     tokens = tuple(
         ctckit.AlignedToken(
             phoneme, position + 1, start, end, 0.0, 1.0, start * SECONDS_PER_FRAME, end * SECONDS_PER_FRAME
         )
-        for position, (phoneme, (start, end)) in enumerate(zip(utterance.phonemes, edges, strict=True))
+        for position, (phoneme, (start, end)) in enumerate(zip(utterance.phonemes, bounds, strict=True))
     )
     truth = ctckit.Alignment(utterance.text, tokens, (), 0.0, frames, SECONDS_PER_FRAME)
     return in_words(truth, utterance)

@@ -1,10 +1,11 @@
-"""The pictures show what they claim to: what is drawn is read back from the axes and compared with the definition."""
+"""The pictures are right: artists are read back from the axes and compared with the definition."""
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from matplotlib.colors import to_hex  # noqa: E402
 from matplotlib.patches import StepPatch  # noqa: E402
 
 from ctckit import plot  # noqa: E402
+from ctckit.plot.fitted_text import FittedText  # noqa: E402
+from ctckit.plot.style import PALETTE, colours_of  # noqa: E402
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -293,7 +296,8 @@ def aligned(text: str = "CAT A", **options: Any) -> ctckit.Alignment:
 
 def spans_of(ax: Axes) -> list[tuple[float, float]]:
     """Read back where the shaded rectangles begin and end, each once."""
-    boxes = [collection.get_paths()[0].get_extents() for collection in ax.collections if collection.get_paths()]
+    filled = [collection for collection in ax.collections if not isinstance(collection, LineCollection)]
+    boxes = [collection.get_paths()[0].get_extents() for collection in filled if collection.get_paths()]
     return sorted({(round(box.x0, 6), round(box.x1, 6)) for box in boxes})
 
 
@@ -362,13 +366,12 @@ def test_part_of_an_alignment() -> None:
 
 
 def test_alignments_of_all_kinds() -> None:
-    """No tokens, no frames, wildcards, and more names than can be read."""
+    """No tokens, no frames, wildcards, and many tokens."""
     plot.alignment(align_one(torch.zeros(5, 3), [], logits=True))
     plot.alignment(align_one(torch.zeros(0, 3), []), torch.zeros(0, 3))
     ax = plot.alignment(aligned("C*A", wildcard="*"), ALIGNED_LOGITS)
     assert "*" in dict(names_of(ax))
     many = align_one(torch.zeros(400, 3), [1, 2] * 100, logits=True)
-    assert not names_of(plot.alignment(many))
     figure, ax = plt.subplots()
     assert plot.alignment(many, ax=ax) is ax
     figure.canvas.draw()
@@ -384,3 +387,117 @@ def test_alignments_that_do_not_fit() -> None:
         found.plot(image=np.zeros((2, 2)), waveform=np.zeros(2))
     with pytest.raises(ValueError, match="waveform has shape"):
         found.plot(waveform=np.zeros((2, 2)))
+
+
+def written_on(ax: Axes) -> list[FittedText]:
+    """Draw the figure, and return the names that had room."""
+    ax.figure.draw_without_rendering()  # type: ignore[union-attr]
+    return [text for text in ax.texts if isinstance(text, FittedText) and text.fits]
+
+
+def overlaps(texts: Sequence[FittedText]) -> list[tuple[str, str]]:
+    boxes = [(text.get_text(), text.get_window_extent()) for text in texts]
+    return [(a, b) for (a, one), (b, other) in itertools.combinations(boxes, 2) if one.overlaps(other)]
+
+
+def spoken_in(text: str, lengths: Sequence[int], gap: int = 0) -> ctckit.Alignment:
+    """Align a text without spaces, of distinct letters, that are as many frames long, with blanks between them."""
+    path = [0] * gap + [label for i, n in enumerate(lengths, start=1) for label in [i] * n + [0] * gap]
+    logits = 9.0 * torch.nn.functional.one_hot(torch.tensor(path), len(text) + 1)
+    return align_one(logits, list(text), ["-", *text], word_separator="", logits=True)
+
+
+def test_narrow_names_are_smaller_or_left_out() -> None:
+    """Each name that is written lies within its span, at every size of the figure."""
+    found = spoken_in("ABCDEFGH", [1, 1, 2, 2, 3, 3, 40, 40])
+    ax = plot.alignment(found)
+    figure = ax.figure
+    assert len(ax.texts) == 8
+    names, sizes = [], set()
+    for inches in (2.0, 4.0, 8.0, 11.0, 16.0):
+        figure.set_size_inches(inches, 1.5)  # type: ignore[union-attr]
+        written = written_on(ax)
+        for name in written:
+            token = next(token for token in found.tokens if token.text == name.get_text())
+            (left, _), (right, _) = ax.transData.transform([(token.start, 0), (token.end, 0)])
+            box = name.get_window_extent()
+            assert left < box.x0 < box.x1 < right
+        names.append("".join(name.get_text() for name in written))
+        sizes |= {float(name.get_fontsize()) for name in written}
+    assert names[0] == "GH"
+    assert names[-1] == "ABCDEFGH"
+    assert names == sorted(names, key=len)
+    assert max(sizes) == 9
+    assert 6 <= min(sizes) < 9
+
+
+def test_names_use_the_gaps_beside_their_spans() -> None:
+    """Between narrow spans that are far apart, names are wider than the spans; they do not overlap."""
+    ax = plot.alignment(spoken_in("WMQ", [1, 1, 1], gap=9))
+    for inches in (11.0, 2.0):
+        ax.figure.set_size_inches(inches, 1.5)  # type: ignore[union-attr]
+        written = written_on(ax)
+        assert [name.get_text() for name in written] == ["W", "M", "Q"]
+        assert not overlaps(written)
+    assert written[0].get_window_extent().width > np.diff(ax.transData.transform([(0, 0), (1, 0)])[:, 0])
+
+
+def test_words_do_not_overlap() -> None:
+    found = aligned("CAT A")
+    long = dataclasses.replace(found.words[0], text="catastrophe " * 20)
+    ax = plot.alignment(dataclasses.replace(found, words=(long, found.words[1])))
+    assert not overlaps(written_on(ax))
+    assert [name.get_text() for name in written_on(ax)] == ["C", "A", "T", "A", "A"]
+
+
+def test_a_dollar_is_a_dollar() -> None:
+    found = align_one(9.0 * torch.eye(3)[[0, 1, 1, 1, 1, 0, 2, 2, 2]], ["$x$", "b"], ["-", "$x$", "b"], logits=True)
+    (name, _) = written_on(plot.alignment(found))
+    assert name.get_text() == "$x$"
+    assert not name.get_parse_math()
+
+
+@pytest.mark.parametrize("names", [list("ACCB"), ["a", "k", "u", "a"], list("kaukaku"), ["", "\ud800", ""], ["a"], []])
+def test_neighbours_differ_in_colour_and_equal_names_do_not(names: list[str]) -> None:
+    colours = colours_of(names)
+    assert len(colours) == len(names)
+    assert all((a == b) == (x == y) for (a, b), (x, y) in zip(pairs(colours), pairs(names), strict=True))
+    assert len(set(zip(names, colours, strict=True))) == len(set(names))
+    assert set(colours) <= set(PALETTE)
+
+
+def test_neighbours_differ_in_colour_even_if_the_palette_is_too_small() -> None:
+    """Each of 14 names beside each of the others: ten colours cannot tell them apart everywhere."""
+    names = [name for pair in itertools.permutations("abcdefghijklmn", 2) for name in pair]
+    assert all(a != b for (a, b), (x, y) in zip(pairs(colours_of(names)), pairs(names), strict=True) if x != y)
+
+
+def test_digits_have_ten_colours() -> None:
+    assert len(set(colours_of([str(digit) for digit in range(10)]))) == 10
+
+
+def pairs(values: Sequence[str]) -> list[tuple[str, str]]:
+    return list(itertools.pairwise(values))
+
+
+def token_colours(ax: Axes) -> list[str]:
+    """Read back the colours of the tokens, from left to right."""
+    fills = [lines for lines in ax.collections if not isinstance(lines, LineCollection)]
+    return [to_hex(np.asarray(fill.get_facecolor())[0]) for fill in fills]
+
+
+def test_tokens_beside_each_other_differ_in_colour() -> None:
+    """The first choice of a, k and u is the same colour. Separators are grey. A part has the colours of the whole."""
+    found = align_one(
+        9.0 * torch.nn.functional.one_hot(torch.tensor([2, 3, 4, 3, 1, 2, 4]), 5).float(),
+        "akuk au", ["-", " ", "a", "k", "u"], logits=True, frame_duration=1.0,
+    )  # fmt: skip
+    whole = token_colours(plot.alignment(found))
+    names = [token.text for token in found.tokens]
+    assert len(whole) == 7
+    assert all(a != b for a, b in pairs(whole))
+    assert len(set(zip(names, whole, strict=True))) == 4
+    assert token_colours(plot.alignment(found, seconds=(2.5, 7.0))) == whole[2:]
+    bars = bars_of(plot.posteriors(occupancy([1, 2, 3], per_state=True), "aku"))
+    assert len(bars) == 3
+    assert all(a != b for a, b in pairs([colour for colour, _ in bars]))

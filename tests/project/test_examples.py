@@ -1,4 +1,4 @@
-"""The examples run, and what they are judged by is right: disjoint digits, exact spans, a sound error rate."""
+"""The examples run, their data and error measures are right, and their pictures are readable."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
+import ctckit
 
 for needed in ("sklearn", "tqdm", "matplotlib"):
     pytest.importorskip(needed)
@@ -138,10 +140,32 @@ def test_a_short_run_reports_and_draws(
 
     report = capsys.readouterr().out.splitlines()
     assert any("label error rate" in line for line in report)
-    assert any("edges" in line and "pixels" in line for line in report)
+    assert any("from the ink" in line and "pixels" in line for line in report)
     assert any("torch" in line and "ms" in line for line in report)
     assert report[-1].endswith(str(picture))
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_picture_uses_its_width(digits: Any, digit_lines: Any) -> None:
+    """Each line covers 90% of its axes, and the axes 85% of the figure: the rest is the vertical axis."""
+    _, for_test = digit_lines.split()
+    lines = digit_lines.DigitLines(for_test, seed=1).lines(50)
+    shown = [lines[n] for n in digits.widest(lines)]
+    assert len(shown) == 4
+    assert min(line.image.shape[1] for line in shown) >= sorted(line.image.shape[1] for line in lines)[-4]
+    places = [np.full((line.image.shape[1], 2 * len(line.digits) + 1), 0.1) for line in shown]
+
+    figure = digits.draw(shown, [line.digits.tolist() for line in shown], places)
+
+    figure.draw_without_rendering()
+    assert len(figure.axes) == 4
+    for ax in figure.axes:
+        left, right, *_ = ax.images[0].get_extent()
+        (x0, _), (x1, _) = ax.transData.transform([(left, 0), (right, 0)])
+        assert x1 - x0 >= 0.9 * ax.get_window_extent().width
+        assert ax.get_window_extent().width >= 0.85 * figure.bbox.width
+    # Fewer lines than are wanted.
+    assert digits.widest(lines[:2]) == [0, 1]
 
 
 def test_training_is_repeatable_and_moves_every_weight(digits: Any, digit_lines: Any) -> None:
@@ -257,6 +281,43 @@ def test_sure_emissions_put_starts_and_ends_where_they_are(speech: Any) -> None:
     (spans,) = speech.expected_spans(scores, batch)
 
     np.testing.assert_allclose(spans, [[1, 4], [5, 7]], atol=1e-4)
+
+
+def test_the_picture_of_speech_explains_its_lines_and_colours(speech: Any, spoken: Any) -> None:
+    """Each entry of the legend looks like what it explains; dotted lines are at the true starts."""
+    path = torch.tensor([0, 1, 1, 1, 0, 2, 2, 0, 3, 3])
+    emissions = (9.0 * torch.nn.functional.one_hot(path, 4)).log_softmax(1)
+    phonemes, frame = ["a", "k", "u"], spoken.SECONDS_PER_FRAME
+    spans = np.array([[0.0, 4.0], [4.0, 7.0], [7.0, 10.0]]) * frame
+    words = [("ak", 0, 2), ("u", 2, 3)]
+    utterance = spoken.Utterance("ak u", np.zeros(10 * spoken.HOP), torch.empty(0), phonemes, spans, words)
+    found = ctckit.align(emissions, phonemes, ["-", *phonemes], word_separator="", frame_duration=frame)
+
+    figure = speech.draw(utterance, {"one": (spoken.in_words(found, utterance), emissions)})
+
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert figure.bbox.fully_containsx(legend.get_window_extent().x1)
+    truth, picture = figure.axes
+    assert not legend.get_window_extent().overlaps(picture.get_tightbbox())
+    samples = dict(zip([text.get_text() for text in legend.get_texts()], legend.legend_handles, strict=True))
+    starts, best, cells, token = samples.values()
+    assert list(samples) == [
+        "true start of a phoneme",
+        "best path through phonemes and blank",
+        "probability of each phoneme in each frame (white 0, blue 1)",
+        "span of a phoneme: one colour per phoneme, pale if uncertain",
+    ]
+    dotted = [line for line in picture.lines if line.get_linestyle() == starts.get_linestyle() != "-"]
+    np.testing.assert_allclose([line.get_xdata()[0] for line in dotted], spans[:, 0])
+    assert {line.get_color() for line in dotted} == {starts.get_color()}
+    (drawn,) = [line for line in picture.lines if line.get_label() == "path"]
+    assert (drawn.get_color(), drawn.get_linestyle()) == (best.get_color(), best.get_linestyle())
+    assert cells.get_facecolor() == pytest.approx(picture.images[0].to_rgba(np.ones((1, 1)))[0, 0])
+    assert token is not None
+    names = [text.get_text() for text in picture.texts if text.get_visible()]
+    assert {"a", "k", "u", "ak"} <= set(names)
+    assert not truth.get_xlabel()
 
 
 @pytest.mark.usefixtures("speaker")

@@ -1,7 +1,7 @@
-"""Pictures of CTC: the trellis it sums over, where a model's posteriors put each label, and alignments.
+"""Pictures of CTC: the trellis that it sums over, the posteriors of a model, and alignments.
 
-All functions draw on matplotlib ``Axes`` (their own, or one that is given) and return them, so that titles, sizes and
-files remain the caller's business. matplotlib is imported when a picture is drawn and not before; it comes with
+Each function draws on matplotlib ``Axes``, new ones or those of its argument `ax`, and returns them. The caller adds
+titles, sets sizes and saves files. matplotlib is imported when a picture is drawn. To install it:
 ``pip install ctckit[plot]``.
 """
 

@@ -1,7 +1,8 @@
-"""An alignment over what was aligned: spans and words over sound or picture, and the path through the emissions."""
+"""A picture of an alignment: words and token spans over the sound or picture, and the path through the emissions."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -12,11 +13,12 @@ from ctckit.plot.style import (
     INK,
     PALE,
     PALETTE,
+    PAPER,
     Array,
     ArrayLike,
     as_array,
     colour_map,
-    colour_of,
+    colours_of,
     new_axes,
 )
 
@@ -25,18 +27,17 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from ctckit.output.alignment import Alignment
-    from ctckit.output.spans import AlignedToken, AlignedWord
+    from ctckit.output.spans import AlignedToken, AlignedWord, Parts
 
 _ROW, _SOURCE, _GAP = 0.3, 1.0, 0.12  # heights of the panels
 _CLASS, _LEAST, _MOST = 0.105, 0.6, 2.6  # height of a class of the emissions, and of all
 _WIDTH = 11.0  # inches
-_ROOM = 130  # more names than this side by side cannot be read
+_TOKEN_TYPE, _WORD_TYPE = 9, 10  # largest font sizes, in points
 _BLANK_ROW = "blank"
 
 
 class _Axis(NamedTuple):
-    """The horizontal axis: the whole recording, and what of it is shown."""
+    """The horizontal axis: the whole recording, and the part that is shown."""
 
     start: float
     per_frame: float
@@ -56,7 +57,7 @@ class _Axis(NamedTuple):
 
 
 def alignment(
-    alignment: Alignment,
+    alignment: Parts,
     emissions: ArrayLike | None = None,
     *,
     waveform: ArrayLike | None = None,
@@ -65,21 +66,27 @@ def alignment(
     blank: int | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw an alignment: its words, its tokens in their spans, the sound or picture, and the path on the emissions.
+    """Draw an alignment: words, token spans, the sound or picture, and the path through the emissions.
 
-    From above: the words, each over its time; the tokens, the darker the more confident; the waveform or picture, on
-    which the spans are shaded; and, if emissions are given, the probability of each class that the transcript needs,
-    frame by frame, with the path as a line. Equal tokens have equal colours, in every figure. The axis is in seconds if
-    the alignment has times, else in the picture's columns, or in frames.
+    From top to bottom:
+
+    1. the words;
+    2. the tokens, darker where more confident;
+    3. the waveform or picture, with the spans shaded;
+    4. with `emissions`, the probability of each class of the transcript in each frame, and the path as a line.
+
+    Equal tokens have equal colours, and different neighbours have different ones. A name is set in smaller type where
+    its place is narrow, and left out where even that does not fit. The axis is in seconds if the alignment has times,
+    else in pixels of the picture, else in frames.
 
     Args:
-        alignment: one item's, from `ctckit.align`.
-        emissions: (T, C) log-probabilities or logits that were aligned; at least its frames.
-        waveform: (samples,) of the whole recording: of as much time as the frames.
-        image: (H, W) picture, dark where large, or (H, W, 3) colours from 0 to 1, drawn in its place; (H, W) may as
-            well be a spectrogram.
-        seconds: from when to when to show, on the axis; None for everything.
-        blank: class of the blank among the emissions; None for the alignment's own.
+        alignment: alignment of one item, from `ctckit.align`.
+        emissions: (T, C) log-probabilities or logits that were aligned; T may exceed the number of frames.
+        waveform: (samples,) of the whole recording; it lasts as long as the frames.
+        image: (H, W) picture or spectrogram, dark where large, or (H, W, 3) colours from 0 to 1, in place of the
+            waveform.
+        seconds: (from, to), the part of the axis to show; None for all of it.
+        blank: class of the blank among the emissions; None for the blank of the alignment.
         ax: where to draw; a new figure by default.
 
     Returns:
@@ -87,7 +94,7 @@ def alignment(
 
     Raises:
         ImportError: if matplotlib is not installed.
-        ValueError: if shapes do not fit each other, or `seconds` are none of the recording's.
+        ValueError: if shapes do not fit each other, or `seconds` lies outside the recording.
 
     Example:
         >>> import torch, ctckit
@@ -117,9 +124,10 @@ def alignment(
         _draw_emissions(ax, probs, alignment, named, axis, emission_height, blank)
     else:
         ax.set_yticks([])
-    spoken = {id(token) for word in words for token in word.tokens}
-    colours = [colour_of(token.text) if id(token) in spoken or not words else GREY for token in tokens]
-    _draw_spans(ax, tokens, colours, axis, (bottoms[1], bottoms[3]), names=len(tokens) <= _ROOM)
+    # Of the whole alignment, so that each part of it has the same colours. Separators of words are grey.
+    spoken = [token for word in alignment.words for token in word.tokens] or alignment.tokens
+    hues = dict(zip(map(id, spoken), colours_of([token.text for token in spoken]), strict=True))
+    _draw_spans(ax, tokens, [hues.get(id(token), GREY) for token in tokens], axis, (bottoms[1], bottoms[3]))
     if samples is not None:
         _draw_waveform(ax, samples, axis, bottoms[1], source_height)
     if pixels is not None:
@@ -136,7 +144,7 @@ def alignment(
     return ax
 
 
-def _axis(alignment: Alignment, pixels: Array | None, seconds: tuple[float, float] | None) -> _Axis:
+def _axis(alignment: Parts, pixels: Array | None, seconds: tuple[float, float] | None) -> _Axis:
     frames = alignment.frames
     if alignment.frame_duration is not None:
         start, per_frame, unit = alignment.offset, alignment.frame_duration, "seconds"
@@ -151,7 +159,7 @@ def _axis(alignment: Alignment, pixels: Array | None, seconds: tuple[float, floa
     return _Axis(start, per_frame, frames, shown, unit)
 
 
-def _probabilities(emissions: ArrayLike, alignment: Alignment, blank: int) -> Array:
+def _probabilities(emissions: ArrayLike, alignment: Parts, blank: int) -> Array:
     x = as_array("emissions", emissions, 2)
     top = max((token.id for token in alignment.tokens if token.id is not None), default=0)
     if len(x) < alignment.frames or x.shape[1] <= max(top, blank):
@@ -168,9 +176,9 @@ def _probabilities(emissions: ArrayLike, alignment: Alignment, blank: int) -> Ar
 
 
 def _draw_emissions(
-    ax: Axes, probs: Array, alignment: Alignment, named: dict[int, str], axis: _Axis, height: float, blank: int
+    ax: Axes, probs: Array, alignment: Parts, named: dict[int, str], axis: _Axis, height: float, blank: int
 ) -> None:
-    """Draw a row of cells per class that the transcript needs, in the order in which it does, and the blank below."""
+    """Draw a row of cells per class of the transcript, in the order of first use, and the blank below."""
     classes = [*named, blank]
     first = max(0, int((axis.shown[0] - axis.start) / axis.per_frame) - 1)
     end = min(axis.frames, int((axis.shown[1] - axis.start) / axis.per_frame) + 2)
@@ -206,19 +214,32 @@ def _draw_spans(
     colours: Sequence[str],
     axis: _Axis,
     extent: tuple[float, float],
-    *,
-    names: bool,
 ) -> None:
-    """Shade the tokens' spans on the source, and write their names in the row above."""
+    """Shade the spans of the tokens on the source, and write their names in the row above."""
     bottom, top = extent
     for token, colour in zip(tokens, colours, strict=True):
         start, end = axis.at(token.start), axis.at(token.end)
         confidence = 1.0 if token.confidence is None else token.confidence
-        ax.fill_between([start, end], bottom, top - _ROW, color=colour, alpha=0.16, linewidth=0, zorder=0.5)
-        ax.fill_between([start, end], top - _ROW, top, color=colour, alpha=0.15 + 0.65 * confidence, linewidth=0)
-        if names and token.text.strip():
-            name = ax.text((start + end) / 2, top - _ROW / 2, token.text, ha="center", va="center", fontsize=9)
-            name.set(color=INK, fontweight="bold", clip_on=True)
+        if top - _ROW > bottom:
+            ax.fill_between([start, end], bottom, top - _ROW, color=colour, alpha=0.16, linewidth=0, zorder=0.5)
+        # Light enough for dark text even where the token is certain.
+        ax.fill_between([start, end], top - _ROW, top, color=colour, alpha=0.1 + 0.5 * confidence, linewidth=0)
+    # A white line between the spans, also between two equal tokens.
+    bounds = [axis.at(token.start) for token in tokens] + [axis.at(token.end) for token in tokens]
+    ax.vlines(bounds, top - _ROW, top, color=PAPER, linewidth=0.6)
+    _draw_names(ax, [token for token in tokens if token.text.strip()], axis, top - _ROW / 2, _TOKEN_TYPE)
+
+
+def _draw_names(ax: Axes, rows: Sequence[AlignedWord | AlignedToken], axis: _Axis, y: float, largest: int) -> None:
+    """Write each name at the middle of its span. Its room ends at the axes, and halfway to the neighbouring spans."""
+    from ctckit.plot.fitted_text import FittedText  # noqa: PLC0415 (optional, see `ctckit.plot`)
+
+    weight = "bold" if largest == _TOKEN_TYPE else "normal"
+    halfway = [(axis.at(left.end) + axis.at(right.start)) / 2 for left, right in pairwise(rows)]
+    for row, left, right in zip(rows, [axis.shown[0], *halfway], [*halfway, axis.shown[1]], strict=bool(rows)):
+        middle = (axis.at(row.start) + axis.at(row.end)) / 2
+        room = 2 * min(middle - left, right - middle)
+        ax.add_artist(FittedText(middle, y, row.text, room, largest, color=INK, fontweight=weight))
 
 
 def _draw_words(ax: Axes, words: Sequence[AlignedWord], axis: _Axis, extent: tuple[float, float]) -> None:
@@ -226,12 +247,11 @@ def _draw_words(ax: Axes, words: Sequence[AlignedWord], axis: _Axis, extent: tup
     for word in words:
         start, end = axis.at(word.start), axis.at(word.end)
         ax.plot([start, end], [bottom + 0.06] * 2, color=INK, linewidth=1.4, solid_capstyle="butt", clip_on=True)
-        name = ax.text((start + end) / 2, (bottom + top) / 2 + 0.05, word.text, ha="center", va="center", fontsize=10)
-        name.set(color=INK, clip_on=True)
+    _draw_names(ax, words, axis, (bottom + top) / 2 + 0.05, _WORD_TYPE)
 
 
 def _draw_waveform(ax: Axes, samples: Array, axis: _Axis, bottom: float, height: float) -> None:
-    """Draw the samples, or, where they are many, the range of those that fall together."""
+    """Draw the samples; if there are 6,000 or more, draw the range of each group of neighbours."""
     start, end = axis.whole
     times = start + (np.arange(len(samples)) + 0.5) * (end - start) / max(1, len(samples))
     shown = (times >= axis.shown[0]) & (times <= axis.shown[1])

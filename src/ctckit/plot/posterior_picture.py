@@ -1,4 +1,4 @@
-"""Where a model's posteriors put each label, below what it has read."""
+"""The posteriors of a model, below the picture or sound that it reads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 
-from ctckit.plot.style import GREY, INK, PALETTE, Array, ArrayLike, as_array, as_names, colour_map, colour_of, new_axes
+from ctckit.plot.style import GREY, INK, PALETTE, Array, ArrayLike, as_array, as_names, colour_map, colours_of, new_axes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 Kind: TypeAlias = Literal["curves", "heatmap"]
 
-_BLANK = -1  # stands for the column of the blank, which has no area of its own
-_INVISIBLE = 0.01  # occupancy below this throughout is less than a pixel high
+_BLANK = -1  # in place of the column of the blank, which is not drawn
+_INVISIBLE = 0.01  # a curve that never exceeds this is less than a pixel high
 
 
 def posteriors(
@@ -32,25 +32,26 @@ def posteriors(
     extent: tuple[float, float] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw how probably each label is being emitted in each frame, below the picture or sound that was read.
+    """Draw the probability that each label is emitted in each frame, below the picture or sound that was read.
 
-    The occupancy is what `ctckit.posteriors` returns, for one item. With one column per *state* (``per_state=True``)
-    every label of the target is drawn by itself, even if it occurs twice, and its name stands at its expected frame;
-    with one column per *class*, occurrences of a label are told apart only by where they are.
+    The occupancy is the result of `ctckit.posteriors` for one item. With one column per *state* (``per_state=True``)
+    each label of the target is drawn separately, even if it occurs twice, and its name stands at its expected frame.
+    With one column per *class*, all occurrences of a label are one curve. Equal names have equal colours, and different
+    neighbours have different ones.
 
     Args:
         occupancy: (T, 2S + 1) per state, or (T, C) per class; values from 0 to 1. Pass only the item's own frames.
-        labels: names of the target's S labels (per state), or of all C classes (per class). None takes the columns for
-            classes and numbers them. Equal names have equal colours, in every figure.
+        labels: names of the target's S labels (per state), or of all C classes (per class). With None the columns are
+            classes, and their names are their numbers.
         blank: column of the blank if the columns are classes; None if there is none.
-        kind: 'curves' stacks the labels' occupancies on each other, so that in each frame they and the blank, which
-            is left white, fill the height of 1; 'heatmap' draws a row of cells per column.
+        kind: 'curves' stacks the occupancies of the labels; the rest up to 1 is the blank and stays white. 'heatmap'
+            draws a row of cells per column.
         image: (H, W) picture, dark where large, or (H, W, 3) colours from 0 to 1, drawn above on the same axis with
             square pixels. Each of the T frames is W / T columns wide.
         waveform: (samples,) drawn above instead of a picture.
-        spans: (S, 2) where each label is known to begin and end, in the units of the horizontal axis, shaded in the
-            label's colour. Needs occupancy per state.
-        extent: where on the horizontal axis the first frame begins and the last one ends: by default (0, W) with a
+        spans: (S, 2) known begin and end of each label, in the units of the horizontal axis, shaded in the label's
+            colour. Needs occupancy per state.
+        extent: begin of the first frame and end of the last one on the horizontal axis: by default (0, W) with a
             picture, else (0, T). For an axis in seconds pass (0.0, duration).
         ax: where to draw; a new figure by default.
 
@@ -87,25 +88,26 @@ def posteriors(
         )
     left, right = extent or (0.0, float(frames if pixels is None else pixels.shape[1]))
 
-    # From below: the panel (1 high, or one unit per row), a gap with the labels' names, the picture or sound.
+    # From bottom to top: the panel (1 high, or one unit per row), a gap with the labels' names, the picture or sound.
     curves = kind == "curves"
     panel = 1.0 if curves else float(columns)
     sourced = pixels is not None or samples is not None
     gap = 0.2 + 0.15 * sourced if curves else 0.5 * sourced
     above, aspect = 0.7 * panel * sourced, 0.0
     if pixels is not None:
-        # Somewhat higher than the curves; over a heat map, so high that cells are square if pixels are.
+        # Higher than the curves by 0.4; over a heat map, cells are square because pixels are.
         above = 1.4 if curves else pixels.shape[0] * frames / pixels.shape[1]
         aspect = pixels.shape[0] * (right - left) / (pixels.shape[1] * above)
     top = panel + gap + above
     ax = ax or new_axes(10.0, 0.7 + (10.0 * top * aspect / (right - left) if aspect else 2.5))
 
+    colours = colours_of(names)
     if curves:
-        _draw_curves(ax, gamma, names, shown, np.linspace(left, right, frames + 1))
+        _draw_curves(ax, gamma, names, colours, shown, np.linspace(left, right, frames + 1))
     else:
         _draw_heatmap(ax, gamma, names, shown, (left, right, 0.0, panel))
-    for name, (start, end) in zip(names, known, strict=bool(len(known))):
-        ax.axvspan(start, end, color=colour_of(name), alpha=0.14, linewidth=0, zorder=0.5)
+    for colour, (start, end) in zip(colours, known, strict=bool(len(known))):
+        ax.axvspan(start, end, color=colour, alpha=0.14, linewidth=0, zorder=0.5)
     if pixels is not None:
         ink = colour_map(INK) if pixels.ndim == 2 else None
         ax.imshow(pixels, cmap=ink, extent=(left, right, top - above, top), aspect="auto", zorder=0.4)
@@ -122,7 +124,7 @@ def posteriors(
 
 
 def _name_columns(gamma: Array, labels: Iterable[object] | None, blank: int | None) -> tuple[list[str], list[int]]:
-    """Return the names, and the column that each of them names."""
+    """Return the names, and the column of each."""
     columns = gamma.shape[1]
     names = as_names(range(columns) if labels is None else labels)
     if columns == 2 * len(names) + 1:
@@ -135,21 +137,21 @@ def _name_columns(gamma: Array, labels: Iterable[object] | None, blank: int | No
     )
 
 
-def _draw_curves(ax: Axes, gamma: Array, names: list[str], shown: list[int], edges: Array) -> None:
-    """Stack the labels' occupancies on each other, and write each name above where its label is expected."""
+def _draw_curves(ax: Axes, gamma: Array, names: list[str], colours: list[str], shown: list[int], edges: Array) -> None:
+    """Stack the occupancies of the labels, and write each name above the expected frame of its label."""
     middles = (edges[:-1] + edges[1:]) / 2
     per_state = len(names) != gamma.shape[1]
     height = np.zeros(len(gamma))
-    for name, column in zip(names, shown, strict=True):
+    for name, colour, column in zip(names, colours, shown, strict=True):
         curve = gamma[:, column]
         if column == _BLANK or not curve.max(initial=0.0) > _INVISIBLE:
             continue
-        ax.stairs(height + curve, edges, baseline=height, fill=True, color=colour_of(name), linewidth=0)
+        ax.stairs(height + curve, edges, baseline=height, fill=True, color=colour, linewidth=0)
         height = height + curve
-        # A label of the target has one place, the mean of its occupancy; a class has one wherever it is probable.
+        # A label of the target has one name, at the mean of its occupancy; a class has one per run of likely frames.
         for run in [slice(None)] if per_state else _runs(curve > 0.25):
             x = np.average(middles[run], weights=curve[run])
-            ax.text(x, 1.05, name, color=colour_of(name), ha="center", va="bottom", fontsize=9, fontweight="bold")
+            ax.text(x, 1.05, name, color=colour, ha="center", va="bottom", fontsize=9, fontweight="bold")
     ax.hlines(1, edges[0], edges[-1], color=GREY, linewidth=0.5)
     ax.set_yticks([0, 1])
 
@@ -166,6 +168,6 @@ def _draw_heatmap(
 
 
 def _runs(mask: npt.NDArray[np.bool_]) -> list[slice]:
-    """Return where the mask is true, as one slice per unbroken run."""
+    """Return one slice per unbroken run of true values."""
     turns = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]])))
     return [slice(start, end) for start, end in zip(turns[::2], turns[1::2], strict=True)]

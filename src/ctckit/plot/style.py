@@ -1,7 +1,8 @@
-"""What all pictures have in common: colours, axes, and arrays from whatever holds numbers."""
+"""Shared by all pictures: colours, new axes, and the conversion of arguments to arrays."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.colors import LinearSegmentedColormap
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 Array: TypeAlias = npt.NDArray[np.float64]
 ArrayLike: TypeAlias = npt.ArrayLike | torch.Tensor
 
-# Ten hues of about one strength for labels; greys for the blank and for everything that is not data.
+# Ten hues of similar strength for labels, greys for the blank and for axes and text.
 PALETTE = (
     "#3a73b9",
     "#d0774e",
@@ -35,7 +36,7 @@ INK, GREY, PALE, PAPER = "#2b2f36", "#8b929c", "#e3e6ea", "#ffffff"
 
 
 def as_array(name: str, values: ArrayLike, *dimensions: int) -> Array:
-    """Bring a tensor on any device, or anything that NumPy reads, to float64, and check its dimensions."""
+    """Convert a tensor on any device, or anything that NumPy reads, to float64, and check its dimensions."""
     if isinstance(values, torch.Tensor):
         values = values.detach().to("cpu", torch.float64).numpy()
     array = np.asarray(values, dtype=np.float64)
@@ -47,12 +48,12 @@ def as_array(name: str, values: ArrayLike, *dimensions: int) -> Array:
 
 
 def as_names(labels: Iterable[object]) -> list[str]:
-    """Name labels by how they print (a tensor's elements as numbers)."""
+    """Return each label as it prints; the elements of a tensor print as numbers."""
     return [str(label) for label in (labels.tolist() if isinstance(labels, torch.Tensor) else labels)]
 
 
 def new_axes(width: float, height: float) -> Axes:
-    """Make a figure with one axes, or say what is missing."""
+    """Make a figure with one axes; raise an ImportError if matplotlib is not installed."""
     try:
         import matplotlib.pyplot as plt  # noqa: PLC0415 (optional, see `ctckit.plot`)
     except ImportError as error:
@@ -62,13 +63,32 @@ def new_axes(width: float, height: float) -> Axes:
     return plt.subplots(figsize=(width, height), layout="constrained")[1]
 
 
-def colour_of(name: str) -> str:
-    """Give a name its colour: the same in every figure, and different for neighbouring digits and letters."""
-    return PALETTE[sum(name.encode()) % len(PALETTE)]
+def colours_of(names: Sequence[str]) -> list[str]:
+    """Return the colour of each name in a row: equal names have equal colours, different neighbours different ones.
+
+    The first choice depends on the name alone, so that a name mostly has the same colour in every figure. If a
+    neighbour already has it, the next free colour of the palette is taken. If the neighbours have all ten, a name that
+    would look like its left neighbour has another colour in that place.
+    """
+    neighbours: dict[str, set[str]] = {name: set() for name in names}
+    for left, right in pairwise(names):
+        neighbours[left].add(right)
+        neighbours[right].add(left)
+    chosen: dict[str, str] = {}
+    for name, others in neighbours.items():
+        first = sum(name.encode(errors="replace")) % len(PALETTE)
+        order = PALETTE[first:] + PALETTE[:first]
+        taken = {chosen[other] for other in others if other in chosen}
+        chosen[name] = next((colour for colour in order if colour not in taken), order[0])
+    colours = [chosen[name] for name in names]
+    for i in range(1, len(names)):
+        if names[i] != names[i - 1] and colours[i] == colours[i - 1]:
+            colours[i] = next(colour for colour in PALETTE if colour not in colours[i - 1 : i + 2])
+    return colours
 
 
 def colour_map(colour: str) -> LinearSegmentedColormap:
-    """Shade from paper to `colour`."""
+    """Return the colour map from white to `colour`."""
     from matplotlib.colors import LinearSegmentedColormap  # noqa: PLC0415 (optional, see `ctckit.plot`)
 
     return LinearSegmentedColormap.from_list("ctckit", [PAPER, colour])

@@ -40,19 +40,19 @@ def trellis(
     legend: bool = True,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the trellis of a target: its states, frame by frame, and every arc that lies on a complete path.
+    """Draw the trellis of a target: its states in each frame, and every arc that lies on a complete path.
 
-    The likelihood of the target is the sum, over all paths through these arcs, of the product of the emissions on the
-    way. A state that no complete path visits is a dot.
+    The likelihood of the target is a sum over all paths through these arcs. Each path contributes the product of its
+    emissions. A state on no complete path is drawn as a dot.
 
     Args:
-        labels: the target, for instance ``"CAT"``: anything that prints.
+        labels: the target, for instance ``"CAT"``; any objects that print.
         frames: number of frames; by default that of `occupancy` or `path`, else three more than the target needs.
-        occupancy: (T, 2S + 1) probability of each state in each frame, as `ctckit.posteriors` returns with
+        occupancy: (T, 2S + 1) probability of each state in each frame, from `ctckit.posteriors` with
             ``per_state=True``; fills the circles.
         path: (T,) state in each frame, from 0 to 2S; drawn as a broad line.
-        blank: what to call the blank.
-        legend: whether to name the kinds of arc.
+        blank: name of the blank.
+        legend: whether to draw a legend of the kinds of arc.
         ax: where to draw; a new figure by default.
 
     Returns:
@@ -101,7 +101,7 @@ def trellis(
 
 
 def _skips(names: list[str]) -> list[bool]:
-    """Say of each state whether it may be entered from the one two before: `lattice.may_skip`, for names."""
+    """Return for each state whether it may be entered from two states before: `lattice.may_skip`, for names."""
     classes = {name: number for number, name in enumerate(dict.fromkeys(names), start=1)}
     labels = torch.tensor([classes[name] for name in names], dtype=torch.int64, device="cpu")
     skip: list[bool] = may_skip(state_labels(labels, 0), 0).tolist()
@@ -109,12 +109,12 @@ def _skips(names: list[str]) -> list[bool]:
 
 
 def _sources(state: int, skip: list[bool]) -> range:
-    """Return the states from which an arc leads into `state`: itself, the one before, and perhaps two before."""
+    """Return the states with an arc into `state`: itself, the state before, and the one before that if allowed."""
     return range(max(0, state - 1 - skip[state]), state + 1)
 
 
 def _on_a_complete_path(frames: int, skip: list[bool]) -> npt.NDArray[np.bool_]:
-    """(T, K): whether state s in frame t can be reached from the start and can still reach the end."""
+    """Return (T, K): whether state s in frame t can be reached from the start and can reach the end."""
     states = len(skip)
     started = np.zeros((frames, states), dtype=bool)
     ends = np.zeros((frames, states), dtype=bool)
@@ -130,7 +130,7 @@ def _on_a_complete_path(frames: int, skip: list[bool]) -> npt.NDArray[np.bool_]:
 
 
 def _check_path(steps: list[int], frames: int, skip: list[bool]) -> None:
-    """Raise a ValueError that names the first thing wrong with a path."""
+    """Raise a ValueError that names the first error of a path."""
     states = len(skip)
     if len(steps) != frames:
         raise ValueError(f"path has {len(steps)} states, but must have one for each of the {frames} frames")

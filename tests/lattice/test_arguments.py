@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,10 @@ from hypothesis import given
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ctckit import lattice as lattice_module
 from ctckit.errors import ArgumentTypeError, ArgumentValueError
 from ctckit.lattice import (
-    FAULT_KINDS,
     Lattice,
-    describe_fault,
+    Problem,
     faults,
     frames_needed,
     gate,
@@ -28,6 +27,7 @@ from ctckit.lattice import (
     tighten,
     validate,
 )
+from ctckit.lattice import arguments as arguments_module
 from tests.tools import oracle
 from tests.tools.cases import EDGE_CASES, FORMS, Arguments, Case, cases
 
@@ -475,11 +475,25 @@ def test_padding_is_never_read() -> None:
         assert not is_invalid(lattice, 7, 5).any()
 
 
+def details(problem: Problem) -> tuple[str, int, int, int]:
+    """The kind, and the item, the position of the label (-1 for a length) and the value that the message names."""
+    if problem.kind == "target_sum":
+        (value,) = re.findall(r"^target_lengths add up to (-?\d+),", problem.message)
+        return problem.kind, problem.item, -1, int(value)
+    if problem.kind in ("label", "blank_label"):
+        ((position, item, value),) = re.findall(r"^targets: label (\d+) of item (\d+) is (-?\d+),", problem.message)
+        assert int(item) == problem.item
+        return problem.kind, problem.item, int(position), int(value)
+    ((name, item, value),) = re.findall(r"^(\w+)s\[(\d+)\] is (-?\d+),", problem.message)
+    assert (name, int(item)) == (problem.kind, problem.item)
+    return problem.kind, problem.item, -1, int(value)
+
+
 def test_faults_lists_all() -> None:
     targets = torch.tensor([[9, 9, 9], [3, 0, 1], [4, 1, 0]])
     _, lattice, _ = gate(**base(targets=targets, input_lengths=[8, -1, 7], target_lengths=[3, 2, 4]))
     found = faults(lattice, 7, 5)
-    assert [fault[:4] for fault in found] == [
+    assert list(map(details, found)) == [
         ("input_length", 0, -1, 8),
         ("input_length", 1, -1, -1),
         ("target_length", 2, -1, 4),
@@ -487,14 +501,9 @@ def test_faults_lists_all() -> None:
         ("blank_label", 1, 1, 0),
         ("blank_label", 2, 2, 0),
     ]
-    assert {fault.kind for fault in found} < set(FAULT_KINDS)
     with pytest.raises(ValueError, match=r"input_lengths\[0\] is 8") as caught:
         validate(lattice, 7, 5)
-    assert (
-        str(caught.value)
-        == found[0].message
-        == describe_fault("input_length", 0, -1, 8, frames=7, classes=5, width=3, concatenated=False)
-    )
+    assert str(caught.value) == found[0].message
 
 
 @pytest.mark.parametrize("item", range(3))
@@ -506,7 +515,7 @@ def test_labels_beyond_a_length_are_no_faults(item: int, length: int) -> None:
     _, lattice, _ = gate(**base(targets=targets, target_lengths=lengths))
     expected = [("target_length", item, -1, length)] if length else []
     expected += [("label", item, 0, 9)] if length > 0 else []
-    assert [fault[:4] for fault in faults(lattice, 7, 5)] == expected
+    assert list(map(details, faults(lattice, 7, 5))) == expected
 
 
 @pytest.mark.parametrize(
@@ -524,7 +533,7 @@ def test_faults_of_concatenated_targets(lengths: tuple[int, ...], expected: list
     flat = torch.tensor([1, 9, 9, 3, 0, 9])
     _, lattice, _ = gate(**base(targets=flat, input_lengths=[7, 8, 7], target_lengths=lengths))
     found = faults(lattice, 7, 5)
-    assert [fault[:4] for fault in found] == [("input_length", 1, -1, 8), *expected]
+    assert list(map(details, found)) == [("input_length", 1, -1, 8), *expected]
     with pytest.raises(ArgumentValueError) as caught:
         validate(lattice, 7, 5)
     assert str(caught.value) == found[0].message
@@ -598,8 +607,11 @@ def test_vmaps() -> None:
 
 
 def test_gate_reads_no_value() -> None:
-    """Nothing in the source that could wait for a GPU, but in what says so."""
-    for name in ("gate", "padded_labels", "frames_needed", "is_invalid", "may_skip", "state_labels", "lengths_of"):
-        source = inspect.getsource(getattr(lattice_module, name))
+    """No source of the gate, and of what it calls, has a call that waits for a GPU."""
+    functions = [function for _, function in inspect.getmembers(arguments_module, inspect.isfunction)]
+    functions += [padded_labels, frames_needed, is_invalid, may_skip, state_labels]
+    assert {"gate", "gate_emissions", "gate_targets", "lengths_of"} <= {function.__name__ for function in functions}
+    for function in functions:
+        source = inspect.getsource(function)
         for read in (".item(", ".tolist(", "bool(", ".cpu(", ".numpy(", "nonzero"):
-            assert read not in source, f"{read} in {name}"
+            assert read not in source, f"{read} in {function.__name__}"

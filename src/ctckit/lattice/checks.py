@@ -1,55 +1,81 @@
-"""What can be wrong with the values of a batch, found and put in words.
+"""Every rule for the values of a batch: what is wrong, where, and in which words.
 
-Types and shapes are checked by `ctckit.lattice.gate`; here are the faults that only values show, on the CPU. The core
-finds the same ones by itself, and takes the words from here.
+Types and shapes are checked by `ctckit.lattice.arguments`; here are the faults that only values show, on the CPU. The
+core finds the same ones by itself and takes the words from here.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from ctckit.errors import ArgumentValueError
 from ctckit.lattice.tensor_kinds import in_memory
+from ctckit.lattice.topology import PADDING, Lattice, frames_needed, padded_labels
 
-if TYPE_CHECKING:
-    from ctckit.lattice import Lattice
+__all__ = [
+    "Problem",
+    "bad_label",
+    "bad_length",
+    "faults",
+    "is_invalid",
+    "item_name",
+    "no_path",
+    "too_few_frames",
+    "validate",
+    "validate_input_lengths",
+]
 
-Integers = TypeVar("Integers", Tensor, npt.NDArray[Any])
-
-PADDING = -100
-"""Marks "no label" in padded targets that come without lengths."""
-
-FAULT_KINDS = ("input_length", "target_length", "label", "blank_label", "target_sum")
-"""What can be wrong with values, in the order in which the core numbers the ones it knows, from 1."""
+Integers = TypeVar("Integers", Tensor, npt.NDArray[Any], int)
 
 
-class Fault(NamedTuple):
-    """One invalid value of a batch."""
+class Problem(NamedTuple):
+    """What is wrong with one item."""
 
-    kind: str
-    """One of `FAULT_KINDS`."""
     item: int
-    """The item, from 0; -1 if the batch as a whole is at fault ("target_sum")."""
-    position: int
-    """The position of the label within its target, from 0; -1 if a length is at fault."""
-    value: int
-    """The value found."""
+    """The item of the batch, from 0; -1 if the batch as a whole is at fault."""
+    kind: str
+    """'infeasible': more frames are needed than there are; 'impossible_frame': in one, all classes of the target are at
+    -inf; 'non_finite': NaN or +inf among the emissions; or what makes the item invalid: 'input_length',
+    'target_length', 'target_sum', 'label', 'blank_label'."""
     message: str
-    """The same in words, with the remedy."""
+    """The same in words, and what to do."""
+
+
+def item_name(item: int, *, batched: bool = True) -> str:
+    """Name an item in a message: by its number, if there is a batch.
+
+    >>> item_name(3), item_name(0, batched=False)
+    ('item 3', 'the item')
+    """
+    return f"item {item}" if batched else "the item"
 
 
 def bad_length(lengths: Integers, bound: int) -> Integers:
-    """Of tensors or arrays alike: where a length is impossible."""
+    """Tell, of tensors, arrays or an int, where a length is impossible."""
     return (lengths < 0) | (lengths > bound)
 
 
 def bad_label(labels: Integers, classes: int, blank: int) -> Integers:
-    """Of tensors or arrays alike: where a label is no class, or the blank."""
+    """Tell, of tensors, arrays or an int, where a label is no class, or the blank."""
     bad: Integers = (labels < 0) | (labels >= classes) | (labels == blank)
+    return bad
+
+
+def is_invalid(lattice: Lattice, frames: int, classes: int) -> Tensor:
+    """(N,) bool: which items `validate` would reject. Reads no value: for devices and traces where nobody may."""
+    total = lattice.labels.shape[0]  # if concatenated
+    inside = torch.arange(lattice.max_target, device=lattice.labels.device) < lattice.target_lengths[:, None]
+    bad: Tensor = (bad_label(padded_labels(lattice), classes, lattice.blank) & inside).any(1)
+    bad = bad | bad_length(lattice.input_lengths, frames)
+    bad = bad | bad_length(lattice.target_lengths, total if lattice.concatenated else lattice.max_target)
+    if lattice.concatenated:
+        # Which item's length is the wrong one cannot be told.
+        bad = bad | (lattice.target_lengths.sum() != total)
     return bad
 
 
@@ -79,94 +105,145 @@ def validate(lattice: Lattice, frames: int, classes: int) -> None:
     raise ArgumentValueError(faults(lattice, frames, classes)[0].message)
 
 
+def validate_input_lengths(input_lengths: Tensor, frames: int) -> None:
+    """Check the frames of each item, (N,) int64 on the CPU, where there are no targets to check.
+
+    Raises:
+        ArgumentValueError: for the first length that is not from 0 to `frames`.
+    """
+    problems = _bad_input_lengths(_array(input_lengths, "input_lengths"), frames)
+    if problems:
+        raise ArgumentValueError(problems[0].message)
+
+
 def _within(values: npt.NDArray[np.int64], bound: int) -> bool:
     """Whether all values are from 0 to the bound, in one pass: as an unsigned number, a negative one is huge."""
     return bool(np.maximum.reduce(values.view(np.uint64), initial=0) <= bound)
 
 
-def faults(lattice: Lattice, frames: int, classes: int) -> list[Fault]:
-    """All that `validate` objects to: per item its lengths and its first bad label. Waits for a GPU."""
+def faults(lattice: Lattice, frames: int, classes: int, *, batched: bool = True) -> list[Problem]:
+    """List all that `validate` objects to: of each item its lengths and its first bad label. Waits for a GPU.
+
+    Args:
+        lattice: what `gate` returned.
+        frames: T, the number of frames of the emissions.
+        classes: C, their number of classes.
+        batched: whether messages number the items.
+    """
     inputs, targets, labels = _arrays(lattice)
-    total, blank, concatenated = len(labels), lattice.blank, lattice.concatenated
+    total, concatenated = len(labels), lattice.concatenated
     width = total if concatenated else lattice.max_target
-    found: list[Fault] = []
-
-    def add(kind: str, item: int, position: int, value: int) -> None:
-        message = describe_fault(
-            kind, item, position, value, frames=frames, classes=classes, width=width, concatenated=concatenated
+    found = _bad_input_lengths(inputs, frames)
+    have = f"hold {width} labels in all" if concatenated else f"have room for {width} labels per item"
+    of_targets = [
+        Problem(
+            item,
+            "target_length",
+            f"target_lengths[{item}] is {targets[item]}, but targets {have}: a length must be from 0 to {width}",
         )
-        found.append(Fault(kind, item, position, value, message))
-
-    for item in np.flatnonzero(bad_length(inputs, frames)).tolist():
-        add("input_length", item, -1, int(inputs[item]))
-    for item in np.flatnonzero(bad_length(targets, width)).tolist():
-        add("target_length", item, -1, int(targets[item]))
+        for item in np.flatnonzero(bad_length(targets, width)).tolist()
+    ]
     if concatenated and int(targets.sum()) != total:
-        add("target_sum", -1, -1, int(targets.sum()))
-    if concatenated and any(fault.kind != "input_length" for fault in found):
-        return found  # nobody can tell whose labels are whose
+        message = (
+            f"target_lengths add up to {targets.sum()}, but targets is one row of {width} labels: concatenated targets "
+            f"must hold exactly the labels of all items, one after another; pass padded targets as a tensor of shape "
+            f"(N, S)"
+        )
+        of_targets.append(Problem(-1, "target_sum", message))
+    if concatenated and of_targets:
+        return found + of_targets  # nobody can tell whose labels are whose
+    found += of_targets
     offsets = lattice.offsets.cpu().numpy()
     for item, (offset, length) in enumerate(zip(offsets.tolist(), targets.tolist(), strict=True)):
         row = labels[offset : offset + max(0, min(length, width))]
-        bad = np.flatnonzero(bad_label(row, classes, blank))
+        bad = np.flatnonzero(bad_label(row, classes, lattice.blank))
         if len(bad):
             position = int(bad[0])
-            add("blank_label" if row[position] == blank else "label", item, position, int(row[position]))
+            where = f"label {position} of {item_name(item, batched=batched)}"
+            found.append(Problem(item, *_about_label(where, int(row[position]), classes, lattice.blank)))
     return found
 
 
-def describe_fault(
-    kind: str,
-    item: int,
-    position: int,
-    value: int,
-    *,
-    frames: int,
-    classes: int,
-    width: int,
-    concatenated: bool,
-) -> str:
-    """Put a fault in words: the only place that does, whoever found it.
+def _bad_input_lengths(lengths: npt.NDArray[np.int64], frames: int) -> list[Problem]:
+    return [
+        Problem(
+            item,
+            "input_length",
+            f"input_lengths[{item}] is {lengths[item]}, but the input has {frames} frames: a length must be from 0 to "
+            f"{frames}",
+        )
+        for item in np.flatnonzero(bad_length(lengths, frames)).tolist()
+    ]
 
-    Args:
-        kind: one of `FAULT_KINDS`; the rest as in `Fault`.
-        item: the item at fault.
-        position: the position of the label.
-        value: the value found.
-        frames: T, the number of frames of the input.
-        classes: C, its number of classes.
-        width: labels there are: per item if padded, in all if concatenated.
-        concatenated: whether the targets are concatenated.
-    """
-    if kind == "input_length":
-        return (
-            f"input_lengths[{item}] is {value}, but the input has {frames} frames: a length must be from 0 to {frames}"
-        )
-    if kind == "target_length":
-        have = f"hold {width} labels in all" if concatenated else f"have room for {width} labels per item"
-        return f"target_lengths[{item}] is {value}, but targets {have}: a length must be from 0 to {width}"
-    if kind == "target_sum":
-        return (
-            f"target_lengths add up to {value}, but targets is one row of {width} labels: concatenated targets must "
-            f"hold exactly the labels of all items, one after another; pass padded targets as a tensor of shape (N, S)"
-        )
-    where = f"targets: label {position} of item {item} is {value}"
-    if kind == "blank_label":
-        return (
+
+def _about_label(where: str, value: int, classes: int, blank: int) -> tuple[str, str]:
+    """Give the kind and the message of a bad label."""
+    where = f"targets: {where} is {value}"
+    if value == blank:
+        return "blank_label", (
             f"{where}, the blank, but the blank is not part of a target: leave it out (it is put between the labels by "
             f"itself), or name the class that is the blank with blank="
         )
     if value == PADDING:
-        return (
+        return "label", (
             f"{where}, which marks padding, but {PADDING} must not stand before or among an item's labels: put the "
             f"labels first, and give as target_lengths only the number of labels"
         )
     remedy = f"pad with {PADDING}, or beyond the target_lengths" if value < 0 else "give the input as many classes"
-    return f"{where}, but the input has classes 0 to {classes - 1}: correct the label, or {remedy}"
+    return "label", f"{where}, but the input has classes 0 to {classes - 1}: correct the label, or {remedy}"
+
+
+def too_few_frames(lattice: Lattice, *, batched: bool = True) -> list[Problem]:
+    """List the items that have fewer frames than their targets need. Waits for a GPU."""
+    needed, lengths, labels = frames_needed(lattice), lattice.input_lengths, lattice.target_lengths
+    items = torch.nonzero(needed > lengths)[:, 0].tolist()
+    return [
+        no_path(item, int(lengths[item]), int(needed[item]), labels=int(labels[item]), batched=batched)
+        for item in items
+    ]
+
+
+def no_path(item: int, frames: int, needed: int, *, labels: int | None = None, batched: bool = True) -> Problem:
+    """Say why no path fits an item that none fits: it has too few frames, or -inf bars all paths.
+
+    Args:
+        item: the number of the item.
+        frames: the frames that it has.
+        needed: the frames that it needs.
+        labels: the labels of its target; None for a pattern, whose frames have no such sum.
+        batched: whether the message numbers the item.
+
+    >>> print(no_path(0, 3, 4, labels=3).message)
+    item 0 needs 4 frames (3 labels, and a blank between 1 pair of equal neighbours), but has 3: lengthen the input, subsample less, or leave the item out
+    """  # noqa: E501  # the example's output is one line
+    name = item_name(item, batched=batched)
+    if needed <= frames:
+        return Problem(
+            item,
+            "infeasible",
+            f"log-probabilities of -inf bar every path of {name} through its {_count(frames, 'frame')}: do not mask "
+            f"classes that it needs",
+        )
+    parts = ""
+    if labels is not None:
+        repeats = needed - labels
+        pairs = f", and a blank between {_count(repeats, 'pair')} of equal neighbours" if repeats else ""
+        parts = f" ({_count(labels, 'label')}{pairs})"
+    message = (
+        f"{name} needs {_count(needed, 'frame')}{parts}, but has {frames}: lengthen the input, subsample less, or "
+        f"leave the item out"
+    )
+    return Problem(item, "infeasible", message)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _arrays(lattice: Lattice) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    names = "targets", "input_lengths", "target_lengths"
-    tensors = (in_memory(tensor.cpu(), name) for tensor, name in zip(lattice[:3], names, strict=True))
-    labels, inputs, targets = (tensor.resolve_neg().numpy() for tensor in tensors)
-    return inputs, targets, labels.ravel()
+    labels = _array(lattice.labels, "targets").ravel()
+    return _array(lattice.input_lengths, "input_lengths"), _array(lattice.target_lengths, "target_lengths"), labels
+
+
+def _array(tensor: Tensor, name: str) -> npt.NDArray[np.int64]:
+    return in_memory(tensor.cpu(), name).resolve_neg().numpy()

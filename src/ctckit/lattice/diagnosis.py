@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ctckit.errors import ArgumentValueError
-from ctckit.lattice import Lattice, Lengths, as_int, frames_needed, gate, padded_labels, tighten
-from ctckit.lattice.checks import faults
+from ctckit.lattice.arguments import gate, gate_targets
+from ctckit.lattice.checks import Problem, faults, item_name, too_few_frames
+from ctckit.lattice.lengths import Lengths, as_int, lengths_of
 from ctckit.lattice.tensor_kinds import as_node, present, require_memory
+from ctckit.lattice.topology import Lattice, frames_needed, padded_labels, tighten
 
 __all__ = ["Problem", "check", "feasible"]
-
-
-class Problem(NamedTuple):
-    """What is wrong with one item."""
-
-    item: int
-    """The item of the batch, from 0; -1 if the batch as a whole is at fault."""
-    kind: str
-    """'infeasible': more frames are needed than there are; 'impossible_frame': in one, all classes of the target are at
-    -inf; 'non_finite': NaN or +inf among the emissions; or what makes the item invalid: 'input_length',
-    'target_length', 'target_sum', 'label', 'blank_label'."""
-    message: str
-    """The same in words, and what to do."""
 
 
 @as_node
@@ -53,7 +42,7 @@ def feasible(targets: Tensor, input_lengths: Lengths, target_lengths: Lengths = 
         >>> ctckit.feasible(torch.tensor([[1, 1, 2], [1, 2, 3]]), input_lengths=[3, 3], target_lengths=[3, 3])
         tensor([False,  True])
     """
-    lattice = _gate_without_emissions(targets, input_lengths, target_lengths, blank)
+    lattice, _ = _lattice_without_emissions(targets, input_lengths, target_lengths, blank)
     return frames_needed(lattice) <= lattice.input_lengths
 
 
@@ -93,11 +82,11 @@ def check(
         item 0 needs 4 frames (3 labels, and a blank between 1 pair of equal neighbours), but has 3: lengthen the input, subsample less, or leave the item out
     """  # noqa: E501  # the example's output is one line
     if emissions is None:
-        lattice = _gate_without_emissions(targets, input_lengths, target_lengths, blank, needs_numbers=True)
+        lattice, batched = _lattice_without_emissions(targets, input_lengths, target_lengths, blank, needs_numbers=True)
         require_memory(lattice.labels, "targets")
         x, frames, classes = None, torch.iinfo(torch.int64).max, torch.iinfo(torch.int64).max
     else:
-        x, lattice, _ = gate(
+        x, lattice, batched = gate(
             emissions,
             targets,
             input_lengths,
@@ -110,20 +99,20 @@ def check(
         require_memory(x, "emissions")
         frames, classes = x.shape[0], x.shape[2]
     lattice = tighten(lattice.cpu())
-    problems = [Problem(fault.item, fault.kind, fault.message) for fault in faults(lattice, frames, classes)]
+    problems = faults(lattice, frames, classes, batched=batched)
     invalid = {problem.item for problem in problems}
     if -1 in invalid:
         return problems
-    problems += [p for p in _infeasible(lattice) if p.item not in invalid]
+    problems += [p for p in too_few_frames(lattice, batched=batched) if p.item not in invalid]
     if x is not None:
-        problems += _non_finite(x, lattice, invalid)
+        problems += _non_finite(x, lattice, invalid, batched=batched)
     return sorted(problems, key=lambda problem: problem.item)
 
 
-def _gate_without_emissions(
+def _lattice_without_emissions(
     targets: Any, input_lengths: Lengths, target_lengths: Lengths, blank: int, *, needs_numbers: bool = False
-) -> Lattice:
-    """Pass the gate with a stand-in that has no frames: one item for (S,) targets without lengths of a batch."""
+) -> tuple[Lattice, bool]:
+    """Make the lattice of targets alone, and say whether there is a batch."""
     if input_lengths is None:
         raise ArgumentValueError(
             "input_lengths is None, but without emissions nothing else says how many frames there are"
@@ -137,50 +126,32 @@ def _gate_without_emissions(
         items = input_lengths.numel()
     else:
         items = len(input_lengths) if isinstance(input_lengths, (tuple, list)) else 1
-    if isinstance(targets, Tensor):
-        targets = present(targets, "targets")
-    device = targets.device if isinstance(targets, Tensor) else None
-    emissions = torch.empty(0, items, blank + 1, device=device)
-    if isinstance(targets, Tensor) and targets.ndim == 1 and target_lengths is None and items == 1:
-        emissions = emissions[:, 0]
-    _, lattice, _ = gate(emissions, targets, input_lengths, target_lengths, blank, needs_numbers=needs_numbers)
-    return lattice._replace(
-        input_lengths=present(lattice.input_lengths, "input_lengths"),
-        target_lengths=present(lattice.target_lengths, "target_lengths"),
+    # One row of labels without a length is the target of one item.
+    batched = not (isinstance(targets, Tensor) and targets.ndim == 1 and target_lengths is None and items == 1)
+    labels, lengths, max_target = gate_targets(
+        targets, target_lengths, items, batched=batched, beside=None, name="input_lengths", needs_numbers=needs_numbers
     )
+    inputs, _ = lengths_of(input_lengths, "input_lengths", items, labels.device, Tensor, needs_numbers)
+    labels, inputs = present(labels, "targets"), present(inputs, "input_lengths")
+    lengths = present(lengths, "target_lengths")
+    return Lattice(labels, inputs, lengths, max_target, blank), batched
 
 
-def _infeasible(lattice: Lattice) -> list[Problem]:
-    needed = frames_needed(lattice)
-    problems = []
-    for item in (needed > lattice.input_lengths).nonzero()[:, 0].tolist():
-        frames, labels = int(needed[item]), int(lattice.target_lengths[item])
-        repeats = frames - labels
-        pairs = (
-            f", and a blank between {repeats} pair{'s' if repeats > 1 else ''} of equal neighbours" if repeats else ""
-        )
-        message = (
-            f"item {item} needs {frames} frame{'s' if frames > 1 else ''} "
-            f"({labels} label{'s' if labels > 1 else ''}{pairs}), but has "
-            f"{int(lattice.input_lengths[item])}: lengthen the input, subsample less, or leave the item out"
-        )
-        problems.append(Problem(item, "infeasible", message))
-    return problems
-
-
-def _non_finite(x: Tensor, lattice: Lattice, invalid: set[int]) -> list[Problem]:
+def _non_finite(x: Tensor, lattice: Lattice, invalid: set[int], *, batched: bool) -> list[Problem]:
     problems = []
     named = padded_labels(lattice)
     for item, length in enumerate(lattice.input_lengths.tolist()):
         if item in invalid:  # its lengths and labels point nowhere
             continue
+        name = item_name(item, batched=batched)
         values = x[:length, item].detach()
         bad = (values.isnan() | (values == torch.inf)).nonzero()
         if len(bad):
             frame, c = bad[0].tolist()
+            place = f"[{frame}, {item}, {c}] (frame, item, class)" if batched else f"[{frame}, {c}] (frame, class)"
             message = (
-                f"emissions[{frame}, {item}, {c}] (frame, item, class) is {float(values[frame, c])}, the first of "
-                f"{len(bad)} such values in item {item}: look for an overflow or a division by zero in the model"
+                f"emissions{place} is {float(values[frame, c])}, the first of {len(bad)} such values in {name}: look "
+                f"for an overflow or a division by zero in the model"
             )
             problems.append(Problem(item, "non_finite", message))
             continue
@@ -190,7 +161,7 @@ def _non_finite(x: Tensor, lattice: Lattice, invalid: set[int]) -> list[Problem]
         if len(dead):
             frame = int(dead[0])
             message = (
-                f"in frame {frame} of item {item} the blank and all labels of its target are at -inf, so that its loss "
+                f"in frame {frame} of {name} the blank and all labels of its target are at -inf, so that its loss "
                 f"is infinite: do not mask classes that the target needs"
             )
             problems.append(Problem(item, "impossible_frame", message))

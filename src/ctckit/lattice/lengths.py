@@ -33,7 +33,7 @@ def lengths_of(
     name: str,
     items: int,
     device: torch.device,
-    emissions: Tensor,
+    beside: type[Tensor],
     needs_numbers: bool,
 ) -> tuple[Tensor, int | None]:
     """Bring lengths to one form.
@@ -43,7 +43,7 @@ def lengths_of(
         name: what the caller's signature calls them.
         items: N, the number of items.
         device: that of the emissions.
-        emissions: the emissions.
+        beside: the type of the emissions.
         needs_numbers: as for `ctckit.lattice.gate`.
 
     Returns:
@@ -55,7 +55,7 @@ def lengths_of(
     """
     if isinstance(lengths, Tensor):
         if type(lengths) is not Tensor:
-            lengths = plain(lengths, name, "", needs_numbers=needs_numbers, beside=emissions)
+            lengths = plain(lengths, name, "", needs_numbers=needs_numbers, beside=beside)
         if lengths.layout is not torch.strided:
             raise not_dense(lengths, name)
         try:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctckit.lattice.diagnosis import Problem
+from ctckit.lattice.checks import Problem
 
 __all__ = ["implausible"]
 

@@ -62,7 +62,7 @@ def is_eager(tensor: Tensor) -> bool:
     return (kind is Tensor or kind is _Parameter) and not (is_compiling() or _watchers() or is_traced())
 
 
-def plain(tensor: Any, name: str, convert: str, *, needs_numbers: bool, beside: Tensor | None = None) -> Tensor:
+def plain(tensor: Any, name: str, convert: str, *, needs_numbers: bool, beside: type[Tensor] | None = None) -> Tensor:
     """Give an argument that is no plain tensor as one, if it can be, or as it is, if torch's operators see through it.
 
     Args:
@@ -71,7 +71,7 @@ def plain(tensor: Any, name: str, convert: str, *, needs_numbers: bool, beside: 
         convert: how to make a tensor of it if it is none.
         needs_numbers: whether the caller reads its memory by the address; if not, it does nothing with it but
             operations of torch.
-        beside: the emissions, if it is not these.
+        beside: the type of the emissions, if it is not these: fake tensors are taken beside fake ones only.
 
     Raises:
         ArgumentTypeError: if it is no tensor, or one without memory of its own that the caller needs.
@@ -92,7 +92,7 @@ def plain(tensor: Any, name: str, convert: str, *, needs_numbers: bool, beside: 
         )
     if kind.__name__ == "AsyncCollectiveTensor" and not tensor.requires_grad:
         return cast("Tensor", cast("Any", tensor).wait())
-    if isinstance(tensor, FakeTensor) and beside is not None and type(beside) is not kind and not _watchers():
+    if isinstance(tensor, FakeTensor) and beside is not None and beside is not kind and not _watchers():
         raise ArgumentTypeError(
             f"{name} is a FakeTensor, which has no numbers: pass a tensor that has, or all as fakes"
         )

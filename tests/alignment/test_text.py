@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import ctckit
 from ctckit import WILDCARD, Alternatives, Vocabulary
-from tests.tools import oracle
+from tests.tools import aligned, oracle
 from tests.tools.aligned import align_batch
 from tests.tools.aligned import align_one as align
 from tests.tools.cases import random_case
@@ -313,7 +313,7 @@ def test_implausible_emissions_warn_once() -> None:
     with pytest.warns(UserWarning, match="item 1: emissions hold probabilities, not") as caught:
         align_batch(x, ["a"] * 3, LETTERS)
     assert len(caught) == 1
-    assert caught[0].filename == __file__.replace("test_align", "aligned")  # where align was called
+    assert caught[0].filename == aligned.__file__  # where align was called
     with pytest.warns(UserWarning, match=r"^(?!item).*logits=True"):  # there is but one item
         align(noise(9), "a", LETTERS)
     align(noise(9).log_softmax(1).half(), "a", LETTERS)  # rounded, and no warning
@@ -446,8 +446,8 @@ def test_priors_move_the_path_and_not_the_scores() -> None:
         ((noise(9), [2, 1.5], LETTERS), {}, TypeError, "token 1 is 1.5, a float"),
         ((noise(9), torch.tensor([1.0])), {}, TypeError, "tensor of shape .1,. and dtype torch.float32, but tokens"),
         ((noise(9), 5), {}, TypeError, "text_or_tokens is a int, but must be a str"),
-        ((noise(9), [2, 10], LETTERS), {}, ValueError, "token 1 of item 0, '<10>', is class 10, but emissions has"),
-        ((noise(9), [2, 0], LETTERS), {}, ValueError, "token 1 of item 0, '-', is class 0, the blank"),
+        ((noise(9), [2, 10], LETTERS), {}, ValueError, "token 1 of the item, '<10>', is class 10, but emissions has"),
+        ((noise(9), [2, 0], LETTERS), {}, ValueError, "token 1 of the item, '-', is class 0, the blank"),
         ((noise(9, items=2), "ab", LETTERS), {}, TypeError, "is a str, but emissions is a batch"),
         ((noise(9, items=2), ["ab"], LETTERS), {}, ValueError, "holds 1 item, but emissions is a batch of 2"),
         ((noise(9, items=2), ["a"] * 3, LETTERS), {}, ValueError, "holds 3 items, but emissions is a batch of 2"),
@@ -516,14 +516,14 @@ def test_nothing_to_align_with() -> None:
     x = noise(5).log_softmax(1)
     x[2, 2] = torch.nan
     for text in ("ab", "a*"):
-        with pytest.raises(ValueError, match=r"emissions of item 0 hold NaN or \+inf where its tokens need them"):
+        with pytest.raises(ValueError, match=r"emissions of the item hold NaN or \+inf where its tokens need them"):
             align(x, text, LETTERS, wildcard="*")
     assert align(x, "b", LETTERS).tokens  # elsewhere it is harmless
     x = noise(5).log_softmax(1)
     x[:, 2] = -torch.inf
-    with pytest.raises(ValueError, match="log_probs of -inf that bar every path"):
+    with pytest.raises(ValueError, match="log-probabilities of -inf bar every path of the item through its 5 frames"):
         align(x, "a", LETTERS)
-    with pytest.raises(ValueError, match=r"item 0 needs 2 frames, but has 5: log_probs of -inf"):
+    with pytest.raises(ValueError, match="-inf bar every path of the item through its 5 frames"):
         align(x, "a*", LETTERS, wildcard="*")
 
 

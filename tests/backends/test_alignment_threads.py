@@ -11,12 +11,12 @@ import pytest
 import torch
 
 import ctckit
-from ctckit.alignment.problem import PathProblem
 from tests.tools.cases import random_case
 
 pytest.importorskip("ctckit._core")
 
 from ctckit.backends import cpu
+from ctckit.lattice.pattern import compile_pattern
 
 
 def test_many_threads_at_once_give_what_one_gives() -> None:
@@ -78,8 +78,7 @@ def test_python_runs_while_the_core_walks_a_graph(function: str) -> None:
     """Only the core's own call is timed: between operations of Python threads take turns by themselves."""
     frames = 3000
     pattern = [ctckit.Alternatives([1], [2, 3]) for _ in range(300)]
-    problem = PathProblem(torch.zeros(frames, 8).log_softmax(1), pattern, 0, False, False, 0.0, "raise")
-    emissions, graph = problem.emissions(), problem.columns()
+    emissions, graph = torch.zeros(frames, 8).double().log_softmax(1), compile_pattern(pattern, 8)
     calls: dict[str, Callable[[], object]] = {
         "best_graph_paths": lambda: cpu.best_graph_paths(emissions, graph, 4),
         "sample_graph_paths": lambda: cpu.sample_graph_paths(emissions, graph, torch.rand(4, frames).double()),

@@ -204,7 +204,7 @@ def test_the_workers_by_themselves(tmp_path: Path) -> None:
         pytest.skip("there is no C++ compiler")
     command = [compiler, "-std=c++20", "-O1", "-pthread", f"-I{ROOT / 'native'}"]
     environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
-    sources = [str(ROOT / "tests" / "native" / "workers.cpp"), str(ROOT / "native" / "workers.cpp")]
+    sources = [str(ROOT / "tests" / "native" / "workers.cpp"), str(ROOT / "native" / "base" / "workers.cpp")]
     subprocess.run([*command, *sources, "-o", str(program)], env=environment, check=True)  # noqa: S603
     done = subprocess.run([str(program)], env=environment, capture_output=True, text=True, check=False)  # noqa: S603
     assert (done.returncode, done.stdout) == (0, "")

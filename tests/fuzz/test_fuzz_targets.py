@@ -14,7 +14,7 @@ KEPT = [path for name in fuzz_python.TARGETS for path in sorted((Path(__file__).
 
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: f"{path.parent.name}-{path.name}")
 def test_kept_inputs(path: Path) -> None:
-    importlib.import_module(f"fuzz_{path.parent.name}").one(path.read_bytes())
+    importlib.import_module(f"tests.fuzz.fuzz_{path.parent.name}").one(path.read_bytes())
 
 
 def test_every_target_has_inputs() -> None:

@@ -608,7 +608,7 @@ def test_vmaps() -> None:
 
 def test_gate_reads_no_value() -> None:
     """No source of the gate, and of what it calls, has a call that waits for a GPU."""
-    functions = [function for _, function in inspect.getmembers(arguments_module, inspect.isfunction)]
+    functions: list[Any] = [function for _, function in inspect.getmembers(arguments_module, inspect.isfunction)]
     functions += [padded_labels, frames_needed, is_invalid, may_skip, state_labels]
     assert {"gate", "gate_emissions", "gate_targets", "lengths_of"} <= {function.__name__ for function in functions}
     for function in functions:

@@ -147,7 +147,7 @@ def test_what_an_outside_item_raises_is_its_result(run: device.Run) -> None:
 @pytest.mark.parametrize("dry", [True, False])
 def test_every_item_has_its_function_and_a_name_of_its_own(dry: bool) -> None:
     pytest.importorskip("triton", reason="Triton is not installed")
-    importlib.import_module("kernels")  # turns the interpreter on, before anything imports the kernels
+    importlib.import_module("tests.tools.triton_setup")  # turns the interpreter on, before anything imports the kernels
     listed = items(dry=dry)
     names = [one.name for one in listed]
     assert len(set(names)) == len(names)

@@ -38,7 +38,9 @@ def test_examples(name: str) -> None:
 
 
 def test_every_public_function_has_an_example() -> None:
-    tested = {test.name for name in MODULES if name.count(".") == 1 for test in found(name) if test.examples}
+    tested = {
+        test.name for name in MODULES if not name.startswith("ctckit.cli") for test in found(name) if test.examples
+    }
     functions = {name for name in ctckit.__all__ if inspect.isfunction(getattr(ctckit, name))}
     assert functions <= {name.rpartition(".")[2] for name in tested}
 

@@ -6,7 +6,7 @@ The functions and their results are those of ``torchaudio.functional``, for batc
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,13 +14,10 @@ from torch import Tensor
 
 from ctckit.backends import host_backend
 from ctckit.errors import ArgumentValueError
-from ctckit.lattice import Lattice, Lengths, gate, padded_labels
-from ctckit.lattice.diagnosis import check
+from ctckit.lattice import Lattice, Lengths, frames_needed, gate, no_path
 from ctckit.lattice.tensor_kinds import as_node, require_memory
 
 __all__ = ["TokenSpan", "forced_align", "merge_tokens"]
-
-_CPU = torch.device("cpu")
 
 
 @as_node
@@ -97,15 +94,11 @@ def forced_align(
     device = log_probs.device
     x = emissions.detach()
     if device.type != "cpu":
-        x = x.to(_CPU)
-        moved: dict[str, Any] = {
-            name: value.to(_CPU) for name, value in lattice._asdict().items() if isinstance(value, Tensor)
-        }
-        lattice = lattice._replace(**moved)
+        x, lattice = x.cpu(), lattice.cpu()
     path = host_backend().best_path(x, lattice)
     totals = path.totals.tolist()
     if infeasible == "raise" and -torch.inf in totals:
-        raise ArgumentValueError(why_infeasible(totals, lattice, "infeasible='blank'"))
+        raise no_path_error(totals, lattice, "infeasible='blank'", batched=batched)
 
     classes, scores = path.classes, path.scores
     if device.type != "cpu":
@@ -118,30 +111,28 @@ def forced_align(
     return (classes, scores) if batched else (classes[0], scores[0])
 
 
-def why_infeasible(totals: list[float], lattice: Lattice, remedy: str, names: list[int] | None = None) -> str:
-    """Say why the first item whose best path has the log-probability -inf has none.
+def no_path_error(
+    totals: list[float], lattice: Lattice, remedy: str, *, batched: bool, numbers: list[int] | None = None
+) -> ArgumentValueError:
+    """Make the error for the first item whose best path has the log-probability -inf.
 
     Args:
         totals: the best paths' log-probabilities.
-        lattice: the targets.
+        lattice: the targets, on the CPU.
         remedy: the option that accepts such items.
-        names: the numbers by which the caller knows the items; None for their own.
+        batched: whether the message numbers the item.
+        numbers: the numbers by which the caller knows the items; None for their own.
     """
-    items = [item for item, total in enumerate(totals) if total == -torch.inf]
-    item = items[0]
-    problems = check(None, padded_labels(lattice), lattice.input_lengths, lattice.target_lengths, lattice.blank)
-    messages = [problem.message for problem in problems if problem.item == item and problem.kind == "infeasible"]
-    name = item if names is None else names[item]
-    more = len(items) - 1
-    others = f" (and {more} more item{'s' if more > 1 else ''})" if more else ""
-    if messages:
-        why = messages[0].replace(f"item {item}", f"item {name}", 1)
-        return f"no path spells the target: {why}{others}; or pass {remedy}"
-    frames, labels = int(lattice.input_lengths[item]), int(lattice.target_lengths[item])
-    return (
-        f"no path spells the target: item {name}, {frames} frames and {labels} labels, has log_probs of -inf that bar "
-        f"every path{others}: do not mask classes that the target needs, or pass {remedy}"
+    row, *others = [row for row, total in enumerate(totals) if total == -torch.inf]
+    why = no_path(
+        row if numbers is None else numbers[row],
+        int(lattice.input_lengths[row]),
+        int(frames_needed(lattice)[row]),
+        labels=int(lattice.target_lengths[row]),
+        batched=batched,
     )
+    more = f" (and {len(others)} more item{'s' if len(others) > 1 else ''})" if others else ""
+    return ArgumentValueError(f"no path spells the target: {why.message}{more}; or pass {remedy}")
 
 
 @dataclass(slots=True)

@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 
 from ctckit.alignment.problem import Path, PathProblem
-from ctckit.backends import host_backend
-from ctckit.errors import ArgumentValueError
-from ctckit.lattice import as_int
-from ctckit.lattice.pattern import Graph, Pattern
-from ctckit.lattice.tensor_kinds import as_node
+from ctckit.errors import ArgumentTypeError, ArgumentValueError
+from ctckit.lattice import as_int, checked_blank, gate_emissions
+from ctckit.lattice.pattern import Graph, Pattern, checked_pattern
+from ctckit.lattice.tensor_kinds import as_node, require_memory
 
 __all__ = ["Path", "PathPosteriors", "best_paths", "path_posteriors", "posterior_path", "sample_paths"]
 
@@ -103,17 +102,9 @@ def best_paths(
         >>> ctckit.best_paths(log_probs, [2], free_start=True)[0].tokens
         tensor([-2, -2, -2, -2,  0])
     """
-    problem = PathProblem(log_probs, pattern, blank, free_start, free_end, wildcard_score, infeasible)
-    k = _positive(k, "k")
-    if problem.unknown:
-        return [problem.unknown_path()]
-    if k == 1 and problem.is_linear():
-        found = problem.best_linear_path()
-        paths = [] if found is None else [found]
-    else:
-        states, totals = host_backend().best_graph_paths(problem.emissions(), problem.columns(), k)
-        paths = problem.paths(states, totals.tolist())
-    return paths or [problem.infeasible_path()]
+    problem = _problem(log_probs, pattern, blank, free_start, free_end, wildcard_score)
+    _check_infeasible(infeasible)
+    return problem.best_paths(_positive(k, "k")) or [_no_path(problem, infeasible)]
 
 
 @as_node
@@ -157,17 +148,12 @@ def sample_paths(
         >>> [ctckit.merge_tokens(path.classes, path.scores)[0].token for path in paths]
         [1, 1]
     """
-    problem = PathProblem(log_probs, pattern, blank, free_start, free_end, wildcard_score, infeasible)
+    problem = _problem(log_probs, pattern, blank, free_start, free_end, wildcard_score)
+    _check_infeasible(infeasible)
     n = _positive(n, "n")
     if generator is not None and generator.device.type != "cpu":
         raise ArgumentValueError(f"generator is on {generator.device}, but must be on the CPU: use torch.Generator()")
-    if problem.unknown:
-        return [problem.unknown_path()] * n
-    uniforms = torch.rand(n, problem.frames, generator=generator, dtype=torch.float64, device="cpu")
-    states, log_likelihood = host_backend().sample_graph_paths(problem.emissions(), problem.columns(), uniforms)
-    if log_likelihood == -torch.inf:
-        return [problem.infeasible_path()] * n
-    return problem.paths(states, None)
+    return problem.sample_paths(n, generator) or [_no_path(problem, infeasible)] * n
 
 
 @as_node
@@ -208,7 +194,7 @@ def path_posteriors(
         >>> occupancy[:, graph.tokens == 1].sum(1).round(decimals=2)  # where the wildcard is
         tensor([0.0000, 0.5000, 1.0000])
     """
-    problem = PathProblem(log_probs, pattern, blank, free_start, free_end, wildcard_score, "blank")
+    problem = _problem(log_probs, pattern, blank, free_start, free_end, wildcard_score)
     occupancy, log_likelihood = problem.posteriors()
     return PathPosteriors(occupancy.to(log_probs.dtype).to(log_probs.device), log_likelihood, problem.graph)
 
@@ -255,16 +241,62 @@ def posterior_path(
         >>> ctckit.posterior_path(log_probs, [1, 2]).tokens
         tensor([ 0, -1, -1,  1])
     """
-    problem = PathProblem(log_probs, pattern, blank, free_start, free_end, wildcard_score, infeasible)
-    if problem.unknown:
-        return problem.unknown_path()
-    occupancy, log_likelihood = problem.posteriors()
-    if log_likelihood == -torch.inf:
-        return problem.infeasible_path()
-    occupancy[occupancy == 0] = -torch.inf  # no path of probability 0, not even to gain frames
-    graph = problem.graph._replace(classes=torch.arange(occupancy.shape[1], device="cpu"))
-    states, _ = host_backend().best_graph_paths(occupancy, graph, 1)
-    return problem.paths(states, None)[0]
+    problem = _problem(log_probs, pattern, blank, free_start, free_end, wildcard_score)
+    _check_infeasible(infeasible)
+    (path,) = problem.posterior_paths() or [_no_path(problem, infeasible)]
+    return path
+
+
+def _problem(
+    log_probs: Tensor,
+    pattern: Pattern,
+    blank: int,
+    free_start: bool,
+    free_end: bool,
+    wildcard_score: float | Tensor,
+) -> PathProblem:
+    """Check the arguments that all functions share."""
+    if len(getattr(log_probs, "shape", (0, 0))) != 2:
+        raise ArgumentValueError(
+            f"log_probs has shape {tuple(log_probs.shape)}, but must be (T, C), one item: loop over a batch, and "
+            f"cut each item to its length"
+        )
+    emissions, _, _ = gate_emissions(log_probs, None, name="log_probs", needs_numbers=True)
+    require_memory(emissions, "log_probs")
+    x = emissions[:, 0]
+    blank = checked_blank(blank, x.shape[1], "log_probs")
+    elements = checked_pattern(pattern, x.shape[1], blank)
+    wildcard = _wildcard(wildcard_score, x)
+    return PathProblem(x, elements, wildcard, blank, free_start=bool(free_start), free_end=bool(free_end))
+
+
+def _wildcard(score: float | Tensor, log_probs: Tensor) -> Tensor:
+    """Give the wildcard's score in each frame, (T,) in the dtype and on the device of the log-probabilities."""
+    frames = log_probs.shape[0]
+    if isinstance(score, Tensor):
+        require_memory(score, "wildcard_score")
+        if score.shape not in ((), (frames,)):
+            raise ArgumentValueError(
+                f"wildcard_score has shape {tuple(score.shape)}, but must be one number, or one per frame, ({frames},)"
+            )
+        return score.to(log_probs).expand(frames)
+    if isinstance(score, bool) or not isinstance(score, (int, float)):
+        raise ArgumentTypeError(
+            f"wildcard_score is a {type(score).__name__}, but must be a number or a tensor (T,), in nats"
+        )
+    return log_probs.new_full((frames,), score)
+
+
+def _check_infeasible(infeasible: str) -> None:
+    if infeasible not in ("raise", "blank"):
+        raise ArgumentValueError(f"infeasible is {infeasible!r}, but must be 'raise' or 'blank'")
+
+
+def _no_path(problem: PathProblem, infeasible: str) -> Path:
+    """Give the path of blanks, or raise the error, as the caller said."""
+    if infeasible == "blank":
+        return problem.no_path()
+    raise ArgumentValueError(f"no path fits the pattern: {problem.why_no_path()}; or pass infeasible='blank'")
 
 
 def _positive(value: int, name: str) -> int:

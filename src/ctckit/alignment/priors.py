@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from ctckit.errors import ArgumentTypeError, ArgumentValueError
-from ctckit.lattice import Lengths, gate, validate
+from ctckit.lattice import Lengths, gate_emissions, validate_input_lengths
 from ctckit.lattice.tensor_kinds import as_node, is_eager, like, present
 
 __all__ = ["FLOOR", "LabelPriors", "label_priors"]
@@ -166,16 +166,13 @@ def subtract(log_probs: Tensor, log_priors: Tensor, weight: float, floor: float 
 
 def _sums(log_probs: Tensor, input_lengths: Lengths, *, logits: bool, batch_first: bool) -> tuple[Tensor, Tensor]:
     """Give (C,) the sums of the posteriors, and () the number of frames, both float64."""
-    shape = getattr(log_probs, "shape", ())
-    batch = (shape[not batch_first],) if len(shape) == 3 else ()
-    no_targets = torch.empty(*batch, 0, dtype=torch.int64, device=getattr(log_probs, "device", None))
-    x, lattice, _ = gate(log_probs, no_targets, input_lengths, None, 0, batch_first=batch_first)
+    x, lengths, _ = gate_emissions(log_probs, input_lengths, batch_first=batch_first, name="log_probs")
     x = present(x.detach(), "log_probs")
-    # Elsewhere the lengths are not waited for, or are not there, and those out of bounds are cut.
+    # On other devices and in traces the lengths are not read: those out of bounds are clamped.
     transformed = torch._C._are_functorch_transforms_active()
-    if x.device.type == "cpu" and is_eager(x) and is_eager(lattice.input_lengths) and not transformed:
-        validate(lattice, x.shape[0], x.shape[2])
-    lengths = lattice.input_lengths.clamp(0, x.shape[0])
+    if x.device.type == "cpu" and is_eager(x) and is_eager(lengths) and not transformed:
+        validate_input_lengths(lengths, x.shape[0])
+    lengths = lengths.clamp(0, x.shape[0])
     if logits:
         x = x.log_softmax(2, dtype=torch.float64 if x.dtype == torch.float64 else torch.float32)
     inside = like(torch.arange(x.shape[0], device=x.device)[:, None], x) < lengths

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ctckit.alignment.forced import why_infeasible
-from ctckit.alignment.occupancy import posteriors
-from ctckit.alignment.patterns import best_paths, path_posteriors, posterior_path
+from ctckit.alignment.forced import no_path_error
+from ctckit.alignment.problem import PathProblem
 from ctckit.backends import host_backend
 from ctckit.errors import ArgumentValueError
-from ctckit.lattice import PADDING, Lattice, gate
-from ctckit.lattice.pattern import WILDCARD, Alternatives, Element, Wildcard, compile_pattern
+from ctckit.lattice import Lattice, item_name
 from ctckit.text.transcripts import Request
 
 __all__ = ["FramePath", "Search", "paths_of"]
@@ -43,6 +41,8 @@ class Search(NamedTuple):
     wildcard_score: float
     confidence: bool
     raises: bool
+    batched: bool
+    """Whether messages number the items."""
 
 
 def paths_of(
@@ -82,18 +82,15 @@ def paths_of(
 def _plain_paths(
     requests: list[Request], log_probs: Tensor, x: Tensor, input_lengths: Tensor, search: Search, items: list[int]
 ) -> list[FramePath | None]:
-    targets = _padded([request.transcript.ids for request in requests])
-    lengths = torch.tensor([len(request.pattern) for request in requests], device="cpu")
-    # All of these are tensors on the CPU that were made here or have passed the gate.
-    lattice = Lattice(targets, input_lengths, lengths, targets.shape[1], search.blank)
+    # The rows are classes that `ctckit.align` has checked.
+    lattice = Lattice.of_rows([request.transcript.ids for request in requests], input_lengths, search.blank)
     path = host_backend().best_path(x, lattice)
     totals = path.totals.tolist()
     if search.raises and not all(map(math.isfinite, totals)):
         if -math.inf in totals:
-            raise ArgumentValueError(why_infeasible(totals, lattice, "infeasible='none'", items))
-        raise ArgumentValueError(
-            _not_a_number(items[next(i for i, total in enumerate(totals) if not math.isfinite(total))])
-        )
+            raise no_path_error(totals, lattice, "infeasible='none'", batched=search.batched, numbers=items)
+        first = next(row for row, total in enumerate(totals) if not math.isfinite(total))
+        raise _not_a_number(items[first], search)
     scores = path.scores if x is log_probs else _scores(log_probs, path.classes)
     occupancy = None
     if search.confidence:
@@ -111,82 +108,25 @@ def _plain_paths(
 
 
 def _pattern_path(request: Request, log_probs: Tensor, x: Tensor, search: Search, item: int) -> FramePath | None:
-    """Find the path of what is more than a row of labels."""
-    alternatives = any(isinstance(element, Alternatives) for element in request.pattern)
-    find = _graph_path if alternatives or search.posterior or not request.pattern else _linear_path
-    tokens, classes, occupancy, total = find(request.pattern, x, search)
-    if not math.isfinite(total):
-        if search.raises:
-            raise ArgumentValueError(
-                _not_a_number(item) if math.isnan(total) else _why_none(request.pattern, x, search, item)
-            )
-        return None
-    outside = classes >= x.shape[1]
-    scores = _scores(log_probs[:, None], torch.where(outside, search.blank, classes)[None])[0]
-    scores = torch.where(outside, search.wildcard_score, scores)
-    shares = None if occupancy is None else occupancy.double().numpy()
-    return FramePath(tokens.numpy(), scores.double().numpy(), shares)
-
-
-_Found: TypeAlias = "tuple[Tensor, Tensor, Tensor | None, float]"  # tokens, classes, occupancy, total
-
-
-def _linear_path(pattern: list[Element], x: Tensor, search: Search) -> _Found:
-    """Find the path of labels and wildcards, as of a row of labels whose emissions have a column for the wildcard.
-
-    A free end is a wildcard, too, and one frame more, in which nothing else is possible. Neighbouring wildcards take
-    two columns in turn, because a blank would have to be between equal labels.
-    """
-    frames, classes = x.shape
-    before, after = int(search.free_start), int(search.free_end)
-    labels: list[int] = []
-    for element in [WILDCARD] * before + pattern + [WILDCARD] * after:
-        is_wildcard = isinstance(element, Wildcard)
-        following = classes + 1 if labels and labels[-1] == classes else classes
-        labels.append(following if is_wildcard else element)  # type: ignore[arg-type]  # no Alternatives here
-    x = torch.cat((x, x.new_full((frames, 2), search.wildcard_score)), 1)
-    outside = x.new_full((1, classes + 2), -torch.inf)
-    outside[:, classes:] = 0
-    x = torch.cat((outside[:before], x, outside[:after]))
-    targets = torch.tensor(labels, device="cpu")
-    x, lattice, _ = gate(x, targets, None, None, search.blank, needs_numbers=True)
-    path = host_backend().best_path(x, lattice)
-    total = float(path.totals)
-    within = slice(before, before + frames)
-    states = path.states[0, within]
-    tokens = torch.where(states % 2 == 1, torch.div(states, 2, rounding_mode="floor") - before, -1)
-    tokens = torch.where(tokens < len(pattern), tokens, -1)
-    occupancy = None
-    if search.confidence and math.isfinite(total):
-        occupancy = posteriors(x[:, 0], targets, None, None, search.blank, states=path.states[0])[within]
-    return tokens, path.classes[0, within], occupancy, total
-
-
-def _graph_path(pattern: list[Element], x: Tensor, search: Search) -> _Found:
-    ends: dict[str, Any] = _ends(search)
-    score = search.wildcard_score
-    if search.posterior:
-        path = posterior_path(x, pattern, wildcard_score=score, infeasible="blank", **ends)
-    else:
-        path = best_paths(x, pattern, wildcard_score=score, infeasible="blank", **ends)[0]
-    occupancy = None
-    if search.confidence and math.isfinite(path.total):
-        by_state = path_posteriors(x, pattern, wildcard_score=score, **ends).occupancy
-        occupancy = by_state.gather(1, path.states[:, None])[:, 0]
-    return path.tokens, path.classes, occupancy, path.total
-
-
-def _ends(search: Search) -> dict[str, Any]:
-    return {"blank": search.blank, "free_start": search.free_start, "free_end": search.free_end}
-
-
-def _why_none(pattern: list[Element], x: Tensor, search: Search, item: int) -> str:
-    needed = compile_pattern(pattern, x.shape[1], **_ends(search)).frames_needed()
-    why = "too few frames" if needed > len(x) else "log_probs of -inf bar every path"
-    return (
-        f"no path fits the transcript: item {item} needs {needed} frame{'' if needed == 1 else 's'}, but has {len(x)}: "
-        f"{why}; or pass infeasible='none'"
+    """Find the path of a pattern that is more than a row of labels."""
+    wildcard = x.new_full((x.shape[0],), search.wildcard_score)
+    problem = PathProblem(
+        x, request.pattern, wildcard, search.blank, free_start=search.free_start, free_end=search.free_end
     )
+    paths = problem.posterior_paths() if search.posterior else problem.best_paths(1)
+    if not paths or not math.isfinite(paths[0].total):
+        if not search.raises:
+            return None
+        if paths:
+            raise _not_a_number(item, search)
+        why = problem.why_no_path(item, batched=search.batched)
+        raise ArgumentValueError(f"no path spells the transcript: {why}; or pass infeasible='none'")
+    path = paths[0]
+    outside = path.classes >= x.shape[1]
+    scores = _scores(log_probs[:, None], torch.where(outside, search.blank, path.classes)[None])[0]
+    scores = torch.where(outside, search.wildcard_score, scores)
+    shares = problem.path_occupancy(path).double().numpy() if search.confidence else None
+    return FramePath(path.tokens.numpy(), scores.double().numpy(), shares)
 
 
 def _scores(log_probs: Tensor, classes: Tensor) -> Tensor:
@@ -194,15 +134,8 @@ def _scores(log_probs: Tensor, classes: Tensor) -> Tensor:
     return log_probs.transpose(0, 1).gather(2, classes[:, :, None])[:, :, 0]
 
 
-def _padded(rows: list[list[int]]) -> Tensor:
-    width = max(map(len, rows), default=0)
-    return torch.tensor(
-        [row + [PADDING] * (width - len(row)) for row in rows], dtype=torch.int64, device="cpu"
-    ).reshape(len(rows), width)
-
-
-def _not_a_number(item: int) -> str:
-    return (
-        f"emissions of item {item} hold NaN or +inf where its tokens need them: look for an overflow or a division by "
-        f"zero in the model (ctckit.check names the place), or pass infeasible='none'"
+def _not_a_number(item: int, search: Search) -> ArgumentValueError:
+    return ArgumentValueError(
+        f"emissions of {item_name(item, batched=search.batched)} hold NaN or +inf where its tokens need them: look for "
+        f"an overflow or a division by zero in the model (ctckit.check names the place), or pass infeasible='none'"
     )

@@ -15,7 +15,7 @@ from ctckit.alignment.arguments import Infeasible, Method, check_options, checke
 from ctckit.alignment.priors import subtract
 from ctckit.alignment.search import FramePath, Search, paths_of
 from ctckit.errors import ArgumentValueError
-from ctckit.lattice import Lengths, gate, validate
+from ctckit.lattice import Lengths, bad_label, checked_blank, gate_emissions, item_name, validate_input_lengths
 from ctckit.lattice.pattern import Alternatives
 from ctckit.lattice.plausibility import implausible
 from ctckit.lattice.tensor_kinds import require_memory
@@ -226,19 +226,17 @@ def align(
     if isinstance(input_lengths, Tensor):
         require_memory(input_lengths, "input_lengths")
     requests = requests_of(text_or_tokens, items, Spelling(names, blank, UnknownPolicy.of(unknown), wildcard, words))
-    x, lattice, batched = gate(
+    x, frames, batched = gate_emissions(
         emissions,
-        torch.empty(0 if items is None else (items, 0), dtype=torch.int64, device="cpu"),
         input_lengths.cpu() if isinstance(input_lengths, Tensor) else input_lengths,
-        0 if items is None else [0] * items,
-        blank,
         batch_first=batch_first,
         name="emissions",
         needs_numbers=True,
     )
+    blank = checked_blank(blank, x.shape[2], "emissions")
     if input_lengths is not None:
-        validate(lattice, x.shape[0], x.shape[2])
-    _check_classes(requests, x.shape[2], lattice.blank, names)
+        validate_input_lengths(frames, x.shape[0])
+    _check_classes(requests, x.shape[2], blank, names, batched=batched)
     given = x
     if logits:
         x = x.log_softmax(2, dtype=torch.float64 if x.dtype == torch.float64 else torch.float32)
@@ -246,18 +244,19 @@ def align(
     if log_priors is not None:
         adjusted = subtract(x, checked_priors(log_priors, x.shape[2]), checked_number(prior_weight, "prior_weight"))
     search = Search(
-        blank=lattice.blank,
+        blank=blank,
         posterior=method == "posterior",
         free_start=free_start,
         free_end=free_end,
         wildcard_score=checked_number(wildcard_score, "wildcard_score"),
         confidence=confidence,
         raises=infeasible == "raise",
+        batched=batched,
     )
-    _warn_if_implausible(given, lattice.input_lengths, names, logits=logits)
-    paths = paths_of(requests, x, adjusted, lattice.input_lengths, search)
+    _warn_if_implausible(given, frames, names, logits=logits)
+    paths = paths_of(requests, x, adjusted, frames, search)
     results = [
-        None if path is None else _alignment(_chosen(request, path, names), path, lattice.blank, frame_duration, offset)
+        None if path is None else _alignment(_chosen(request, path, names), path, blank, frame_duration, offset)
         for request, path in zip(requests, paths, strict=True)
     ]
     return results if batched else results[0]
@@ -353,7 +352,9 @@ def _vocabulary(source: Any, word_separator: str | None, *, fold_case: bool) -> 
     return Vocabulary(source, word_separator=word_separator, fold_case=fold_case)
 
 
-def _check_classes(requests: list[Request], classes: int, blank: int, vocabulary: Vocabulary | None) -> None:
+def _check_classes(
+    requests: list[Request], classes: int, blank: int, vocabulary: Vocabulary | None, *, batched: bool
+) -> None:
     if vocabulary is not None and classes < vocabulary.classes_needed:
         last = vocabulary.classes_needed - 1
         raise ArgumentValueError(
@@ -362,9 +363,9 @@ def _check_classes(requests: list[Request], classes: int, blank: int, vocabulary
         )
     for item, request in enumerate(requests):
         for position, piece in enumerate(request.transcript.pieces):
-            if piece.id is None or (0 <= piece.id < classes and piece.id != blank):
+            if piece.id is None or not bad_label(piece.id, classes, blank):
                 continue
-            what = f"token {position} of item {item}, {piece.text!r}, is class {piece.id}"
+            what = f"token {position} of {item_name(item, batched=batched)}, {piece.text!r}, is class {piece.id}"
             if piece.id == blank:
                 by_default = vocabulary is not None and vocabulary.blank is None and blank == 0
                 why = " (class 0 is taken for it, as nothing says which class it is)" if by_default else ""

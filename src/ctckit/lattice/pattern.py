@@ -38,6 +38,7 @@ import torch
 from torch import Tensor
 
 from ctckit.errors import ArgumentTypeError, ArgumentValueError
+from ctckit.lattice.checks import bad_label
 from ctckit.lattice.lengths import INTEGER_DTYPES, as_int
 from ctckit.lattice.tensor_kinds import plain, present, require_numbers
 
@@ -243,6 +244,7 @@ class _Builder:
         return state
 
     def _may_follow(self, clazz: int, source: int) -> bool:
+        """Give the skip rule of `ctckit.lattice.may_skip`; no label merges with a wildcard."""
         return clazz != self.classes[source] or clazz == self.wildcard
 
 
@@ -309,10 +311,11 @@ def _label(value: object, name: str) -> int:
 
 
 def _check_label(label: int, name: str, classes: int, blank: int) -> None:
-    if not 0 <= label < classes:
-        raise ArgumentValueError(f"{name} is {label}, but labels must be classes of log_probs, 0 to {classes - 1}")
+    if not bad_label(label, classes, blank):
+        return
     if label == blank:
         raise ArgumentValueError(
             f"{name} is {label}, which is the blank, but a pattern holds labels only: leave blanks out, they are "
             f"allowed everywhere, or pass another blank"
         )
+    raise ArgumentValueError(f"{name} is {label}, but labels must be classes of log_probs, 0 to {classes - 1}")

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+ROOT = Path(__file__).parents[3]
 TARGETS = ("sm_80", "sm_90", "sm_100", "gfx942")
 
 
@@ -49,7 +50,7 @@ def test_every_kernel_compiles_without_spills(target: str, record_property: Any)
         pytest.skip("Triton is not installed")
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     done = subprocess.run(  # noqa: S603 - ourselves
-        [sys.executable, __file__, target], capture_output=True, text=True, check=False, env=environment
+        [sys.executable, "-m", __name__, target], capture_output=True, text=True, check=False, env=environment, cwd=ROOT
     )
     assert done.returncode == 0, done.stderr[-3000:]
     rows = [json.loads(line) for line in done.stdout.splitlines()]

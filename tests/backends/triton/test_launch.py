@@ -20,7 +20,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-DOCS = Path(__file__).parents[3] / "docs" / "gpu.md"
+ROOT = Path(__file__).parents[3]
+DOCS = ROOT / "docs" / "gpu.md"
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     environment["TRITON_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
     done = subprocess.run(  # noqa: S603 - ourselves
-        [sys.executable, __file__], capture_output=True, text=True, check=False, env=environment
+        [sys.executable, "-m", __name__], capture_output=True, text=True, check=False, env=environment, cwd=ROOT
     )
     assert done.returncode == 0, done.stderr[-3000:]
     result: dict[str, Any] = json.loads(done.stdout)

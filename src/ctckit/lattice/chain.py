@@ -1,0 +1,74 @@
+"""A pattern without alternatives as a plain target, for the kernels of plain targets.
+
+A wildcard becomes a label with a column of its own in the emissions. Two wildcards in a row take two columns in turn,
+because two equal labels need a blank between them. A free end is a wildcard too, with one frame more in which only the
+wildcard is possible: so the wildcard has at least that frame, and need not have another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ctckit.lattice.pattern import BLANK, OUTSIDE, WILDCARD, Token, Wildcard
+from ctckit.lattice.topology import Lattice
+
+__all__ = ["Chain", "chain_of"]
+
+
+class Chain(NamedTuple):
+    """A plain target that has the paths of a pattern."""
+
+    emissions: Tensor
+    """(T', 1, C'): with a column for each wildcard, and a frame for each free end."""
+    lattice: Lattice
+    """One item; its labels are columns of the emissions."""
+    frames: slice
+    """Which of the T' frames are those of the input."""
+    size: int
+    """P, the number of tokens of the pattern."""
+
+    def tokens_of(self, states: Tensor) -> Tensor:
+        """(T',) states of the target -> (T,) the token of each frame, `BLANK` or `OUTSIDE`."""
+        states = states[self.frames]
+        label = torch.div(states, 2, rounding_mode="floor") - self.frames.start
+        label = torch.where((label < 0) | (label >= self.size), OUTSIDE, label)
+        return torch.where(states % 2 == 1, label, BLANK)
+
+
+def chain_of(
+    tokens: Sequence[Token], x: Tensor, wildcard: Tensor, blank: int, *, free_start: bool, free_end: bool
+) -> Chain:
+    """Make the plain target of a pattern without alternatives.
+
+    Args:
+        tokens: the pattern; its labels are columns of `x`.
+        x: (T, C) emissions on the CPU.
+        wildcard: (T,) what a frame of a wildcard scores.
+        blank: the column of the blank.
+        free_start: whether the pattern may begin at any frame.
+        free_end: whether it may end at any frame.
+
+    Example:
+        >>> chain = chain_of([1, WILDCARD], torch.zeros(3, 2), torch.zeros(3), 0, free_start=False, free_end=True)
+        >>> chain.lattice.labels, chain.emissions.shape
+        (tensor([[1, 2, 3]]), torch.Size([4, 1, 4]))
+    """
+    classes, before, after = x.shape[1], int(free_start), int(free_end)
+    labels: list[int] = []
+    for token in [*[WILDCARD] * before, *tokens, *[WILDCARD] * after]:
+        if isinstance(token, Wildcard):
+            labels.append(classes + 1 if labels and labels[-1] == classes else classes)
+        else:
+            labels.append(token)
+    columns = max(0, max(labels, default=0) - classes + 1)
+    x = torch.cat((x, wildcard[:, None].expand(-1, columns)), 1)
+    outside = x.new_full((1, classes + columns), -torch.inf)
+    outside[:, classes:] = 0
+    emissions = torch.cat((outside[:before], x, outside[:after]))[:, None]
+    frames = slice(before, before + x.shape[0])
+    lattice = Lattice.of_rows([labels], torch.tensor([emissions.shape[0]], device="cpu"), blank)
+    return Chain(emissions, lattice, frames, len(tokens))

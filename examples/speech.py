@@ -241,7 +241,8 @@ def draw(utterance: Utterance, results: dict[str, tuple[ctckit.Alignment, Tensor
 
 def add_legend(figure: Figure, ax: Axes) -> None:
     """Explain the lines and colours of an alignment on emissions."""
-    spans = [to_hex(np.asarray(span.get_facecolor())[0]) for span in ax.collections if np.size(span.get_facecolor())]
+    fills = [np.asarray(span.get_facecolor()) for span in ax.collections]
+    spans = [to_hex(fill[0], keep_alpha=True) for fill in fills if len(fill)]
     entries: dict[str, Artist | tuple[Artist, ...]] = {
         "true start of a phoneme": Line2D([], [], **TRUE_START),
         "best path through phonemes and blank": next(line for line in ax.lines if line.get_label() == "path"),

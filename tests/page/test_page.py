@@ -1,4 +1,4 @@
-"""The page: what is in the file; and in a browser, that it plays, shows what is spoken, and goes where it is told."""
+"""The page: the content of the file; in a browser, that it plays, highlights the spoken word, and obeys the user."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_what_cannot_be_shown(tmp_path: Path) -> None:
 
 
 def test_times_are_those_of_the_recording() -> None:
-    """Each has the offset; a token has its own times and confidence, and a word has all of its tokens."""
+    """Times include the offset. A token has its own times and confidence. A word has all of its tokens."""
     values = {
         "text": "hi", "frames": 12, "frame_duration": 0.1, "offset": 5.0,
         "tokens": [
@@ -102,7 +102,7 @@ def test_times_without_seconds() -> None:
 
 
 def test_only_words_have_tokens() -> None:
-    """A word need not say which tokens it has; of a row of tokens, none has any."""
+    """The tokens of a word are optional. Rows of a page that shows tokens have none."""
     values = alignment("a", "b")
     del values["words"][0]["tokens"]
     assert [len(word["tokens"]) for word in _for_the_page(PageItem(values))["words"]] == [0, 1]
@@ -130,7 +130,7 @@ def test_lines_and_spaces_of_the_page() -> None:
 
 
 def test_lines_begin_at_their_first_word() -> None:
-    """Also where each word has one frame, and times are rounded; what is empty, or before the first, begins none."""
+    """Also if words have one frame and times are rounded. An empty line or one before the first word begins none."""
     frames = [{"text": "a", "start": at, "end": at + 1, "confidence": 0.5} for at in range(60)]
     values = {"text": "", "tokens": frames, "words": [], "frames": 60, "frame_duration": 0.1, "offset": 5.0}
 
@@ -157,7 +157,7 @@ def test_an_item_without_a_frame() -> None:
     ],
 )  # fmt: skip
 def test_audio_of_any_format(tmp_path: Path, name: str, kind: str) -> None:
-    """The browser is told the format by the end of the name; where that says nothing, WAV is most probable."""
+    """The suffix of the name gives the media type; unknown suffixes are WAV."""
     (tmp_path / name).write_bytes(b"\0\xff sound")
     shown = _for_the_page(PageItem(alignment("a"), audio=str(tmp_path / name)))
     assert shown["audio"] == f"data:{kind};base64,AP8gc291bmQ="
@@ -247,7 +247,7 @@ def test_untrusted_types(tmp_path: Path) -> None:
 
 
 def test_the_page_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page that cannot be written leaves the one before it, and no part of itself."""
+    """If writing fails, the old page stays as it was, and there is no partial file."""
     page = tmp_path / "page.html"
     write_page(page, [PageItem(alignment("one"), "item")])
     before = page.read_bytes()
@@ -263,7 +263,7 @@ def test_the_page_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_policy_names_style_and_script(tmp_path: Path) -> None:
-    """All is forbidden but the style and script of the page, by their digests, and data in the file."""
+    """The policy allows the style and script of the page, by their digests, and data in the file, and nothing else."""
     page = tmp_path / "page.html"
     write_page(page, [PageItem(alignment("one"), "item")])
     text = page.read_text(encoding="utf-8")
@@ -343,7 +343,7 @@ class Page:
 
 @pytest.fixture
 def show(driver: Any, tmp_path: Path) -> Iterator[Callable[..., Page]]:
-    """Write items to a page and open it; at the end, there must be nothing on the browser's console."""
+    """Write items to a page and open it. The test fails if the browser logs a message."""
 
     def show(*items: PageItem, title: str = "Test") -> Page:
         write_page(tmp_path / "page.html", items, title=title)
@@ -365,7 +365,7 @@ def test_the_highlight_follows_the_audio(show: Callable[..., Page], tmp_path: Pa
         page.until(f"Number(document.getElementById('seek').value) === {seconds} && !audio.seeking")
         assert page.current_word() == word, seconds
 
-    # What is highlighted while it plays is written down in the page, whose clock does not wait for the driver.
+    # The page itself records the highlighted words: requests of the driver take too long.
     page.run("""
       window.seen = [];
       const note = (changes) => changes.forEach(({ target }) => {
@@ -485,6 +485,113 @@ def test_several_items_frames_and_tokens(show: Callable[..., Page], tmp_path: Pa
     assert page.run("return document.getElementById('name').textContent") == "fourth"
 
 
+@pytest.fixture
+def narrow(driver: Any) -> Iterator[None]:
+    """Emulate a telephone with a screen of 390 x 844 pixels."""
+    metrics = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    yield
+    driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.usefixtures("narrow")
+def test_nothing_is_wider_than_390_pixels(show: Callable[..., Page]) -> None:
+    """Names, words and titles are long, and a word has many tokens."""
+    values = alignment("one", "uncharacteristically" * 4, *["three"] * 40, confidence=0.3)
+    values["words"][0]["tokens"] = [0, 42]
+    name = "A recording with a very long name, " * 4
+    page = show(PageItem(values, name), PageItem(values, "x" * 99), title="A page with a very long title " * 4)
+    for item in (0, 1):
+        choose(page, item)
+        page.click_word(0)
+        assert page.run("return [innerWidth, document.documentElement.scrollWidth]") == [390, 390]
+        wide = page.run("""
+          return [...document.querySelectorAll("body *:not(td):not(tr):not(tbody)")].filter((element) => {
+            const box = element.getBoundingClientRect();
+            return box.width > 0 && (box.left < 0 || box.right > 390);
+          }).map((element) => element.outerHTML);
+        """)
+        assert wide == []
+
+
+# Pixels between the middle of the current word and the middle of the space between player and details.
+OFF_CENTRE = """(() => {
+  const box = (element) => element.getBoundingClientRect();
+  const word = box(document.querySelector("[aria-current=true]"));
+  const [top, bottom] = [box(document.querySelector(".player")).bottom, box(document.getElementById("detail")).top];
+  return Math.abs((word.top + word.bottom) / 2 - (top + bottom) / 2);
+})()"""
+
+
+@pytest.mark.usefixtures("narrow")
+def test_the_current_word_is_centred_until_the_user_scrolls(show: Callable[..., Page]) -> None:
+    page = show(PageItem(alignment(*["uncharacteristically"] * 80), "item"))
+    page.run("document.querySelectorAll('#words button')[40].click(); document.getElementById('play').click()")
+    hidden = "document.getElementById('follow').hidden"
+    assert page.run(f"return {hidden}")
+    index = "[...document.querySelectorAll('#words button')].findIndex((word) => word.ariaCurrent)"
+    page.until(index, lambda number: number >= 42)  # the highlight went on
+    page.until(OFF_CENTRE, lambda distance: distance < 16)
+
+    page.run("window.dispatchEvent(new WheelEvent('wheel', { deltaY: 900 })); scrollTo(0, 0)")
+    at_first = page.run(f"return {index}")
+    page.until(index, lambda number: number >= at_first + 2)
+    assert page.run("return scrollY") < 20  # the rest of a smooth scroll
+    assert not page.run(f"return {hidden}")
+    assert page.run(f"return {OFF_CENTRE}") > 400
+
+    page.driver.find_element("id", "follow").click()
+    page.until(hidden)
+    page.until(OFF_CENTRE, lambda distance: distance < 16)
+    page.press("\ue00f")  # page down
+    page.until(hidden, lambda hidden: not hidden)
+    page.press(" ", " ")  # stop and play
+    page.until(hidden)
+    page.until(OFF_CENTRE, lambda distance: distance < 16)
+    page.press(" ")
+
+
+def test_what_is_unsure_does_not_depend_on_colour(show: Callable[..., Page]) -> None:
+    """Below 50%: a dotted underline in the text, the strip and the tokens, and words for screen readers."""
+    values = alignment("one", "two", "three", "four")
+    for row, confidence in enumerate((0.9, 0.49, 0.5, 0.1)):
+        values["words"][row]["confidence"] = values["tokens"][row]["confidence"] = confidence
+    page = show(PageItem(values, "item"), PageItem(alignment("sure"), "second"), PageItem(alignment(), "third"))
+    words = page.driver.find_elements("css selector", "#words button")
+    assert [word.accessible_name for word in words] == ["one", "two, unsure", "three", "four, unsure"]
+    assert [word.get_attribute("title") for word in words] == [
+        "confidence 90%", "unsure: confidence 49%", "confidence 50%", "unsure: confidence 10%",
+    ]  # fmt: skip
+    assert [word.value_of_css_property("text-decoration-style") for word in words] == ["solid", "dotted"] * 2
+    legend = page.driver.find_element("css selector", ".legend")
+    assert "dotted underline: unsure, below 50%" in legend.text
+    sample = legend.find_element("css selector", "u")
+    assert sample.value_of_css_property("text-decoration-style") == "dotted"
+
+    # Dark dots on the strip: some at the bottom of the two unsure words, none in the others.
+    dots = page.run("""
+      const y = 24 * devicePixelRatio, high = 3 * devicePixelRatio, wide = strip.width;
+      const { data } = strip.getContext("2d").getImageData(0, y, wide, high);
+      const isDark = (k) => data[4 * k + 3] && data[4 * k] + data[4 * k + 1] + data[4 * k + 2] < 250;
+      const dark = [...Array(wide * high).keys()].filter(isDark).map((k) => 5 * (k % wide) / wide);  // seconds
+      return [0.5, 1.5, 2.5, 3.5].map((start) => dark.filter((t) => start < t && t < start + 0.8).length);
+    """)
+    assert [count > 20 for count in dots] == [False, True, False, True]
+
+    page.driver.find_element("id", "unsure").click()
+    assert page.run("return document.getElementById('unsure').textContent") == "2 unsure"
+    assert page.current_word() == "two"
+    assert "unsure: confidence 49%" in page.run("return document.getElementById('detail').textContent")
+    assert page.run("return document.querySelector('#detail td').className") == "unsure"
+    page.driver.find_element("id", "unsure").click()
+    assert page.current_word() == "four"
+    page.click_word(2)
+    assert page.run("return document.querySelectorAll('#detail .unsure').length") == 0
+    for item in (1, 2):
+        choose(page, item)
+        assert page.run("return document.getElementById('unsure').hidden")
+
+
 def test_hostile_texts_are_shown_as_they_are(show: Callable[..., Page]) -> None:
     page = show(PageItem(alignment(HOSTILE), HOSTILE), title=HOSTILE)
     assert page.run("return document.title").startswith(HOSTILE[:20])
@@ -518,7 +625,7 @@ def test_nothing_in_a_text_is_markup(show: Callable[..., Page]) -> None:
 
 
 def test_the_policy_holds(driver: Any, tmp_path: Path) -> None:
-    """What somebody smuggles into a page does not run, and nothing is loaded from elsewhere; all is reported."""
+    """Injected scripts do not run, nothing is loaded from the network, and the browser reports each violation."""
     write_page(tmp_path / "page.html", [PageItem(alignment("one"), "item")])
     driver.get((tmp_path / "page.html").as_uri())
     blocked = driver.execute_async_script("""
@@ -578,7 +685,7 @@ def test_right_to_left(show: Callable[..., Page]) -> None:
 
 
 def test_lines_on_the_page(show: Callable[..., Page]) -> None:
-    """Each line is one, with its own direction; the arrow keys follow the line of the word."""
+    """Each line of the transcript has its own line and direction. The arrow keys follow the direction of the word."""
     from selenium.webdriver.common.keys import Keys
 
     page = show(PageItem(say("ab cd\n\nשלום עולם\nef").to_dict(), "item"))  # noqa: RUF001
@@ -601,7 +708,7 @@ def test_lines_on_the_page(show: Callable[..., Page]) -> None:
 
 
 def test_spaces_on_the_page(show: Callable[..., Page]) -> None:
-    """Words without a space between them in the text stand without one; a selection is the text."""
+    """Words without a space between them in the text have none on the page. A selection is the text."""
     page = show(PageItem(place("今天好 天", ["今天", "好", "天"]).to_dict(), "item"))
     assert page.run("return document.querySelector('.line').textContent.trim()") == "今天好 天"
     page = show(PageItem(alignment("one", "two"), "item"))

@@ -49,7 +49,7 @@ def arcs_of(ax: Axes) -> dict[str, set[Arc]]:
 
 
 def arcs_by_enumeration(target: str, frames: int) -> set[Arc]:
-    """List the arcs of every path that spells the target, by trying all paths that never go back."""
+    """List the arcs of every path that spells the target, by trying all monotonic paths."""
     states = "-" + "".join(f"{label}-" for label in target)
     arcs = set()
     for path in itertools.combinations_with_replacement(range(len(states)), frames):
@@ -315,7 +315,7 @@ def test_alignment_names_and_spans() -> None:
 
 
 def test_the_blank_of_the_alignment() -> None:
-    """The row of the blank is that of the alignment's, which it took from the vocabulary."""
+    """The default row of the blank is the blank of the alignment, which is from the vocabulary."""
     turned = ALIGNED_LOGITS[:, [5, 1, 2, 3, 4, 0]]
     found = align_one(turned, "CAT A", [None, " ", "C", "A", "T", "<blank>"], logits=True)
     for ax in (found.plot(turned), plot.alignment(found, turned, blank=5)):
@@ -325,7 +325,7 @@ def test_the_blank_of_the_alignment() -> None:
 
 
 def test_alignment_on_emissions() -> None:
-    """Rows are the transcript's classes, and the path is where the tokens are."""
+    """Rows are the classes of the transcript, and the path passes through the tokens."""
     found = aligned()
     ax = found.plot(ALIGNED_LOGITS)
     (cells,) = ax.images
@@ -390,7 +390,7 @@ def test_alignments_that_do_not_fit() -> None:
 
 
 def written_on(ax: Axes) -> list[FittedText]:
-    """Draw the figure, and return the names that had room."""
+    """Draw the figure, and return the names that fit."""
     ax.figure.draw_without_rendering()  # type: ignore[union-attr]
     return [text for text in ax.texts if isinstance(text, FittedText) and text.fits]
 
@@ -401,7 +401,7 @@ def overlaps(texts: Sequence[FittedText]) -> list[tuple[str, str]]:
 
 
 def spoken_in(text: str, lengths: Sequence[int], gap: int = 0) -> ctckit.Alignment:
-    """Align a text without spaces, of distinct letters, that are as many frames long, with blanks between them."""
+    """Align distinct letters of the given lengths in frames, with `gap` blanks around each."""
     path = [0] * gap + [label for i, n in enumerate(lengths, start=1) for label in [i] * n + [0] * gap]
     logits = 9.0 * torch.nn.functional.one_hot(torch.tensor(path), len(text) + 1)
     return align_one(logits, list(text), ["-", *text], word_separator="", logits=True)
@@ -467,7 +467,7 @@ def test_neighbours_differ_in_colour_and_equal_names_do_not(names: list[str]) ->
 
 
 def test_neighbours_differ_in_colour_even_if_the_palette_is_too_small() -> None:
-    """Each of 14 names beside each of the others: ten colours cannot tell them apart everywhere."""
+    """Each of 14 names is a neighbour of each other, so ten colours are too few for one colour per name."""
     names = [name for pair in itertools.permutations("abcdefghijklmn", 2) for name in pair]
     assert all(a != b for (a, b), (x, y) in zip(pairs(colours_of(names)), pairs(names), strict=True) if x != y)
 

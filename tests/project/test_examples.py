@@ -54,7 +54,7 @@ def test_spans_are_the_columns_with_ink(digit_lines: Any, monkeypatch: pytest.Mo
 
 
 def test_every_span_shows_its_digit(digit_lines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look each piece of the line up in the data set, by its pixels."""
+    """The pixels of each span are an image of this digit in the data set."""
     _, test = digit_lines.split()
     data = digit_lines.load_digits()
     known = {}
@@ -112,7 +112,7 @@ def test_reading_merges_repeats_and_drops_blanks_within_the_width(digits: Any) -
 
 
 def test_a_digit_is_located_at_the_mean_of_its_columns(digits: Any, digit_lines: Any) -> None:
-    """Scores that leave no doubt about the middle column of each digit put it there, to the pixel's middle."""
+    """If the scores are certain of one column per digit, the expected position is the middle of that column."""
     lines = digit_lines.DigitLines(np.arange(100), seed=0).lines(4)
     batch = digit_lines.collate(lines)
     best = torch.zeros(batch.images.shape[0], batch.images.shape[3], dtype=torch.int64)
@@ -228,7 +228,7 @@ def test_a_sentence_is_spoken_with_its_phonemes_in_order(speaker: Any) -> None:
 
 
 def test_a_hiss_is_where_its_span_says(speaker: Any) -> None:
-    """The sound of "s" lies high, that of vowels low: the synthesiser's times are those of what is heard."""
+    """The energy of "s" is at high frequencies, that of vowels at low ones: the times match the sound."""
     utterance = speaker.say("Sophie saw", "m1")
     for phoneme, (start, end) in zip(utterance.phonemes, (utterance.spans * 22050).astype(int), strict=True):
         if phoneme in ("s", "ɔː"):
@@ -273,7 +273,7 @@ def test_features_of_a_tone_peak_in_its_band(spoken: Any) -> None:
 
 
 def test_sure_emissions_put_starts_and_ends_where_they_are(speech: Any) -> None:
-    """Two phonemes at known frames, each sure of itself: posterior means are the frames themselves."""
+    """If the scores are certain of the frames of two phonemes, the posterior means are these frames."""
     path = torch.tensor([[0, 1, 1, 1, 0, 2, 2, 0]])
     scores = (50.0 * torch.nn.functional.one_hot(path, 3)).log_softmax(2)
     batch = speech.Batch(torch.empty(0), torch.tensor([8]), torch.tensor([[1, 2]]), torch.tensor([2]))

@@ -1,7 +1,7 @@
-"""One self-contained page that plays the audio and shows each word as it is spoken.
+"""A page that plays the audio and highlights each word as it is spoken.
 
-The page is a single HTML file: style, script, alignments and audio are in it. Its content security policy lets the
-browser run that script and load nothing from elsewhere. It works without audio too, with a clock of its own.
+The page is one HTML file with style, script, alignments and audio. Its content security policy allows only this style
+and script, and no network. Without audio, the page runs on its own clock.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ctckit.output.values import Fields
 
 __all__ = ["PageItem", "write_page"]
 
-_SECONDS_PER_FRAME = 0.02  # of an alignment that does not say: only how fast the page's own clock runs
+_SECONDS_PER_FRAME = 0.02  # of the page's own clock, for an alignment without times
 _AUDIO_TYPES = {
     ".wav": "audio/wav",
     ".flac": "audio/flac",
@@ -40,34 +40,37 @@ class PageItem:
     """One alignment on a page."""
 
     alignment: Mapping[str, Any]
-    """As from `ctckit.Alignment.to_dict`."""
+    """As `ctckit.Alignment.to_dict` returns it."""
     name: str = "alignment"
     """Shown above it."""
     audio: str | Path | None = None
-    """Path of what to play, in any format that browsers know (WAV, MP3, FLAC, Ogg, M4A); None for nothing."""
+    """Path of the audio, in any format of browsers (WAV, MP3, FLAC, Ogg, M4A); None for no audio."""
 
 
 def write_page(path: str | Path, items: Iterable[PageItem], *, title: str = "Alignment") -> None:
     """Write alignments as one HTML page.
 
-    Words are shown line by line, in a colour that tells their confidence, below a strip with the waveform; the word
-    that is spoken is highlighted, and a click on a word goes there. Keys: space plays and stops, the arrows go from
-    word to word (the left one forward where the line is written from right to left), N to the next word of low
-    confidence.
+    A strip with the waveform is above the words of the transcript. The spoken word is highlighted and stays in the
+    middle of the window. If the user scrolls, the page stays where it is; a button goes back to the spoken word. A
+    click on a word goes to its start. The colour of a word shows its confidence. Words and tokens with a confidence
+    below 50% also have a dotted underline, and screen readers call such words unsure.
 
-    Alignments may be of anybody's making: each value is checked, and no text can become markup or script.
+    Keys: space plays and stops. The arrow keys go from word to word; in lines written from right to left, the left
+    arrow goes forward. N goes to the next unsure word.
+
+    Alignments from untrusted sources are safe: each value is checked, and no text can become markup or script.
 
     Args:
         path: file to write.
-        items: what to show; one at a time, chosen from a list if there are several. Audio becomes part of the file,
-            a third larger than it is.
-        title: of the page.
+        items: alignments to show, one at a time. If there are several, the page has a list of their names. Their audio
+            becomes part of the file, in base64 (4 bytes for 3).
+        title: title of the page.
 
     Raises:
         ImportError: if jinja2 is not installed.
-        FileNotFoundError: if there is no audio at an item's path.
-        ValueError: if there is no item, or an alignment lacks what is shown, or has values of other types. The message
-            names the item and the value.
+        FileNotFoundError: if the audio of an item does not exist.
+        ValueError: if there is no item, or a value of an alignment is missing or of another type. The message names the
+            item and the value.
 
     Example:
         >>> import pathlib, tempfile
@@ -92,22 +95,22 @@ def write_page(path: str | Path, items: Iterable[PageItem], *, title: str = "Ali
         raise ImportError("pages are made with jinja2, which is not installed: pip install 'ctckit[cli]'") from error
     shown = [_for_the_page(item) for item in items]
     if not shown:
-        raise ValueError("there is nothing to show: no item has an alignment")
+        raise ValueError("there is nothing to show: items is empty")
     folder = resources.files("ctckit.page")
     style, script = ((folder / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    # What goes into the data is escaped by tojson, which leaves no "<", ">", "&" or "'" of any text.
+    # tojson escapes the data: "<", ">", "&" and "'" of a text do not reach the page.
     text = environment.from_string((folder / "page.html.j2").read_text(encoding="utf-8")).render(
         title=_encodable(str(title)),
         items=shown,
-        style=Markup(style),  # noqa: S704  # our own
+        style=Markup(style),  # noqa: S704  # from this package
         script=Markup(script),  # noqa: S704
         policy=_POLICY.format(style=_digest(style), script=_digest(script)),
     )
     write_whole(path, text)
 
 
-# What the browser may do: show this style, run this script, play and draw what is in the file.
+# The browser may use this style and script, and images and audio that are in the file.
 _POLICY = (
     "default-src 'none'; style-src '{style}'; script-src '{script}'; img-src data:; media-src data: blob:; "
     "base-uri 'none'; form-action 'none'"

@@ -3,11 +3,11 @@
   const items = JSON.parse(document.getElementById("data").textContent);
   const at = (id) => document.getElementById(id);
   const [audio, strip, seek, play, list] = ["audio", "strip", "seek", "play", "words"].map(at);
-  const UNSURE = 0.5;
+  const UNSURE = 0.5; // confidence below which a word or token is unsure; page.html.j2 says so in its legend
   const WINDOW = 12; // seconds of the strip
-  let item, buttons, leftward, current, wave, started, position, running;
+  let item, buttons, leftward, current, wave, started, position, running, following;
 
-  // ------------------------------------------------------------------ time: the audio's, or a clock without audio
+  // -------------------------------------------------------------------- time: of the audio, or of a clock without it
   const hasAudio = () => item.audio !== null;
   const now = () => {
     if (hasAudio()) return audio.currentTime;
@@ -23,6 +23,8 @@
     show(time);
   };
   const toggle = () => {
+    following = true;
+    centre();
     if (hasAudio()) {
       if (playing()) audio.pause();
       else audio.play().catch((error) => { at("facts").textContent = `cannot play: ${error.message}`; });
@@ -47,6 +49,7 @@
     return `${minutes}:${(seconds - 60 * minutes).toFixed(2).padStart(5, "0")}`;
   };
   const percent = (p) => (p === null ? "" : `${Math.round(100 * p)}%`);
+  const isUnsure = (p) => p !== null && p < UNSURE;
   // The last word that starts at or before a time; -1 before the first.
   const lastStarted = (time) => {
     let low = 0, high = item.words.length;
@@ -67,10 +70,11 @@
       current = index;
       if (index >= 0) {
         buttons[index].setAttribute("aria-current", "true");
-        if (playing()) buttons[index].scrollIntoView({ block: "nearest" });
+        if (playing() && following) centre();
         describe(item.words[index]);
       }
     }
+    at("follow").hidden = following || !playing() || current < 0;
     seek.max = length();
     seek.value = time;
     seek.setAttribute("aria-valuetext", `${time.toFixed(1)} of ${length().toFixed(1)} seconds`);
@@ -79,6 +83,7 @@
     play.setAttribute("aria-label", playing() ? "Stop" : "Play");
     draw(time);
   };
+  const sureness = (p) => `${isUnsure(p) ? "unsure: " : ""}confidence ${percent(p)}`;
   const describe = (word) => {
     const span = (start, end) => item.timed
       ? `${start.toFixed(3)} – ${end.toFixed(3)} s`
@@ -87,7 +92,7 @@
     const name = document.createElement("b");
     name.textContent = word.text;
     name.dir = "auto";
-    const sure = word.confidence === null ? "" : ` · confidence ${percent(word.confidence)}`;
+    const sure = word.confidence === null ? "" : ` · ${sureness(word.confidence)}`;
     detail.replaceChildren(name, ` ${span(word.start, word.end)}${sure}`);
     if (word.tokens.length === 0) return;
     const table = detail.appendChild(document.createElement("table"));
@@ -99,10 +104,11 @@
         const cell = row.insertCell();
         cell.dir = "auto";
         cell.textContent = line(token);
+        cell.classList.toggle("unsure", line === lines[0] && isUnsure(token[3]));
       }
     }
   };
-  // Whether each text is written from right to left, as the browser has it.
+  // Whether each text is written from right to left, by the rules of the browser.
   const isLeftward = (texts) => {
     const probes = texts.map((text) => {
       const probe = document.createElement("span");
@@ -117,6 +123,35 @@
   };
   const hue = (p) => (p < 0.5 ? 8 + 74 * p : 45 + 200 * (p - 0.5));
   const colour = (p) => (p === null ? null : { hue: hue(p), saturation: p < 0.5 ? 75 : 75 - 60 * (p - 0.5) });
+
+  // ---------------------------------------------------------------------------------------------------- scrolling
+  // The current word stays in the middle between player and details, until the user scrolls while it plays.
+  const [root, player] = [document.documentElement, document.querySelector(".player")];
+  const still = window.matchMedia("(prefers-reduced-motion: reduce)");
+  const centre = () => {
+    if (current >= 0) buttons[current].scrollIntoView({ block: "center", behavior: still.matches ? "instant" : "smooth" });
+  };
+  const leave = (event) => {
+    if (!playing() || event.ctrlKey || event.target === strip || event.target === seek) return;
+    following = false;
+    show(now());
+  };
+  window.addEventListener("wheel", leave, { passive: true });
+  window.addEventListener("touchmove", leave, { passive: true });
+  window.addEventListener("mousedown", (event) => {
+    if (event.target === root && event.clientX >= root.clientWidth) leave(event); // the scroll bar
+  });
+  at("follow").addEventListener("click", () => {
+    following = true;
+    centre();
+    show(now());
+  });
+  const covered = new ResizeObserver(() => {
+    const below = getComputedStyle(at("detail")).position === "sticky" ? at("detail").offsetHeight : 0;
+    root.style.setProperty("scroll-padding", `${player.offsetHeight + 16}px 0 ${below + 8}px`);
+  });
+  covered.observe(player);
+  covered.observe(at("detail"));
 
   // ------------------------------------------------------------------------------------------------------ the strip
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -153,6 +188,15 @@
         pen.fillStyle = i === current ? style("--card") : ink;
         pen.fillText(word.text, left + wide / 2, 2 + (top - 8) / 2);
       }
+      if (isUnsure(word.confidence)) {
+        pen.strokeStyle = i === current ? style("--card") : ink;
+        pen.lineWidth = 2;
+        pen.setLineDash([2, 2]);
+        pen.beginPath();
+        pen.moveTo(left + Math.min(4, wide / 4), top - 9);
+        pen.lineTo(left + wide - Math.min(4, wide / 4), top - 9);
+        pen.stroke();
+      }
     }
     pen.fillStyle = style("--wave");
     if (wave) {
@@ -176,7 +220,7 @@
     pen.fillStyle = accent;
     pen.fillRect(x(time) - 1, 0, 2, bottom + 4);
   };
-  // Peaks, 200 in a second, of the decoded audio; a format that cannot be decoded here just has no waveform.
+  // Peaks of the decoded audio, 200 per second. A format that the browser cannot decode has no waveform.
   const decode = async (address) => {
     const bytes = Uint8Array.from(atob(address.slice(address.indexOf(",") + 1)), (c) => c.charCodeAt(0));
     const sound = await new OfflineAudioContext(1, 1, 16000).decodeAudioData(bytes.buffer);
@@ -195,7 +239,7 @@
   const open = (index) => {
     if (item && hasAudio()) audio.pause();
     item = items[index];
-    [current, wave, position, running, started] = [-1, null, 0, false, 0];
+    [current, wave, position, running, started, following] = [-1, null, 0, false, 0, true];
     at("name").textContent = item.name;
     const sure = item.words.map((word) => word.confidence).filter((p) => p !== null);
     const mean = sure.length ? ` · mean confidence ${percent(sure.reduce((a, b) => a + b, 0) / sure.length)}` : "";
@@ -216,10 +260,13 @@
       if (c) {
         button.style.setProperty("--hue", c.hue);
         button.style.setProperty("--saturation", `${c.saturation}%`);
-        button.classList.toggle("unsure", word.confidence < UNSURE);
-        button.title = `confidence ${percent(word.confidence)}`;
+        button.title = sureness(word.confidence);
+        if (isUnsure(word.confidence)) {
+          button.classList.add("unsure");
+          button.setAttribute("aria-label", `${word.text}, unsure`);
+        }
       }
-      button.addEventListener("click", () => { visit(i); });
+      button.addEventListener("click", () => { visit(i, "nearest"); });
       return button;
     });
     list.replaceChildren(...firsts.map((first, k) => {
@@ -229,7 +276,11 @@
       for (let i = first; i < ends[k]; i++) line.append(item.words[i].space ? " " : "", buttons[i]);
       return line;
     }));
-    at("detail").replaceChildren();
+    const unsure = sure.filter(isUnsure).length;
+    at("unsure").hidden = unsure === 0;
+    at("unsure").textContent = `${unsure} unsure`;
+    at("unsure").setAttribute("aria-label", `${unsure} unsure: go to the next`);
+    at("detail").replaceChildren(`Choose a ${noun} for its time${sure.length ? " and confidence" : ""}.`);
     if (hasAudio()) {
       audio.src = item.audio;
       const mine = item;
@@ -237,18 +288,19 @@
     } else audio.removeAttribute("src");
     show(0);
   };
-  // The arrow keys move among the words, which are one stop of the tab key.
-  const visit = (i) => {
+  // The arrow keys move among the words. The tab key stops at one of them only.
+  const visit = (i, block = "center") => {
     if (i < 0 || i >= buttons.length) return;
     for (const button of buttons) button.tabIndex = -1;
     buttons[i].tabIndex = 0;
     buttons[i].focus({ preventScroll: true });
-    buttons[i].scrollIntoView({ block: "nearest" });
+    buttons[i].scrollIntoView({ block });
+    following = true;
     go(item.words[i].start);
     describe(item.words[i]);
   };
   const nextUnsure = () => {
-    const low = item.words.map((word, i) => [word, i]).filter(([word]) => word.confidence !== null && word.confidence < UNSURE);
+    const low = item.words.map((word, i) => [word, i]).filter(([word]) => isUnsure(word.confidence));
     const after = low.find(([, i]) => i > lastStarted(now())) || low[0];
     if (after) visit(after[1]);
   };
@@ -258,7 +310,8 @@
   document.addEventListener("keydown", (event) => {
     const place = event.target;
     if (event.ctrlKey || event.metaKey || event.altKey || place === seek || place.tagName === "SELECT") return;
-    const onButton = place === play || place === at("theme");
+    const onButton = [play, at("theme"), at("unsure"), at("follow")].includes(place);
+    if (["PageUp", "PageDown", "ArrowUp", "ArrowDown"].includes(event.key)) leave(event);
     const keys = {
       " ": () => { if (onButton) return false; toggle(); },
       ArrowRight: () => (isLeftwardHere() ? back() : forward()),
@@ -271,6 +324,7 @@
     if (Object.hasOwn(keys, event.key) && keys[event.key]() !== false) event.preventDefault();
   });
   play.addEventListener("click", toggle);
+  at("unsure").addEventListener("click", nextUnsure);
   seek.addEventListener("input", () => go(Number(seek.value)));
   const point = (event) => {
     if (event.type === "pointerdown") strip.setPointerCapture(event.pointerId);

@@ -1,166 +1,99 @@
-"""Measures ctckit against torch and other CTC losses; prints tables, writes JSON, draws plots."""
+"""Measures ctckit against torch and other libraries; prints tables, writes JSON, draws plots.
+
+``python -m benchmarks write`` puts the results into the documents.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 import time
 import traceback
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from benchmarks import accuracy, growth, machine, memory, peers, plots, report, speed
-from benchmarks.cases import CASES, Case
-from benchmarks.contenders import DTYPES
-from benchmarks.timing import Effort
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-RESULTS = machine.ROOT / "benchmarks" / "results"
-SCHEMA = 1
+from benchmarks import documents, machine
+from benchmarks.cases import ALIGNMENTS, LOSSES
+from benchmarks.questions import QUESTIONS
+from benchmarks.settings import Settings, add_options
 
 
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+def parse(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    described = "\n".join(f"  {name:18}{question.words}" for name, question in QUESTIONS.items())
+    parser = argparse.ArgumentParser("python -m benchmarks", formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.description = f"{__doc__}\nQuestions:\n{described}"
+    add_options(parser)
     add = parser.add_argument
-    add("--quick", action="store_true", help="few repetitions: a look, not a measurement")
-    add(
-        "--cases",
-        nargs="+",
-        choices=CASES,
-        default=list(CASES),
-        metavar="CASE",
-        help=f"of: {', '.join(CASES)}",
-    )
-    add("--threads", nargs="+", type=int, default=[1, 2], help="the first is the main one")
-    add("--dtypes", nargs="+", choices=DTYPES, default=list(DTYPES))
-    add(
-        "--peers",
-        nargs="+",
-        default=["auto"],
-        metavar="PEER",
-        help="'auto' (those installed here), 'none', or names, e.g. optax k2=/path/to/python",
-    )
-    add("--peer-threads", nargs="+", type=int, default=[1])
-    add(
-        "--only",
-        nargs="+",
-        choices=SECTIONS,
-        default=list(SECTIONS),
-        metavar="SECTION",
-        help=f"of: {', '.join(SECTIONS)}",
-    )
-    add(
-        "--out",
-        type=Path,
-        help="the JSON file; plots go beside it (default: results/cpu.json "
-        "for everything, results/partial.json for less)",
-    )
+    add("--only", nargs="+", choices=QUESTIONS, default=list(QUESTIONS), metavar="QUESTION")
+    add("--out", type=Path, help="the JSON file, in which the answers to other questions stay; plots go beside it")
     options = parser.parse_args(arguments)
     if options.out is None:
-        less = options.quick or set(options.cases) != set(CASES) or set(options.only) != set(SECTIONS)
-        options.out = RESULTS / ("partial.json" if less else "cpu.json")
+        less = options.quick or {*options.cases} != {*LOSSES, *ALIGNMENTS} or {*options.only} != {*QUESTIONS}
+        options.out = documents.RESULTS / ("partial.json" if less else "cpu.json")
     return options
 
 
-SECTIONS: dict[str, Callable[[argparse.Namespace], Iterable[dict[str, Any]]]] = {
-    "speed": lambda o: speed.measure(_cases(o), o.dtypes, o.threads, _effort(o, 2.0, 3)),
-    "scaling": lambda o: speed.scaling(_cases(o), o.threads, _effort(o, 0.5, 7)),
-    "accuracy": lambda o: accuracy.measure(_cases(o), o.dtypes),
-    "memory": lambda o: memory.measure(_cases(o), o.threads),
-    "growth": lambda o: growth.measure(_effort(o, 0.3, 2), largest=3 if o.quick else None),
-    "peers": lambda o: peers.measure(_cases(o), peers.parse(o.peers), o.peer_threads, _effort(o, 1.0, 2)),
-}
-
-
-def _cases(options: argparse.Namespace) -> list[Case]:
-    return [CASES[name] for name in options.cases]
-
-
-def _effort(options: argparse.Namespace, seconds: float, least: int) -> Effort:
-    return Effort(0.0, 1) if options.quick else Effort(seconds, least)
-
-
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str]) -> int:
     """Measure, print, write, draw."""
+    if arguments[:1] == ["write"]:
+        return documents.main(arguments[1:])
     options = parse(arguments)
-    start = time.perf_counter()
-    results: report.Results = {
-        "schema": SCHEMA,
-        "machine": machine.describe(),
-        # Of a peer the name, not where its Python is: results are for others to read.
-        "settings": {name: value for name, value in vars(options).items() if name != "out"}
-        | {"peers": [peer.split("=")[0] for peer in options.peers]},
-        "cases": {name: asdict(CASES[name]) for name in options.cases},
-        **{name: [] for name in SECTIONS},
-        "failures": [],
-        "minutes": {},  # by the end of each section
-    }
-    load = results["machine"]["load_before"]
-    if load is not None and load > 0.5:
+    settings = Settings.of(options)
+    described = machine.describe()
+    load = described["load_before"]
+    if isinstance(load, float) and load > 0.5:
         print(f"The machine is busy (load {load:.1f}): take the numbers with care.\n", file=sys.stderr)
+    results: dict[str, Any] = {"schema": 2, "cases": {}, "questions": {}}
+    if options.out.exists():
+        results = json.loads(options.out.read_text())
+    results["cases"] |= {name: asdict(case) for name, case in (LOSSES | ALIGNMENTS).items() if name in options.cases}
+    # Of a peer the name, not the path of its Python: results are for others to read.
+    shown = settings._asdict() | {"peers": list(settings.peers)}
     for name in options.only:
-        try:
-            for row in SECTIONS[name](options):
-                results[name].append(_plain(row))
-                _progress(name, row, time.perf_counter() - start)
-        except Exception:  # noqa: BLE001 - what fails must not lose what was measured
-            traceback.print_exc()
-            results["failures"].append(f"{name}: {traceback.format_exc().splitlines()[-1]}")
-        results["minutes"][name] = round((time.perf_counter() - start) / 60, 2)
-        _write(results, options.out)
-    _progress("", {}, 0)
-
-    print(report.machine_sentence(results), "\n")
-    for table in report.tables(results).values():
-        print(table.text())
-    print(report.summary(results))
-    print(f"\nWrote {options.out}", *_plots(results, options.out.with_suffix("")), sep="\n      ")
-    for failure in results["failures"]:
-        print("FAILED", failure)
-    return 1 if results["failures"] else 0
+        results["questions"][name] = {"machine": described, "settings": shown, "rows": []}
+        _measure(name, settings, results, options.out)
+    _show(results, options.only, options.out)
+    failures = [name for name in options.only if "failed" in results["questions"][name]]
+    for name in failures:
+        print("FAILED", name, results["questions"][name]["failed"])
+    return 1 if failures else 0
 
 
-def _write(results: report.Results, path: Path) -> None:
-    """Write what there is so far."""
+def _measure(name: str, settings: Settings, results: documents.Results, path: Path) -> None:
+    """Fill in the answer to one question; the file always has all that is known so far."""
+    answer = results["questions"][name]
+    start = time.perf_counter()
+    try:
+        for row in QUESTIONS[name].measure(settings):
+            # JSON has no infinity and no NaN: null stands for them.
+            answer["rows"].append(json.loads(json.dumps(row), parse_constant=lambda _: None))
+            _write(results, path)
+            if sys.stderr.isatty():
+                print(f"\r\033[K{name}: {row}"[:100], end="\r", file=sys.stderr, flush=True)
+    except Exception:  # noqa: BLE001 - a question that fails must not end the others
+        traceback.print_exc()
+        answer["failed"] = traceback.format_exc().splitlines()[-1]
+    answer["minutes"] = round((time.perf_counter() - start) / 60, 2)
+    _write(results, path)
+
+
+def _show(results: documents.Results, names: list[str], path: Path) -> None:
+    """Print the tables of these questions, and draw their plots."""
+    chosen = results | {"questions": {name: results["questions"][name] for name in names}}
+    print(documents.machine_sentence(results["questions"][names[0]]["machine"]), "\n")
+    for name, table in documents.tables(chosen).items():
+        print(f"{name}: {table.title}\n\n{table.markdown()}")
+    print(documents.summary(chosen), f"\n\nWrote {path}")
+    documents.draw(results, names, path)
+
+
+def _write(results: documents.Results, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
 
 
-def _plain(value: Any) -> Any:
-    """The same with None for infinities and NaN, which JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _plots(results: report.Results, stem: Path) -> list[Path | str]:
-    try:
-        return list(plots.draw(results, stem))
-    except ImportError:
-        return ["(no plots: matplotlib is not installed)"]
-
-
-def _progress(section: str, row: dict[str, Any], seconds: float) -> None:
-    """One line on a terminal that says what was just measured."""
-    if not sys.stderr.isatty():
-        return
-    keys = ("case", "axis", "peer", "who", "mode", "dtype", "threads")
-    words = " ".join(str(row[key]) for key in keys if key in row)
-    print(
-        f"\r\033[K{seconds:5.0f} s  {section}: {words}" if section else "\r\033[K",
-        end="",
-        file=sys.stderr,
-        flush=True,
-    )
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(sys.argv[1:]))

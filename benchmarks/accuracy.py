@@ -3,81 +3,63 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from benchmarks import goals
-from benchmarks.contenders import Job, Loss, ctckit_log_probs_loss, ctckit_loss, torch_loss
+from benchmarks.calls import DTYPES, Batch, Loss, ctckit_log_probs_loss, ctckit_loss, torch_loss
+from benchmarks.cases import LOSSES, Case
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from benchmarks.cases import Case
+    from benchmarks.settings import Row, Settings
 
-Row = dict[str, Any]
 LossAndGradient = tuple[Tensor, Tensor]  # (N,), and the gradient of their sum: as the logits
 
 
-def measure(chosen: Sequence[Case], dtypes: Sequence[str]) -> Iterator[Row]:
-    """The errors of torch and of ctckit in each dtype.
+def measure(settings: Settings) -> Iterator[Row]:
+    """The errors of torch and of ctckit in each dtype; inputs that are hard to compute with in float32 only.
 
-    The inputs that are hard to compute with are given in float32 only.
-
-    In float64 torch is the judge, so its row is left out, and ctckit's says how well two
-    independent float64 computations agree.
+    In float64 torch is the judge, so its row is left out, and ctckit's says how well two independent float64
+    computations agree.
     """
-    contenders: dict[str, Loss] = {"torch": torch_loss, "ctckit": ctckit_loss}
-    for case in chosen:
-        for dtype in dtypes:
+    for case in settings.among(LOSSES):
+        for dtype in DTYPES:
             if dtype != "float32" and not case.plain:
                 continue
-            for who, loss in contenders.items():
-                if (who, dtype) != ("torch", "float64"):
-                    yield row(case, who, dtype, evaluate(loss, Job.make(case, dtype)))
-        if "float32" in dtypes:
-            result = evaluate(ctckit_log_probs_loss, Job.make(case))
-            yield row(case, "ctckit, log_probs", "float32", result)
+            if dtype != "float64":
+                yield row(case, "torch", dtype, torch_loss)
+            yield row(case, "ctckit", dtype, ctckit_loss)
+            if dtype == "float32":
+                yield row(case, "ctckit, log_probs", dtype, ctckit_log_probs_loss)
 
 
-def row(case: Case, who: str, dtype: str, result: LossAndGradient) -> Row:
-    """One line of the table: the errors of a result, judged where there is a goal."""
-    gradient, loss = errors(result, truth(case, dtype if dtype == "bfloat16" else "float32"))
-    judged = (who, dtype) == ("ctckit", "float32")
-    return {
-        "case": case.name,
-        "who": who,
-        "dtype": dtype,
-        "gradient_error": gradient,
-        "loss_error": loss,
-        "loss": float(result[0].double().sum()),
-        "verdict": goals.at_most(gradient, goals.GRADIENT_ERROR if judged else None),
-        "loss_verdict": goals.at_most(loss, goals.LOSS_ERROR if judged else None),
-    }
+def row(case: Case, who: str, dtype: str, loss: Loss) -> Row:
+    """The errors of one way to compute a case."""
+    result = evaluate(loss, Batch.make(case, dtype))
+    found = errors(result, truth(case, dtype if dtype == "bfloat16" else "float32"))
+    return {"case": case.name, "who": who, "dtype": dtype, **found, "loss": float(result[0].double().sum())}
 
 
-def evaluate(loss: Loss, job: Job) -> LossAndGradient:
+def evaluate(loss: Loss, batch: Batch) -> LossAndGradient:
     """The losses of the items and the gradient of their sum."""
-    losses = loss(job, reduction="none")
-    losses.sum().backward()
-    gradient = job.logits.grad
-    assert gradient is not None
-    job.logits.grad = None
+    losses = loss(batch, reduction="none")
+    (gradient,) = torch.autograd.grad(losses.sum(), batch.logits)
     return losses.detach(), gradient
 
 
 @functools.cache
 def truth(case: Case, rounded_to: str) -> LossAndGradient:
-    """The float64 result of torch, on logits that were first rounded to what the contenders get."""
-    job = Job.make(case, rounded_to)
-    job.logits = job.logits.detach().double().requires_grad_()
-    return evaluate(torch_loss, job)
+    """The float64 result of torch, on logits that were first rounded to the dtype of the measured call."""
+    batch = Batch.make(case, rounded_to)
+    return evaluate(torch_loss, batch._replace(logits=batch.logits.detach().double().requires_grad_()))
 
 
-def errors(result: LossAndGradient, right: LossAndGradient) -> tuple[float, float]:
+def errors(result: LossAndGradient, right: LossAndGradient) -> Row:
     """|g - g64| / |g64| over the whole batch, and the worst item's relative loss error."""
     losses, gradient = (x.double() for x in result)
     gradient_error = torch.linalg.vector_norm(gradient - right[1]) / torch.linalg.vector_norm(right[1])
     loss_error = ((losses - right[0]).abs() / right[0].abs()).amax()
-    return float(gradient_error), float(loss_error)
+    return {"gradient_error": float(gradient_error), "loss_error": float(loss_error)}

@@ -1,7 +1,7 @@
 """What is measured: the shapes, and the inputs made from them by a fixed seed.
 
-Only NumPy is imported, so that a peer in another environment (see ``peer_worker``)
-makes exactly the same inputs as the process that measures ctckit.
+Only NumPy is imported, so that a peer in another environment (see ``peer_calls``) makes exactly the same inputs as the
+process that measures ctckit.
 """
 
 from __future__ import annotations
@@ -55,26 +55,35 @@ class Inputs(NamedTuple):
     target_lengths: NDArray[np.int64]  # (N,)
 
 
-CASES = {
-    case.name: case
-    for case in (
-        Case("tutorial", 50, 16, 20, 30, about="the example in torch's documentation"),
-        Case("ocr", 64, 64, 96, 12, about="lines of text"),
-        Case("char", 1000, 32, 32, 150, about="speech, characters"),
-        Case("bpe", 400, 32, 5000, 40, about="speech, word pieces"),
-        Case("phone", 200, 8, 80, 60, about="speech, phones"),
-        Case("long", 10_000, 1, 64, 1500, about="one long recording"),
-        Case("vocab", 200, 8, 50_000, 30, about="a language model's vocabulary"),
-        Case("peaky", 10_000, 1, 64, 1500, scale=10, about="long, logits times 10"),
-        Case("tiny", 10, 1, 26, 5, about="one word: the cost of a call"),
-        Case("near", 500, 8, 64, 480, no_repeats=True, about="S close to T"),
-        Case("unequal", 600, 256, 64, 150, shortest=10, about="10 to 600 frames in one batch"),
-        Case("batch-first", 1000, 32, 32, 150, batch_first=True, about="char as (N, T, C)"),
-        Case("trained", 1000, 1, 32, 150, margin=8, about="a trained model"),
-        Case("trained-long", 10_000, 1, 64, 1500, margin=8, about="the same, long"),
-        Case("trained-sure", 10_000, 1, 64, 1500, margin=14, about="nearly certain everywhere"),
-    )
-}
+def _named(*given: Case) -> dict[str, Case]:
+    return {case.name: case for case in given}
+
+
+LOSSES = _named(
+    Case("tutorial", 50, 16, 20, 30, about="the example in torch's documentation"),
+    Case("ocr", 64, 64, 96, 12, about="lines of text"),
+    Case("char", 1000, 32, 32, 150, about="speech, characters"),
+    Case("bpe", 400, 32, 5000, 40, about="speech, word pieces"),
+    Case("phone", 200, 8, 80, 60, about="speech, phones"),
+    Case("long", 10_000, 1, 64, 1500, about="one long recording"),
+    Case("vocab", 200, 8, 50_000, 30, about="a language model's vocabulary"),
+    Case("peaky", 10_000, 1, 64, 1500, scale=10, about="long, logits times 10"),
+    Case("tiny", 10, 1, 26, 5, about="one word: the cost of a call"),
+    Case("near", 500, 8, 64, 480, no_repeats=True, about="S close to T"),
+    Case("unequal", 600, 256, 64, 150, shortest=10, about="10 to 600 frames in one batch"),
+    Case("batch-first", 1000, 32, 32, 150, batch_first=True, about="char as (N, T, C)"),
+    Case("trained", 1000, 1, 32, 150, margin=8, about="a trained model"),
+    Case("trained-long", 10_000, 1, 64, 1500, margin=8, about="the same, long"),
+    Case("trained-sure", 10_000, 1, 64, 1500, margin=14, about="nearly certain everywhere"),
+)
+ALIGNMENTS = _named(
+    Case("word", 200, 1, 32, 30),
+    Case("utterance", 1500, 1, 32, 200),
+    Case("recording", 10_000, 1, 32, 1500),
+    Case("utterances", 1500, 32, 32, 200),
+    Case("recordings", 10_000, 8, 32, 1500),
+    Case("word pieces", 1500, 1, 1024, 200),
+)
 
 
 @functools.lru_cache(maxsize=1)
@@ -98,6 +107,13 @@ def make(case: Case) -> Inputs:
     if case.batch_first:
         logits = np.ascontiguousarray(logits.swapaxes(0, 1))
     return Inputs(logits, targets, input_lengths, target_lengths)
+
+
+def log_probs(case: Case) -> NDArray[np.float32]:
+    """The logits of a case as log-probabilities (N, T, C)."""
+    logits = make(case).logits.swapaxes(0, 1).astype(np.float64)
+    shifted = logits - np.log(np.exp(logits).sum(axis=2, keepdims=True))
+    return np.ascontiguousarray(shifted, dtype=np.float32)
 
 
 def checksum(inputs: Inputs) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 import ctckit
-from benchmarks import gpu as benchmark
+from benchmarks import device_speed as speed
 from benchmarks.device_items import Result, Settings
 from benchmarks.device_problems import Arguments, announced, call, judged, problem
 from benchmarks.device_words import device, say, synchronize
@@ -126,7 +126,7 @@ def graph(settings: Settings) -> Result:
         return NEEDS_GPU
     result: Result = {}
     for shape in ((200, 8, 32, 70), (64, 4, 2000, 20)):
-        result[str(shape)] = benchmark.graph_milliseconds(benchmark.make(shape, torch.float32))
+        result[str(shape)] = speed.graph_milliseconds(speed.make(shape, torch.float32))
         say(step=str(shape))
     result["ok"] = all(found["replay_equals_eager"] for found in result.values())
     return result

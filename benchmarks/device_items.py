@@ -70,8 +70,8 @@ ACCURACY = (
 
 def items(*, dry: bool) -> list[Item]:
     """All items in order."""
-    rows = [
-        Item(f"row: {shape} {dtype}", 60, "device_times:row", (shape, dtype), TWO if shape[3] >= 32 else ONE)
+    cases = [
+        (shape, dtype, TWO if shape[3] >= 32 else ONE)
         for dtype in ("float32", "bfloat16")
         for shape in (DRY_SHAPES if dry else SHAPES)
     ]
@@ -87,9 +87,16 @@ def items(*, dry: bool) -> list[Item]:
         Item("lengths that change during calls", 45, "device_checks:changing_lengths", (), TWO),
         Item("no synchronization, and a graph replayed with other numbers", 45, "device_checks:graph", (), TWO),
         Item("memcheck", 75, "device_programs:sanitizer", ("memcheck",), TWO, outside=True),
-        *rows,
+        *(
+            Item(f"row: {shape} {dtype}", 60, "device_times:row", (shape, dtype), needs)
+            for shape, dtype, needs in cases
+        ),
         Item("ns per frame", 30, "device_times:latency", (), TWO),
         Item("racecheck", 60, "device_programs:sanitizer", ("racecheck",), TWO, outside=True),
         Item("the first call in a new process", 110, "device_programs:first_call", (), TWO, outside=True),
         Item("the project's own tests", 240, "device_programs:own_tests", (), ONE, outside=True),
+        *(
+            Item(f"peers: {shape} {dtype}", 120, "device_times:peers", (shape, dtype), needs)
+            for shape, dtype, needs in cases
+        ),
     ]

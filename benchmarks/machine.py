@@ -1,28 +1,35 @@
-"""On what was it measured?"""
+"""The machine, the versions and the commit: what somebody needs to compare numbers."""
 
 from __future__ import annotations
 
 import datetime as dt
-import importlib.metadata
 import os
 import platform
 import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+import numpy as np
+import torch
+
+import ctckit
+from benchmarks.process import ROOT
 
 
 def describe() -> dict[str, object]:
-    """The processor, the versions and the commit: what somebody needs to compare numbers."""
+    """Describe this machine as it is now."""
+    pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
+    cpu = _cpuinfo()
+    name = f"{cpu['model name']} (family {cpu.get('cpu family')}, model {cpu.get('model')})" if cpu else ""
+    flags = cpu.get("flags", "").split()
     return {
-        "cpu": _cpu(),
-        "simd": _simd(),
+        "cpu": name or _output("sysctl", "-n", "machdep.cpu.brand_string") or platform.processor(),
+        "simd": next((name for name in ("avx512f", "avx2", "sse4_2") if name in flags), ""),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_gib": _memory(),
+        "memory_gib": round(pages / 2**30, 1) if pages else None,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in ("ctckit", "torch", "numpy")},
+        "versions": {"ctckit": ctckit.__version__, "torch": torch.__version__, "numpy": np.__version__},
         "ctckit": _output(sys.executable, "-m", "ctckit").splitlines(),
         "commit": _output("git", "-C", str(ROOT), "describe", "--always", "--dirty"),
         "date": dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%d"),
@@ -31,43 +38,16 @@ def describe() -> dict[str, object]:
 
 
 def _output(*command: str) -> str:
-    """What a command prints, or nothing if it cannot be run."""
+    """The output of a command, or nothing if it cannot be run."""
     try:
-        return subprocess.run(  # noqa: S603 - fixed commands
-            command, capture_output=True, text=True, check=True
-        ).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
     except (OSError, subprocess.CalledProcessError):
         return ""
 
 
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
-
-
 def _cpuinfo() -> dict[str, str]:
+    """Linux's facts on the processor, if they name its model. Virtual machines often hide all but family and number."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
-    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-
-
-def _cpu() -> str:
-    """The model, with family and number: virtual machines often hide the model's full name."""
-    info = _cpuinfo()
-    if "model name" not in info:
-        return _output("sysctl", "-n", "machdep.cpu.brand_string") or platform.processor()
-    return f"{info['model name']} (family {info.get('cpu family')}, model {info.get('model')})"
-
-
-def _simd() -> str:
-    flags = _cpuinfo().get("flags", "").split()
-    return next((name for name in ("avx512f", "avx2", "sse4_2") if name in flags), "")
-
-
-def _memory() -> float | None:
-    try:
-        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
-    except (AttributeError, ValueError, OSError):
-        return None
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    return facts if "model name" in facts else {}

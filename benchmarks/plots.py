@@ -1,117 +1,88 @@
-"""The two figures: how many times faster, and how time grows."""
+"""The figures: how many times faster, and how time grows."""
 
 # ruff: noqa: PLC0415, RUF001 - matplotlib is optional; × is the sign of multiplication
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from benchmarks import goals
 
+if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from benchmarks.report import Results
+Results = dict[str, Any]
+Plot = Callable[[str, Results], Any]  # from a question and all results to a figure, or None if there is nothing to draw
 
 OURS, TORCHS, OTHERS = "#0b6e4f", "#9a9a9a", ("#c8553d", "#588bc4", "#e0a030", "#8e6bb0", "#444444")
+NAMES = {"T": "frames T", "S": "labels S", "C": "classes C", "N": "batch N"}
 
 
-def draw(results: Results, stem: Path) -> list[Path]:
-    """Draw what there are results for; the files are named after `stem`."""
-    import matplotlib as mpl
-
+def draw(plot: Plot, question: str, results: Results, path: Path) -> bool:
+    """Draw one figure; return False if matplotlib is not installed."""
+    try:
+        import matplotlib as mpl
+    except ImportError:
+        return False
     mpl.use("Agg")
     mpl.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
-    drawn = []
-    for name, has, figure in (("speed", "speed", _speed), ("growth", "growth", _growth)):
-        if results[has]:
-            path = stem.with_name(f"{stem.name}-{name}.png")
-            made = figure(results)
-            made.savefig(path, dpi=150, bbox_inches="tight")
-            drawn.append(path)
-    return drawn
+    plot(question, results).savefig(path, dpi=150, bbox_inches="tight")
+    return True
 
 
-def _speed(results: Results) -> Any:
-    """Bars: torch's time over ctckit's. Dots: the other peers' time over ctckit's."""
+def speed(question: str, results: Results) -> Any:
+    """Bars: torch's time over ctckit's. Dots: the time of other peers over ctckit's."""
     from matplotlib.figure import Figure
 
-    rows = [row for row in results["speed"] if (row["mode"], row["dtype"], row["threads"]) == ("logits", "float32", 1)]
+    rows = [row for row in results["questions"][question]["rows"] if goals.is_main(row)]
     place = {row["case"]: y for y, row in enumerate(rows)}
     figure = Figure(figsize=(7.5, 0.42 * len(rows) + 1.6))
     axes: Axes = figure.add_subplot()
     ratios = np.array([row["ratio"]["p50"] for row in rows])
     axes.barh(range(len(rows)), ratios - 1, left=1, color=OURS, height=0.6, label="torch", zorder=2)
-    for y, (row, ratio) in enumerate(zip(rows, ratios, strict=True)):
-        axes.annotate(
-            f"{ratio:.2g}×" if ratio < 10 else f"{ratio:.0f}×",
-            (1, y),
-            (4, 0),
-            xycoords=("axes fraction", "data"),
-            textcoords="offset points",
-            va="center",
-            color=OURS,
-            fontweight="bold",
-        )
-        if row["goal"]:
-            must, _ = row["goal"]
-            axes.plot([must, must], [y - 0.4, y + 0.4], color="black", lw=2, zorder=5)
-    axes.plot([], [], color="black", lw=2, label="to reach")
-    peers = [row for row in results["peers"] if row["threads"] == 1 and "ratio" in row]
-    for name, colour in zip(dict.fromkeys(row["peer"] for row in peers), OTHERS, strict=False):
-        mine = [row for row in peers if row["peer"] == name and row["case"] in place]
-        axes.plot(
-            [row["ratio"]["p50"] for row in mine],
-            [place[row["case"]] for row in mine],
-            "o",
-            ms=5,
-            color=colour,
-            mec="white",
-            mew=0.6,
-            label=name,
-            zorder=6,
-        )
+    for y, ratio in enumerate(ratios):
+        text = f"{ratio:.2g}×" if ratio < 10 else f"{ratio:.0f}×"
+        axes.text(1.01, y, text, transform=axes.get_yaxis_transform(), va="center", color=OURS, fontweight="bold")
+    _dots(axes, results, place)
     axes.axvline(1, color="black", lw=0.8)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}×")
-    axes.set_yticks(range(len(rows)), [_label(results, row["case"]) for row in rows])
+    shapes = (", ".join(str(results["cases"][name][key]) for key in "TNCS") for name in place)
+    axes.set_yticks(range(len(rows)), [f"{name}  ({shape})" for name, shape in zip(place, shapes, strict=True)])
     axes.invert_yaxis()
     axes.grid(axis="x", color="#e4e4e4", zorder=0)
-    axes.set_title(
-        "How many times faster ctckit is (logits to gradient, float32, one thread)",
-        loc="left",
-        fontsize=10,
-    )
+    title = "How many times faster ctckit is (logits to gradient, float32, one thread)"
+    axes.set_title(title, loc="left", fontsize=10)
     axes.legend(loc="upper left", bbox_to_anchor=(1.08, 1.0), frameon=False)
     return figure
 
 
-def _label(results: Results, name: str) -> str:
-    case = results["cases"][name]
-    return f"{name}  ({', '.join(str(case[key]) for key in 'TNCS')})"
+def _dots(axes: Axes, results: Results, place: dict[str, int]) -> None:
+    found = results["questions"].get("peers", {"rows": []})["rows"]
+    peers = [row for row in found if row["threads"] == 1 and "ratio" in row and row["case"] in place]
+    for name, colour in zip(dict.fromkeys(row["peer"] for row in peers), OTHERS, strict=False):
+        mine = [(row["ratio"]["p50"], place[row["case"]]) for row in peers if row["peer"] == name]
+        axes.plot(*zip(*mine, strict=True), "o", ms=5, color=colour, mec="white", mew=0.6, label=name, zorder=6)
 
 
-def _growth(results: Results) -> Any:
-    """Four log-log panels: time against T, S, C and N."""
+def growth(question: str, results: Results) -> Any:
+    """A log-log panel for each axis: time against size."""
     from matplotlib.figure import Figure
 
-    rows = results["growth"]
-    figure = Figure(figsize=(3.0 * len(rows), 3.0), layout="constrained")
+    rows = results["questions"][question]["rows"]
+    figure = Figure(figsize=(max(7.0, 3.0 * len(rows)), 3.0), layout="constrained")
     panels = figure.subplots(1, len(rows), sharey=True, squeeze=False)[0]
-    names = {"T": "frames T", "S": "labels S", "C": "classes C", "N": "batch N"}
     for axes, row in zip(panels, rows, strict=True):
         for who, colour in (("torch", TORCHS), ("ctckit", OURS)):
-            axes.plot(
-                row["sizes"],
-                row[f"{who}_ms"],
-                "o-",
-                ms=4,
-                color=colour,
-                label=f"{who}, slope {row[f'{who}_slope'] or float('nan'):.2f}",
-            )
-        axes.set(xscale="log", yscale="log", xlabel=names[row["axis"]])
+            if f"{who}_ms" in row:
+                slope = row[f"{who}_slope"]
+                label = who if slope is None else f"{who}, slope {slope:.2f}"
+                axes.plot(row["sizes"], row[f"{who}_ms"], "o-", ms=4, color=colour, label=label)
+        axes.set(xscale="log", yscale="log", xlabel=NAMES[row["axis"]])
         axes.set_xticks(row["sizes"][::2], [str(size) for size in row["sizes"][::2]])
         axes.minorticks_off()
         axes.grid(color="#e4e4e4")

@@ -1,6 +1,6 @@
-"""A quick look at the speed on this machine, for ``ctckit bench``.
+"""A short measurement of the speed on this machine, for ``ctckit bench``.
 
-The thorough one is in ``benchmarks/`` of the repository, which is not installed.
+``benchmarks/`` in the repository, which is not installed, has the full one.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def measure(shape: Shape, seconds: float) -> Timing:
 
     Args:
         shape: of the batch.
-        seconds: how long to go on; three rounds are done in any case.
+        seconds: about how long to measure; at least three rounds.
     """
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(shape.frames, shape.items, shape.classes, generator=generator).requires_grad_()

@@ -1,21 +1,14 @@
-"""On a GPU: ctckit against torch's two losses, k2 and optax: times, memory, bandwidth, latency, and that nothing waits.
+"""How a step on a GPU is measured: ctckit's, those of torch's two losses, k2's and optax's.
 
-``python -m benchmarks.gpu`` prints a table and writes it to ``benchmarks/results/gpu.json``. See docs/gpu.md. A time is
-that of a whole step, from logits to the gradient of the logits, as the device's events see it.
+A step goes from logits to the gradient of the logits. Its time is measured by the device's events.
 """
 
 from __future__ import annotations
 
-import argparse
-import importlib.metadata
-import importlib.util
-import json
 import os
-import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,22 +17,10 @@ from torch import Tensor
 from torch.nn import functional
 
 import ctckit
-from benchmarks import apart, machine, timing
+from benchmarks import timing
 
-SHAPES = (
-    (150, 256, 32, 20),
-    (1000, 32, 32, 150),
-    (1500, 32, 5000, 100),
-    (1500, 16, 128_000, 100),
-    (12_000, 4, 1024, 1500),
-)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 DEVICE = "cuda"
-TWICE = 2  # ctckit reads the logits twice and writes one gradient
-PATIENCE = 600  # seconds for what is measured at a time, compiling included
-
-PEERS = ("torch", "torch with cuDNN", "k2", "optax")
-NEEDED = {"k2": ("k2",), "optax": ("optax", "jax")}
 
 Arguments = tuple[Tensor, Tensor, Tensor, Tensor]  # logits, targets, input lengths, target lengths
 Step = Callable[[], Tensor]
@@ -155,7 +136,7 @@ def peak_bytes(step: Step, logits: Tensor) -> int:
 
 
 def bandwidth(size: int = 1 << 30) -> float:
-    """Bytes per second of copying a gigabyte: what the others are held against."""
+    """Bytes per second of copying a gigabyte."""
     source = torch.empty(size, dtype=torch.uint8, device=DEVICE)
     target = torch.empty_like(source)
     best = float("inf")
@@ -236,126 +217,3 @@ def gradient_error(step: Step, arguments: Arguments) -> float:
     loss = functional.ctc_loss(double.log_softmax(2), targets, input_lengths, target_lengths)
     (right,) = torch.autograd.grad(loss, double)
     return float((actual.double() - right).norm() / right.norm())
-
-
-def describe() -> Iterator[dict[str, Any]]:
-    """What the device is, and how fast; with more each time."""
-    speed = bandwidth()
-    report: dict[str, Any] = {
-        "device": torch.cuda.get_device_name(),
-        "bandwidth_GB_per_s": speed / 1e9,
-        "machine": machine.describe(),
-        "versions": {
-            "cuda": torch.version.cuda,
-            "cudnn": torch.backends.cudnn.version(),
-            **{name: _version(name) for name in ("triton", "k2", "jax", "optax")},
-        },
-        "frame_ns": {},
-    }
-    yield report
-    torch.cuda.empty_cache()
-    for labels in (20, 100, 1500):
-        report["frame_ns"][str(labels)] = nanoseconds_per_frame(labels)
-        yield report
-
-
-def _version(name: str) -> str | None:
-    return importlib.metadata.version(name) if importlib.util.find_spec(name) else None
-
-
-def measure(shape: tuple[int, int, int, int], dtype: str, speed: float, repeats: int) -> Iterator[dict[str, Any]]:
-    """One row of the table, with one contender more each time; ctckit is first, so that no other can harm it."""
-    arguments = make(shape, DTYPES[dtype])
-    logits = arguments[0]
-    floor = (TWICE + 1) * logits.numel() * logits.element_size() / speed * 1e3
-    row: dict[str, Any] = {**_named(shape, dtype), "bytes_over_bandwidth_ms": floor}
-
-    def step_of(maker: Callable[[Arguments], Step], *, judged: bool) -> dict[str, Any]:
-        step = maker(arguments)
-        result: dict[str, Any] = {**milliseconds(step, logits, repeats), "peak_bytes": peak_bytes(step, logits)}
-        if judged and logits.numel() < 5e7:
-            try:
-                result["gradient_error"] = gradient_error(step, arguments)
-            except Exception as error:  # noqa: BLE001 - of the judge, which takes more memory
-                result["gradient_error_failed"] = apart.describe(error)
-        return result
-
-    contenders: dict[str, Callable[[], dict[str, Any]]] = {
-        "ctckit": lambda: step_of(ctckit_step, judged=True),
-        "graph": lambda: graph_milliseconds(arguments),
-        "torch": lambda: step_of(torch_step, judged=True),
-        "torch with cuDNN": lambda: step_of(cudnn_step, judged=False),
-        "k2": lambda: step_of(k2_step, judged=False),
-        "optax": lambda: {"p50": optax_seconds(arguments) * 1e3},
-    }
-    for who, contender in contenders.items():
-        if any(importlib.util.find_spec(name) is None for name in NEEDED.get(who, ())):
-            continue
-        try:
-            row[who] = contender()
-        except Exception as error:  # noqa: BLE001 - whatever goes wrong is a result
-            row[who] = {"failed": apart.describe(error)}
-        if who in PEERS and "p50" in row[who] and "p50" in row["ctckit"]:
-            row[who]["times_ctckit"] = row[who]["p50"] / row["ctckit"]["p50"]
-        yield row
-        logits.grad = None
-        torch.cuda.synchronize()  # fails if the contender has broken the device: then nobody else can be measured
-        torch.cuda.empty_cache()
-
-
-def _named(shape: tuple[int, int, int, int], dtype: str) -> dict[str, Any]:
-    return {"T, N, C, S": ", ".join(map(str, shape)), "dtype": dtype}
-
-
-def show(row: dict[str, Any]) -> str:
-    """One line for people."""
-    parts = [f"{row['T, N, C, S']:>22} {row['dtype']:>8}"]
-    if "bytes_over_bandwidth_ms" in row:
-        parts[0] += f"  floor {row['bytes_over_bandwidth_ms']:8.3f}"
-    for who in ("ctckit", *PEERS):
-        result = row.get(who, {"failed": "not measured"})
-        if "p50" not in result:
-            parts.append(f"{who} - ({result['failed'][:40]})")
-            continue
-        memory = f" {result['peak_bytes'] / 2**20:.0f} MiB" if "peak_bytes" in result else ""
-        ratio = f" = {result['times_ctckit']:.1f}x" if "times_ctckit" in result else ""
-        parts.append(f"{who} {result['p50']:.3f} ms{ratio}{memory}")
-    graph = row.get("graph", {"failed": "not measured"})
-    if "failed" in graph:
-        parts.append(f"graph - ({graph['failed'][:40]})")
-    else:
-        parts.append(f"graph {graph['ms']:.3f} ms, replay right: {graph['replay_equals_eager']}")
-    return " | ".join(parts + ([f"then: {row['failed']}"] if "failed" in row else []))
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Measure all shapes in both dtypes, each in a process of its own."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=30)
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "gpu.json")
-    options = parser.parse_args(arguments)
-    if not torch.cuda.is_available():
-        sys.exit("this benchmark needs a GPU, and torch finds none")
-    report, failed = apart.last(describe, seconds=PATIENCE)
-    if report is None:
-        sys.exit(f"nothing can be measured on this GPU: {failed}")
-    report["rows"] = []
-    if failed is not None:
-        report["failed"] = failed
-    speed = report["bandwidth_GB_per_s"] * 1e9
-    print(f"{report['device']}, copies at {speed / 1e9:.0f} GB/s, ns per frame by labels: {report['frame_ns']}")
-    for shape in SHAPES:
-        for dtype in DTYPES:
-            row, failed = apart.last(measure, shape, dtype, speed, options.repeats, seconds=PATIENCE)
-            row = row or _named(shape, dtype)
-            if failed is not None:
-                row["failed"] = failed
-            report["rows"].append(row)
-            print(show(row), flush=True)
-            # After every row, so that a failure later on does not lose it.
-            options.output.parent.mkdir(exist_ok=True)
-            options.output.write_text(json.dumps(report, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -27,8 +27,8 @@ def measure(settings: Settings) -> Iterator[Row]:
     """Other CTC losses on one thread, their times and their errors."""
     chosen = [(case, 1) for case in settings.among(cases.LOSSES)]
     peers = {name: python for name, python in settings.peers.items() if name in peer_calls.LOSSES}
-    ours = lambda case: step(ctckit_loss, Batch.make(case))  # noqa: E731
-    yield from meet(peers, chosen, ours, _errors, settings.effort(1.0, 2), seconds=60)
+    effort = settings.effort(1.0, 2)
+    yield from meet(peers, chosen, lambda case: step(ctckit_loss, Batch.make(case)), _errors, effort, seconds=60)
 
 
 def _errors(case: cases.Case, result: Arrays) -> Row:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ctckit.errors import ArgumentValueError
 from ctckit.lattice import as_int
 
-if TYPE_CHECKING:
-    from ctckit.text.vocabulary import Vocabulary
-
 __all__ = ["blank_of"]
 
 
-def blank_of(vocabulary: Vocabulary | None, classes: int | None, given: int | None) -> int:
+class _Vocabulary(Protocol):
+    """What is asked of a `ctckit.Vocabulary`."""
+
+    blank: int | None
+    blank_reason: str
+
+    @property
+    def size(self) -> int: ...
+
+    def name(self, number: int) -> str: ...
+
+
+def blank_of(vocabulary: _Vocabulary | None, classes: int | None, given: int | None) -> int:
     """Return the class of the blank.
 
     It is what the caller says; else what the vocabulary says (`Vocabulary.blank`); else the last class, if there is one

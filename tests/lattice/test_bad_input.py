@@ -64,6 +64,38 @@ def test_reduction(reduction: Any) -> None:
     for call in (ctckit.ctc_loss, ctckit.ctc_loss_with_logits):
         with pytest.raises(ValueError, match=r"reduction is .*, but must be 'none', 'mean' or 'sum'"):
             call(*good().values(), reduction=reduction)  # type: ignore[misc]
+    for module in (ctckit.CTCLoss, ctckit.CTCWithLogitsLoss):
+        with pytest.raises(ValueError, match=r"reduction is .*, but must be 'none', 'mean' or 'sum'"):
+            module(reduction=reduction)
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [[[1, 2], [3]], [[1, 2], []], ((1,), (2,)), [torch.tensor([1]), torch.tensor([2, 3, 4])], [np.array([1, 2]), [3]]],
+    ids=str,
+)
+def test_rows_of_targets(targets: Any) -> None:
+    """The error gives an expression that makes a tensor of them, which has the loss of each row by itself."""
+    x = BASE.logits()[:, :2]
+    with pytest.raises(TypeError, match=r"targets is a \w+, but must be a torch\.Tensor: use ") as caught:
+        ctckit.ctc_loss(x, targets)
+    advice = str(caught.value).partition(": use ")[2].partition(", and leave")[0]
+    loss = ctckit.ctc_loss(x, eval(advice, {"torch": torch, "targets": targets}), reduction="none")  # noqa: S307
+    rows = [torch.as_tensor(row, dtype=torch.int64) for row in targets]
+    expected = [ctckit.ctc_loss(x[:, n], row, len(x), len(row), reduction="none") for n, row in enumerate(rows)]
+    torch.testing.assert_close(loss, torch.stack(expected))
+
+
+def test_a_flat_list_of_targets() -> None:
+    with pytest.raises(TypeError, match=r"use torch\.tensor\(targets\)$"):
+        ctckit.ctc_loss(BASE.logits()[:, 0], [1, 2])  # type: ignore[arg-type]
+
+
+def test_lengths_may_be_left_out() -> None:
+    x, targets = BASE.logits()[:, :2], torch.tensor([[1, 2], [3, -100]])
+    expected = ctckit.ctc_loss(x, targets, [len(x)] * 2, [2, 1])
+    for loss in (ctckit.ctc_loss, ctckit.CTCLoss()):
+        torch.testing.assert_close(loss(x, targets), expected)
 
 
 def test_layouts_that_are_not_dense() -> None:

@@ -17,6 +17,7 @@ def every_form_of_lengths() -> None:
     assert_type(ctckit.ctc_loss(logits, targets, lengths, lengths), Tensor)
     assert_type(ctckit.ctc_loss(logits, targets, (50, 50, 50, 50), [12, 12, 12, 12]), Tensor)
     assert_type(ctckit.ctc_loss(logits[:, 0], targets[0], 50, 12), Tensor)
+    assert_type(ctckit.ctc_loss(logits, targets), Tensor)
     assert_type(ctckit.ctc_loss(logits, targets, None, None, 0, "sum", True, batch_first=False), Tensor)
     assert_type(ctckit.ctc_loss_with_logits(logits, targets), Tensor)
     assert_type(ctckit.ctc_loss_with_logits(logits, targets, inplace_grad=True, batch_first=True), Tensor)
@@ -65,6 +66,5 @@ def backends() -> None:
 
 
 def what_must_not_pass() -> None:
-    ctckit.ctc_loss(logits, targets, lengths)  # type: ignore[call-arg]  # as torch: both lengths are needed
     ctckit.ctc_loss(logits, targets, lengths, lengths, 0, "mean", False, True)  # type: ignore[call-arg]  # keyword only
     ctckit.ctc_loss(logits, targets, "50", lengths)  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import inspect
 import pickle
 import subprocess
@@ -47,23 +48,54 @@ def parameters(function: Any) -> list[tuple[str, Any, Any]]:
 
 
 def test_signatures_are_torchs() -> None:
-    """Positional arguments: the same names, order and defaults. What is added can only be named."""
+    """Positional arguments: the same names, order and defaults, but that lengths may be left out. The others can only
+    be named.
+    """
     pairs = (
         (ctckit.ctc_loss, torch.nn.functional.ctc_loss),
         (ctckit.CTCLoss.__init__, torch.nn.CTCLoss.__init__),
         (ctckit.CTCLoss.forward, torch.nn.CTCLoss.forward),
     )
     for ours, theirs in pairs:
-        expected = parameters(theirs)
+        expected = [
+            (name, None if name in ("input_lengths", "target_lengths") else default, kind)
+            for name, default, kind in parameters(theirs)
+        ]
         assert parameters(ours)[: len(expected)] == expected
         assert all(kind is inspect.Parameter.KEYWORD_ONLY for _, _, kind in parameters(ours)[len(expected) :])
 
 
-def test_logits_differ_in_the_name_and_in_optional_lengths() -> None:
+def test_logits_differ_in_the_name() -> None:
     plain, with_logits = parameters(ctckit.ctc_loss), parameters(ctckit.ctc_loss_with_logits)
     assert [name for name, *_ in with_logits] == ["logits", *(name for name, *_ in plain[1:]), "inplace_grad"]
+    assert with_logits[1:5] == plain[1:5]
     assert parameters(ctckit.posteriors)[1:5] == with_logits[1:5]
     assert parameters(ctckit.check)[1:5] == with_logits[1:5]
+
+
+PUBLIC = [
+    "ctckit",
+    "ctckit.backends",
+    "ctckit.corpus",
+    "ctckit.lattice",
+    "ctckit.page",
+    "ctckit.plot",
+    "ctckit.reference",
+]
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_no_public_function_returns_any(module: str) -> None:
+    imported = importlib.import_module(module)
+    functions = [
+        function
+        for name in getattr(imported, "__all__", [])
+        for _, function in [(name, getattr(imported, name)), *inspect.getmembers(getattr(imported, name))]
+        if inspect.isfunction(function) and function.__module__.startswith("ctckit") and function.__name__[:2] != "__"
+    ]
+    for function in functions:
+        returned = str(function.__annotations__.get("return", "missing"))
+        assert returned not in ("Any", "typing.Any", "missing"), function.__qualname__
 
 
 @pytest.mark.parametrize(

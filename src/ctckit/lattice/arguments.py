@@ -116,7 +116,7 @@ def gate_targets(
     """
     if type(targets) is not Tensor:
         kind = Tensor if beside is None else type(beside)
-        targets = plain(targets, "targets", "use torch.tensor(targets)", needs_numbers=needs_numbers, beside=kind)
+        targets = plain(targets, "targets", _as_targets(targets), needs_numbers=needs_numbers, beside=kind)
     emissions = targets if beside is None else beside
     width = _check_targets(targets, target_lengths, items, batched, emissions.device, name)
     if needs_numbers or target_lengths is None or targets.dtype != torch.int64:
@@ -156,6 +156,18 @@ def checked_blank(blank: int, classes: int, name: str) -> int:
         remedy = f"; for the last class pass blank={classes - 1}" if blank in (-1, classes) else ""
         raise ArgumentValueError(f"blank is {blank}, but {name} has classes 0 to {classes - 1}{remedy}")
     return blank
+
+
+def _as_targets(targets: object) -> str:
+    """Say how to make targets of what is no tensor: Python that works on rows of any lengths."""
+    rows = targets if isinstance(targets, (list, tuple)) else ()
+    lengths = {len(row) if hasattr(row, "__len__") else None for row in rows}
+    if len(lengths) < 2 and not any(isinstance(row, Tensor) for row in rows):
+        return "use torch.tensor(targets)"
+    return (
+        "use torch.nn.utils.rnn.pad_sequence([torch.as_tensor(row, dtype=torch.int64) for row in targets], "
+        f"batch_first=True, padding_value={PADDING}), and leave target_lengths out (None)"
+    )
 
 
 def _check_targets(

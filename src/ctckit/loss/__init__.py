@@ -28,8 +28,8 @@ Reduction = Literal["none", "mean", "sum"]
 def ctc_loss(
     log_probs: Tensor,
     targets: Tensor,
-    input_lengths: Lengths,
-    target_lengths: Lengths,
+    input_lengths: Lengths = None,
+    target_lengths: Lengths = None,
     blank: int = 0,
     reduction: str = "mean",
     zero_infinity: bool = False,
@@ -188,6 +188,9 @@ class CTCLoss(nn.Module):
         zero_infinity: as for `ctc_loss`.
         batch_first: as for `ctc_loss`.
 
+    Raises:
+        ArgumentValueError: for another `reduction`.
+
     Example:
         >>> import torch, ctckit
         >>> criterion = ctckit.CTCLoss(reduction="sum")
@@ -199,11 +202,14 @@ class CTCLoss(nn.Module):
         self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False, *, batch_first: bool = False
     ) -> None:
         super().__init__()
+        _check_reduction(reduction)
         self.blank, self.reduction, self.zero_infinity = blank, reduction, zero_infinity
         self.batch_first = batch_first
 
     @_called_by_torchscript
-    def forward(self, log_probs: Tensor, targets: Tensor, input_lengths: Lengths, target_lengths: Lengths) -> Tensor:
+    def forward(
+        self, log_probs: Tensor, targets: Tensor, input_lengths: Lengths = None, target_lengths: Lengths = None
+    ) -> Tensor:
         """Call `ctc_loss`."""
         return ctc_loss(
             log_probs,
@@ -231,6 +237,9 @@ class CTCWithLogitsLoss(CTCLoss):
         zero_infinity: as for `ctc_loss_with_logits`.
         batch_first: as for `ctc_loss_with_logits`.
         inplace_grad: as for `ctc_loss_with_logits`.
+
+    Raises:
+        ArgumentValueError: for another `reduction`.
 
     Example:
         >>> import torch, ctckit
@@ -292,14 +301,18 @@ def _loss(
     logits: bool,
     overwrite: bool = False,
 ) -> Tensor:
-    if reduction not in ("none", "mean", "sum"):
-        raise ArgumentValueError(f"reduction is {reduction!r}, but must be 'none', 'mean' or 'sum'")
+    _check_reduction(reduction)
     if _is_transformed(emissions):
         result = reduce(reference.ctc(emissions, lattice, logits=logits), lattice, reduction, zero_infinity)
     else:
         compute = autograd.loss_overwriting if overwrite else autograd.loss
         result = compute(emissions, lattice, logits=logits, reduction=reduction, zero_infinity=zero_infinity)
     return result if batched or reduction != "none" else result[0]
+
+
+def _check_reduction(reduction: str) -> None:
+    if reduction not in ("none", "mean", "sum"):
+        raise ArgumentValueError(f"reduction is {reduction!r}, but must be 'none', 'mean' or 'sum'")
 
 
 def _is_transformed(emissions: Tensor) -> bool:

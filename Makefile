@@ -113,7 +113,7 @@ FUZZ_CXX ?= clang++
 FUZZ_FLAGS := -std=c++20 -O1 -g -Inative -fno-math-errno -ffp-contract=fast -ffp-exception-behavior=maytrap \
   -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
   -fno-sanitize=pointer-overflow  # of a buffer that is not needed, rows are computed and not touched: null and so many
-FUZZ_SOURCES := $(addprefix native/,core base/workers graph/best graph/sum kernels_baseline) tests/fuzz/boundary
+FUZZ_SOURCES := $(addprefix native/,core base/schedule base/workers graph/best graph/sum kernels_baseline) tests/fuzz/boundary
 ifeq ($(shell uname -m),x86_64)
   FUZZ_SOURCES += native/kernels_avx2
   FUZZ_FLAGS += -DCTCKIT_WITH_AVX2

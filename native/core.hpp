@@ -1,4 +1,4 @@
-// The core as the bindings see it: a batch in, numbers out.
+// What the bindings need beside `run` (base/schedule.hpp): the choice of kernels, where targets lie, the reduction.
 #pragma once
 
 #include <span>
@@ -13,24 +13,28 @@ std::span<const Kernels* const> available_kernels();
 
 const Kernels& kernels_named(std::string_view name);  // throws std::invalid_argument for one that cannot run here
 
-// How a batch's labels lie in memory, as far as it takes to see whether every one of them is there.
+// How the labels of a batch lie in memory.
 struct LabelStorage {
   std::int64_t size;        // labels in all
-  std::int64_t max_target;  // no target is longer; the distance of two targets, unless
-  bool concatenated;        // they lie end to end, nothing between them
+  std::int64_t max_target;  // no target is longer; if padded, this is the distance between two targets
+  bool concatenated;        // one target follows the other, without padding
 };
 
-// Finds where each item's labels start: fills in what the batch has as its `offsets`. Returns whether all lengths and
-// labels are within bounds. The core computes nothing otherwise; Python finds the words.
+// Finds where each item's labels start and writes it to `offsets`, which is the batch's own. Returns whether all
+// lengths and labels are within bounds. Python checks them again to word the error.
 bool locate_targets(const Batch& batch, const LabelStorage& storage, std::int64_t* offsets);
 
 enum class Reduction : int { none, mean, sum };
 
-// The reduced loss: 'mean' divides each item's by its target length (at least 1), then averages.
-double reduce(const Batch& batch, Reduction reduction, bool zero_infinity);
+struct LossOptions {
+  bool logits;  // see `Batch`
+  Reduction reduction;
+  bool zero_infinity;
+  bool mean_weights;  // see `Batch`
+};
 
-// Computes every item, on up to `threads` threads. Items do not depend on one another: the result is bitwise the same
-// for any number of threads and any company in the batch.
-void run(const Kernels& kernels, const Batch& batch, int threads);
+// Replaces infinite losses by 0, if `zero_infinity`, and returns the reduced loss: 'mean' divides each item's loss by
+// its target length (at least 1), then averages.
+double reduce(const Batch& batch, const LossOptions& options);
 
 }  // namespace ctckit

@@ -1,7 +1,8 @@
 // Sums over the paths through a graph: the occupancy of its states, and samples.
 //
-// Every value has an exponent of its own, so that none can vanish that matters in the end: mantissa * 2^exponent, with
-// the mantissa from 1 to 2, and the exponent a whole number in a double, of any size. Zero is 0 * 2^-infinity.
+// Every value has its own exponent, so that none underflows: mantissa * 2^exponent with the mantissa in [1, 2) and the
+// exponent a whole number in a double. Zero is 0 * 2^-infinity. The functions are named as those of simd/simd.hpp,
+// whose exponents are integers.
 #include <bit>
 
 #include "graph/graph.hpp"
@@ -20,23 +21,27 @@ inline double power_of_two(double d) {
   return std::bit_cast<double>((static_cast<std::uint64_t>(static_cast<std::int64_t>(d)) + 1023) << 52);
 }
 
-// Brings a mantissa to [1, 2).
-inline Scaled normal(double mantissa, double exponent) {
-  const auto bits = std::bit_cast<std::uint64_t>(mantissa);
-  const auto shift = static_cast<double>(static_cast<std::int64_t>(bits >> 52) - 1023);
-  const std::uint64_t one = std::uint64_t{1023} << 52;
-  return {std::bit_cast<double>((bits & ((std::uint64_t{1} << 52) - 1)) | one), exponent + shift};
+// m = mantissa * 2^exponent with mantissa in [1, 2).
+inline double exponent_of(double m) {
+  return static_cast<double>(static_cast<std::int64_t>(std::bit_cast<std::uint64_t>(m) >> 52) - 1023);
+}
+inline double mantissa_of(double m) {
+  const std::uint64_t fraction = (std::uint64_t{1} << 52) - 1, one = std::uint64_t{1023} << 52;
+  return std::bit_cast<double>((std::bit_cast<std::uint64_t>(m) & fraction) | one);
 }
 
+// m * 2^exponent, for m > 0.
+inline Scaled normalise(double m, double exponent) { return {mantissa_of(m), exponent + exponent_of(m)}; }
+
 // e^x
-inline Scaled scaled(double x) {
+inline Scaled split_exponential(double x) {
   if (x == kNothing) return kZero;
   constexpr double log2_e = 1.4426950408889634, log_2 = 0x1.62e42fefa39efp-1, log_2_rest = 0x1.abc9e3b39803fp-56;
   const double exponent = std::floor(x * log2_e);
-  if (!(std::abs(exponent) < 0x1p60)) return {1, exponent};  // no digit of x is left for the mantissa
-  // From 0 to log 2, or outside by as much as the product above was rounded.
+  if (!(std::abs(exponent) < 0x1p60)) return {1, exponent};  // x has no digits after the binary point
+  // In [0, log 2], up to the rounding of the product above.
   const double rest = std::fma(-exponent, log_2, x) - exponent * log_2_rest;
-  return normal(std::exp(rest), exponent);
+  return normalise(std::exp(rest), exponent);
 }
 
 inline double log_of(const Scaled& value) {
@@ -52,48 +57,47 @@ inline Scaled sum(const Scaled* row, const std::int32_t* begin, const std::int32
   double total = 0;
   for (const std::int32_t* arc = begin; arc < end; ++arc)
     total += row[*arc].mantissa * power_of_two(row[*arc].exponent - top);
-  return normal(total * emission.mantissa, top + emission.exponent);
+  return normalise(total * emission.mantissa, top + emission.exponent);
 }
 
 class Sums {
  public:
-  Sums(const GraphView& graph, const GraphEmissions& emissions)
+  Sums(const Graph& graph, const GraphEmissions& emissions)
       : graph_(graph),
         emissions_(emissions),
-        arcs_(incoming(graph)),
+        arcs_(graph.entering),
         reach_(graph),
-        checkpoints_(emissions.frames),
-        finals_(graph.finals, graph.finals + graph.final_count),
+        segments_(emissions.frames),
         factors_(unset<Scaled>(static_cast<std::size_t>(emissions.columns))),
-        saved_(unset<Scaled>(static_cast<std::size_t>(checkpoints_.count * graph.states))),
-        rows_(unset<Scaled>(static_cast<std::size_t>((checkpoints_.stretch + 1) * graph.states))) {}
+        saved_(unset<Scaled>(static_cast<std::size_t>(segments_.count * graph.states))),
+        rows_(unset<Scaled>(static_cast<std::size_t>((segments_.length + 1) * graph.states))) {}
 
   double forward() {
     read(0);
     auto next = unset<Scaled>(static_cast<std::size_t>(graph_.states)), row = next;
     for (std::int64_t s = 0; s < graph_.states; ++s)
-      row[static_cast<std::size_t>(s)] = graph_.initial[s] ? factor(s) : kZero;
+      row[static_cast<std::size_t>(s)] = graph_.initial[static_cast<std::size_t>(s)] ? factor(s) : kZero;
     for (std::int64_t t = 0; t < emissions_.frames; ++t) {
       if (t > 0) {
         read(t);
         step(row.data(), next.data(), {0, graph_.states});
         row.swap(next);
       }
-      if (t % checkpoints_.stretch == 0)
-        std::copy(row.begin(), row.end(), saved_.begin() + t / checkpoints_.stretch * graph_.states);
+      if (t % segments_.length == 0)
+        std::copy(row.begin(), row.end(), saved_.begin() + t / segments_.length * graph_.states);
     }
-    const std::int32_t* const finals = finals_.data();
+    const std::int32_t* const finals = graph_.finals.data();
     last_ = row;
-    return log_of(sum(last_.data(), finals, finals + finals_.size(), {1, 0}));
+    return log_of(sum(last_.data(), finals, finals + graph_.finals.size(), {1, 0}));
   }
 
   void occupancy(double* out) {
     const Arcs leaving = outgoing();
     std::vector<Scaled> beta(static_cast<std::size_t>(graph_.states), kZero), emitted(beta.size());
-    for (const std::int32_t s : finals_) beta[static_cast<std::size_t>(s)] = {1, 0};
-    for (std::int64_t c = checkpoints_.count - 1; c >= 0; --c) {
-      const std::int64_t begin = c * checkpoints_.stretch;
-      const std::int64_t frames = std::min(emissions_.frames - begin, checkpoints_.stretch);
+    for (const std::int32_t s : graph_.finals) beta[static_cast<std::size_t>(s)] = {1, 0};
+    for (std::int64_t c = segments_.count - 1; c >= 0; --c) {
+      const std::int64_t begin = c * segments_.length;
+      const std::int64_t frames = std::min(emissions_.frames - begin, segments_.length);
       walk_again(c, {0, graph_.states}, frames - 1);
       for (std::int64_t i = frames - 1; i >= 0; --i) {
         write_occupancy(row(i), beta.data(), out + (begin + i) * graph_.states);
@@ -101,9 +105,9 @@ class Sums {
         for (std::int64_t s = 0; s < graph_.states; ++s) {
           const Scaled& value = beta[static_cast<std::size_t>(s)];
           const Scaled y = factor(s);
-          emitted[static_cast<std::size_t>(s)] = value.mantissa * y.mantissa == 0
-                                                     ? kZero
-                                                     : normal(value.mantissa * y.mantissa, value.exponent + y.exponent);
+          emitted[static_cast<std::size_t>(s)] =
+              value.mantissa * y.mantissa == 0 ? kZero
+                                               : normalise(value.mantissa * y.mantissa, value.exponent + y.exponent);
         }
         for (std::int64_t s = 0; s < graph_.states; ++s)
           beta[static_cast<std::size_t>(s)] = sum(emitted.data(), leaving.begin(s), leaving.end(s), {1, 0});
@@ -122,11 +126,11 @@ class Sums {
         states[n * frames + t] = state;
       }
     };
-    const std::int32_t* const finals = finals_.data();
-    draw_all(frames - 1, [&](std::int32_t) { return std::pair(finals, finals + finals_.size()); }, last_.data());
-    for (std::int64_t c = checkpoints_.count - 1; c >= 0; --c) {
-      const std::int64_t begin = c * checkpoints_.stretch;
-      const std::int64_t steps = std::min(frames - 1 - begin, checkpoints_.stretch);
+    const std::int32_t* const finals = graph_.finals.data();
+    draw_all(frames - 1, [&](std::int32_t) { return std::pair(finals, finals + graph_.finals.size()); }, last_.data());
+    for (std::int64_t c = segments_.count - 1; c >= 0; --c) {
+      const std::int64_t begin = c * segments_.length;
+      const std::int64_t steps = std::min(frames - 1 - begin, segments_.length);
       if (steps == 0) continue;
       const auto [low, high] = std::minmax_element(at.begin(), at.end());
       walk_again(c, {*low, *high + 1}, steps);
@@ -140,21 +144,23 @@ class Sums {
 
   void read(std::int64_t t) {
     for (std::int64_t u = 0; u < emissions_.columns; ++u)
-      factors_[static_cast<std::size_t>(u)] = scaled(emissions_.row(t)[u]);
+      factors_[static_cast<std::size_t>(u)] = split_exponential(emissions_.row(t)[u]);
   }
-  const Scaled& factor(std::int64_t s) const { return factors_[static_cast<std::size_t>(graph_.classes[s])]; }
+  const Scaled& factor(std::int64_t s) const {
+    return factors_[static_cast<std::size_t>(graph_.classes[static_cast<std::size_t>(s)])];
+  }
 
   void step(const Scaled* from, Scaled* to, const Range& range) const {
     for (std::int64_t s = range.begin; s < range.end; ++s) to[s] = sum(from, arcs_.begin(s), arcs_.end(s), factor(s));
   }
 
-  // Fills the rows of a stretch, as far as the given states at its end, `steps` frames on, need them.
+  // Fills the rows of a segment for the states from which those in `end` can be reached, `steps` frames on.
   void walk_again(std::int64_t c, const Range& end, std::int64_t steps) {
     reach_.walk_back(end, steps);
     const auto saved = saved_.begin() + c * graph_.states;
     std::copy(saved + reach_[0].begin, saved + reach_[0].end, row(0) + reach_[0].begin);
     for (std::int64_t i = 1; i <= steps; ++i) {
-      read(c * checkpoints_.stretch + i);
+      read(c * segments_.length + i);
       step(row(i - 1), row(i), reach_[i]);
     }
   }
@@ -171,7 +177,8 @@ class Sums {
     return arcs;
   }
 
-  // Normalised by the frame's own sum: in exact arithmetic the likelihood; rounding errors of the frames so cancel.
+  // Normalised by the frame's own sum, which is the likelihood up to rounding: rounding errors of earlier frames
+  // cancel.
   void write_occupancy(const Scaled* alpha, const Scaled* beta, double* out) const {
     double top = kNothing, total = 0;
     for (std::int64_t s = 0; s < graph_.states; ++s) top = std::max(top, alpha[s].exponent + beta[s].exponent);
@@ -182,7 +189,7 @@ class Sums {
     for (std::int64_t s = 0; s < graph_.states; ++s) out[s] /= total;
   }
 
-  // Which of the states a number from 0 to 1 falls on, where each has room in proportion to its value.
+  // Draws a state with a probability proportional to its value: the first whose cumulative share exceeds `uniform`.
   static std::int32_t draw(const Scaled* row, const std::int32_t* begin, const std::int32_t* end, double uniform) {
     double top = kNothing, total = 0, reached = 0;
     for (const std::int32_t* arc = begin; arc < end; ++arc) top = std::max(top, row[*arc].exponent);
@@ -198,19 +205,18 @@ class Sums {
     return drawn;
   }
 
-  const GraphView& graph_;
+  const Graph& graph_;
   const GraphEmissions& emissions_;
-  Arcs arcs_;
+  const Arcs& arcs_;
   Reach reach_;
-  Checkpoints checkpoints_;
-  std::vector<std::int32_t> finals_;
-  std::vector<Scaled> factors_;  // of the frame that was read
+  Segments segments_;
+  std::vector<Scaled> factors_;  // emissions of the frame that was read
   std::vector<Scaled> saved_, rows_, last_;
 };
 
 }  // namespace
 
-double graph_posteriors(const GraphView& graph, const GraphEmissions& emissions, double* occupancy) {
+double graph_posteriors(const Graph& graph, const GraphEmissions& emissions, double* occupancy) {
   Sums sums(graph, emissions);
   const double log_likelihood = sums.forward();
   if (log_likelihood == kNothing) {
@@ -221,7 +227,7 @@ double graph_posteriors(const GraphView& graph, const GraphEmissions& emissions,
   return log_likelihood;
 }
 
-double sample_graph_paths(const GraphView& graph, const GraphEmissions& emissions, const double* uniforms,
+double sample_graph_paths(const Graph& graph, const GraphEmissions& emissions, const double* uniforms,
                           std::int64_t count, std::int64_t* states) {
   Sums sums(graph, emissions);
   const double log_likelihood = sums.forward();

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/buffer.hpp"
+#include "base/schedule.hpp"
 #include "core.hpp"
 #include "graph/graph.hpp"
 
@@ -406,13 +407,8 @@ class GraphProblem {
   }
 
   void check() const {
-    const GraphView graph{states_,
-                          classes_.data(),
-                          sources_.data(),
-                          offsets_.data(),
-                          initial_.get(),
-                          finals_.data(),
-                          static_cast<std::int64_t>(finals_.size())};
+    const Graph graph(states_, classes_.data(), sources_.data(), offsets_.data(), initial_.get(),
+                      static_cast<std::int64_t>(finals_.size()), finals_.data());
     const GraphEmissions emissions{emissions_.data(), frames_, columns_};
     std::vector<std::int64_t> paths(static_cast<std::size_t>(k_ * frames_));
     std::vector<double> totals(static_cast<std::size_t>(k_));

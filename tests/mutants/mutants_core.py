@@ -65,12 +65,9 @@ _OF_FILES = {
     ),
     "base/workers.cpp": ("backends/test_threads",),
     "base/buffer.hpp": ("loss/test_memory", "backends/test_threads"),
-    "core.cpp": (
-        "lattice/test_bad_input",
-        "loss/test_loss",
-        "fuzz/test_fuzz",
-        "loss/test_memory",
-        "backends/test_threads",
+    **dict.fromkeys(
+        ("core.cpp", "base/schedule.cpp"),
+        ("lattice/test_bad_input", "loss/test_loss", "fuzz/test_fuzz", "loss/test_memory", "backends/test_threads"),
     ),
     "alignment/best_path.hpp": ("alignment/test_forced", "fuzz/test_fuzz"),
     "lattice/viterbi.hpp": ("alignment/test_forced", "fuzz/test_fuzz"),

@@ -6,14 +6,16 @@ instruction set to use (see ``python -m ctckit``) instead of the best that the p
 
 from __future__ import annotations
 
-from typing import Final, NoReturn
+import functools
+from collections.abc import Callable
+from typing import Concatenate, Final, NoReturn, ParamSpec, TypeAlias
 
 import torch
 from torch import Tensor
 
 from ctckit import _core
-from ctckit.backends.cpu_graph import best_graph_paths, graph_posteriors, sample_graph_paths
 from ctckit.lattice import Lattice, tighten, validate
+from ctckit.lattice.pattern import Graph
 from ctckit.lattice.tensor_kinds import in_memory
 from ctckit.reference import BestPath
 
@@ -23,6 +25,7 @@ __all__ = [
     "empty_like",
     "graph_posteriors",
     "loss",
+    "path_occupancy",
     "posteriors",
     "release_memory",
     "sample_graph_paths",
@@ -33,14 +36,17 @@ __all__ = [
 _DTYPES: Final = {torch.float16: 0, torch.bfloat16: 1, torch.float32: 2, torch.float64: 3}
 _REDUCTIONS: Final = {"none": 0, "mean": 1, "sum": 2}
 _NUMBERS: Final = [torch.empty((), dtype=dtype, device="cpu") for dtype in (torch.float32, torch.float64)]
-_NOTHING, _GRADIENT, _OCCUPANCY = 0, 1, 2
-_NO_MEMORY = 2  # what a call to the core came to, if an argument must be looked at; 0: a result; 1: a bad value
-_CHECKPOINT_BYTES: Final = 256 << 20  # what a level of checkpoints of a best path may take
+_NO_MEMORY: Final = 2  # the outcome of a call whose arguments seem to have no memory; 0: done; 1: a bad value
+_CHECKPOINT_BYTES: Final = 256 << 20  # the most memory of a level of checkpoints of a best path
 _LARGE: Final = 1 << 22  # bytes from which fresh memory costs more than memory that is kept
+
+_P = ParamSpec("_P")
+_Triple: TypeAlias = tuple[int, ...]
+_Targets: TypeAlias = tuple[int, int, int, bool, int, int, int]
 
 simd_levels = _core.simd_levels
 release_memory = _core.release_memory
-"""Give the memory kept for the next call, of a large gradient and of scratch, back to the system."""
+"""Free the memory that is kept for the next call: a large gradient and scratch."""
 
 
 def loss(
@@ -54,21 +60,18 @@ def loss(
 ) -> Tensor:
     """See `ctckit.backends.Backend.loss`."""
     dtype = emissions.dtype
-    wide = dtype == torch.float64
-    result = torch.empty_like(_NUMBERS[wide])
+    result = torch.empty_like(_NUMBERS[dtype == torch.float64])
     if reduction == "none":
         result = result.new_empty(emissions.shape[1])
     _run(
+        _core.loss,
         emissions,
+        "the input",
         lattice,
-        logits=logits,
-        result=result,
-        wide=wide,
-        reduction=reduction,
-        zero_infinity=zero_infinity,
-        mean_weights=reduction == "mean" and dtype != torch.float16,
-        output=_NOTHING if gradient is None else _GRADIENT,
-        out=gradient,
+        _options(logits, reduction, zero_infinity, reduction == "mean" and dtype != torch.float16),
+        result.data_ptr(),
+        0 if gradient is None else gradient.data_ptr(),
+        (0, 0, 0) if gradient is None else gradient.stride(),
     )
     return result
 
@@ -88,14 +91,10 @@ def posteriors(emissions: Tensor, lattice: Lattice, *, logits: bool, per_state: 
     frames, items, classes = emissions.shape
     width = 2 * lattice.max_target + 1 if per_state else classes
     out = torch.empty(frames, items, width, dtype=emissions.dtype, device="cpu")
-    _run(
-        emissions,
-        lattice,
-        logits=logits,
-        output=_NOTHING if per_state else _OCCUPANCY,
-        out=None if per_state else out,
-        states=out if per_state else None,
-    )
+    if per_state:
+        _run(_core.state_occupancy, emissions, "the input", lattice, logits, width, out.data_ptr())
+    else:
+        _run(_core.class_occupancy, emissions, "the input", lattice, logits, out.data_ptr())
     return out
 
 
@@ -103,40 +102,58 @@ def path_occupancy(emissions: Tensor, lattice: Lattice, states: Tensor, *, logit
     """See `ctckit.backends.Backend.path_occupancy`."""
     states = in_memory(states.long().resolve_neg().contiguous(), "states")
     out = torch.empty(states.shape, dtype=emissions.dtype, device="cpu")
-    _run(emissions, lattice, logits=logits, path=(states, out))
+    _run(_core.path_occupancy, emissions, "the input", lattice, logits, states.data_ptr(), out.data_ptr())
     return out
 
 
 def best_path(log_probs: Tensor, lattice: Lattice) -> BestPath:
     """See `ctckit.backends.Backend.best_path`."""
-    log_probs, lattice = log_probs.resolve_neg(), lattice.contiguous()
     frames, items, _ = log_probs.shape
     classes = torch.empty(items, frames, dtype=torch.int64, device="cpu")
     states = torch.empty_like(classes)
     scores = torch.empty(items, frames, dtype=log_probs.dtype, device="cpu")
     nll = torch.empty(items, dtype=torch.float64, device="cpu")
+    results = classes.data_ptr(), states.data_ptr(), scores.data_ptr(), nll.data_ptr()
+    _run(_core.best_path, log_probs, "log_probs", lattice, *results, _CHECKPOINT_BYTES)
+    return BestPath(classes, states, scores, -nll)
 
-    trusted = False
-    while True:
-        outcome = _core.best_path(
-            _DTYPES[log_probs.dtype],
-            log_probs.data_ptr(),
-            log_probs.shape,
-            log_probs.stride(),
-            _targets(lattice),
-            classes.data_ptr(),
-            states.data_ptr(),
-            scores.data_ptr(),
-            nll.data_ptr(),
-            _CHECKPOINT_BYTES,
-            torch.get_num_threads(),
-            trusted,
-        )
-        if not outcome:
-            return BestPath(classes, states, scores, -nll)
-        if outcome != _NO_MEMORY or trusted:
-            _complain(lattice, log_probs)
-        log_probs, lattice, trusted = in_memory(log_probs, "log_probs"), lattice.in_memory(), True
+
+def best_graph_paths(emissions: Tensor, graph: Graph, k: int) -> tuple[Tensor, Tensor]:
+    """See `ctckit.backends.Backend.best_graph_paths`."""
+    frames, columns = emissions.shape
+    if frames == 0:
+        count = int(graph.matches_nothing)
+        nothing = torch.empty(count, 0, dtype=torch.int64, device="cpu")
+        return nothing, torch.zeros(count, dtype=torch.float64, device="cpu")
+    emissions = emissions.contiguous()
+    paths = torch.empty(k, frames, dtype=torch.int64, device="cpu")
+    totals = torch.empty(k, dtype=torch.float64, device="cpu")
+    found = _graph(graph).best_paths(emissions.data_ptr(), frames, columns, k, paths.data_ptr(), totals.data_ptr())
+    return paths[:found], totals[:found]
+
+
+def sample_graph_paths(emissions: Tensor, graph: Graph, uniforms: Tensor) -> tuple[Tensor, float]:
+    """See `ctckit.backends.Backend.sample_graph_paths`."""
+    frames, columns = emissions.shape
+    paths = torch.full(uniforms.shape, -1, device="cpu")
+    if frames == 0:
+        return paths, 0.0 if graph.matches_nothing else -torch.inf
+    emissions, uniforms = emissions.contiguous(), uniforms.contiguous()
+    log_likelihood = _graph(graph).sample_paths(
+        emissions.data_ptr(), frames, columns, paths.shape[0], uniforms.data_ptr(), paths.data_ptr()
+    )
+    return paths, log_likelihood
+
+
+def graph_posteriors(emissions: Tensor, graph: Graph) -> tuple[Tensor, float]:
+    """See `ctckit.backends.Backend.graph_posteriors`."""
+    frames, columns = emissions.shape
+    occupancy = torch.empty(frames, graph.classes.shape[0], dtype=torch.float64, device="cpu")
+    if frames == 0:
+        return occupancy, 0.0 if graph.matches_nothing else -torch.inf
+    emissions = emissions.contiguous()
+    log_likelihood = _graph(graph).posteriors(emissions.data_ptr(), frames, columns, occupancy.data_ptr())
+    return occupancy, log_likelihood
 
 
 def empty_like(emissions: Tensor) -> Tensor:
@@ -151,53 +168,42 @@ def empty_like(emissions: Tensor) -> Tensor:
     return memory.as_strided(layout.shape, layout.stride())
 
 
+@functools.cache
+def _options(logits: bool, reduction: str, zero_infinity: bool, mean_weights: bool) -> _core.LossOptions:
+    """Make the options of a loss, once for each of the few there are."""
+    return _core.LossOptions(logits, _REDUCTIONS[reduction], zero_infinity, mean_weights)
+
+
 def _run(
+    function: Callable[Concatenate[int, int, _Triple, _Triple, _Targets, int, bool, _P], int],
     emissions: Tensor,
+    name: str,
     lattice: Lattice,
-    *,
-    logits: bool,
-    result: Tensor | None = None,
-    wide: bool = False,
-    reduction: str = "none",
-    zero_infinity: bool = False,
-    mean_weights: bool = False,
-    output: int = _NOTHING,
-    out: Tensor | None = None,
-    states: Tensor | None = None,
-    path: tuple[Tensor, Tensor] | None = None,
+    *own: _P.args,
+    **no_keywords: _P.kwargs,
 ) -> None:
-    if emissions.is_neg():  # memory holds minus what the tensor says (a view of a conjugate's imaginary part)
+    """Call a function of the core on a problem. `own` are its own arguments; `name` is that of the emissions."""
+    if emissions.is_neg():  # memory holds the negated values (a view of a conjugate's imaginary part)
         emissions = emissions.resolve_neg()
     lattice = lattice.contiguous()
     trusted = False
     while True:
-        outcome = _core.loss(
+        outcome = function(
             _DTYPES[emissions.dtype],
             emissions.data_ptr(),
             emissions.shape,
             emissions.stride(),
             _targets(lattice),
-            logits,
-            _REDUCTIONS[reduction],
-            zero_infinity,
-            mean_weights,
-            0 if result is None else result.data_ptr(),
-            wide,
-            output,
-            0 if out is None else out.data_ptr(),
-            (0, 0, 0) if out is None else out.stride(),
-            0 if states is None else states.data_ptr(),
-            0 if states is None else states.shape[2],
-            0 if path is None else path[0].data_ptr(),
-            0 if path is None else path[1].data_ptr(),
             torch.get_num_threads(),
             trusted,
+            *own,
+            **no_keywords,
         )
         if not outcome:
             return
         if outcome != _NO_MEMORY or trusted:
             _complain(lattice, emissions)
-        emissions, lattice, trusted = in_memory(emissions, "the input"), lattice.in_memory(), True
+        emissions, lattice, trusted = in_memory(emissions, name), lattice.in_memory(), True
 
 
 def _complain(lattice: Lattice, emissions: Tensor) -> NoReturn:
@@ -206,7 +212,7 @@ def _complain(lattice: Lattice, emissions: Tensor) -> NoReturn:
     raise AssertionError("the core rejected a lattice in which Python finds no fault")
 
 
-def _targets(lattice: Lattice) -> tuple[int, int, int, bool, int, int, int]:
+def _targets(lattice: Lattice) -> _Targets:
     """Give a contiguous lattice to the core. The caller keeps it while the core reads it."""
     labels, input_lengths, target_lengths, max_target, blank = lattice
     return (
@@ -218,3 +224,10 @@ def _targets(lattice: Lattice) -> tuple[int, int, int, bool, int, int, int]:
         target_lengths.data_ptr(),
         blank,
     )
+
+
+def _graph(graph: Graph) -> _core.Graph:
+    """Copy a graph to the core."""
+    arrays = [a.contiguous() for a in (graph.classes, graph.sources, graph.offsets, graph.initial, graph.final)]
+    classes, sources, offsets, initial, finals = (a.data_ptr() for a in arrays)
+    return _core.Graph(graph.classes.shape[0], classes, sources, offsets, initial, graph.final.shape[0], finals)

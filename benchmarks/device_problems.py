@@ -14,8 +14,8 @@ from torch.nn import functional
 from benchmarks.device_items import Result, Settings
 from benchmarks.device_words import device, say, synchronize
 from ctckit.backends import triton as gpu
+from ctckit.backends.triton import forward_backward as forward_backward_kernels
 from ctckit.backends.triton import occupancy as occupancy_kernels
-from ctckit.backends.triton import recursion as recursion_kernels
 from ctckit.backends.triton import rows as row_kernels
 from ctckit.lattice import gate
 
@@ -115,7 +115,7 @@ def hooked(launch: Callable[[str, Callable[[], None]], None]) -> Iterator[None]:
 
     kept = [
         (module, name, getattr(module, name))
-        for module in (row_kernels, recursion_kernels, occupancy_kernels)
+        for module in (row_kernels, forward_backward_kernels, occupancy_kernels)
         for name in KERNELS
         if name in vars(module)
     ]

@@ -7,7 +7,7 @@ from typing import Any
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
-class NoWaiting(TorchDispatchMode):
+class NoDeviceSync(TorchDispatchMode):
     """Fails where the host would wait for the device: at what reads a value, and at copies that are waited for."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -65,8 +65,8 @@ def test_every_kernel_compiles_without_spills(target: str, record_property: Any)
 # ------------------------------------------------------------------------------------------------- in its own process
 
 _CALLERS = ("callers_labels", "callers_input_lengths", "callers_target_lengths")
-_INT64 = (*_CALLERS, "items", "ticket", "words", "occupancy", "totals")
-_INT32 = ("labels", "kinds", "slot_of_class", "item_of_chunk", "peaks", "kept_e", "end_e")
+_INT64 = (*_CALLERS, "items", "task_counter", "words", "occupancy", "totals")
+_INT32 = ("labels", "statuses", "slot_of_class", "item_of_chunk", "top_classes", "kept_e", "end_e")
 _REAL = ("fields", "kept_m", "states")
 # What Triton finds out about arguments at a launch with contiguous tensors and many classes: that all pointers and
 # these are multiples of 16.
@@ -77,9 +77,9 @@ def variants(lanes: int, target: str) -> list[tuple[Any, str, dict[str, Any], in
     """(kernel, dtype of the emissions, constants, warps), for all that a launch may choose."""
     import torch
 
-    from ctckit.backends.triton import BLOCK, FRAMES, _tile
+    from ctckit.backends.triton import FRAMES_PER_BLOCK, FRAMES_PER_STEP, LABELS_PER_STEP, _tile
+    from ctckit.backends.triton import forward_backward as forward_backward_kernels
     from ctckit.backends.triton import occupancy as occupancy_kernels
-    from ctckit.backends.triton import recursion as recursion_kernels
     from ctckit.backends.triton import rows as row_kernels
 
     chosen: list[tuple[Any, str, dict[str, Any], int]] = []
@@ -96,10 +96,10 @@ def variants(lanes: int, target: str) -> list[tuple[Any, str, dict[str, Any], in
             CONCATENATED=concatenated,
             BY_CLASS=by_class,
             CHUNK=lanes,
-            BLOCK=BLOCK,
+            LABELS_PER_STEP=LABELS_PER_STEP,
         )
     for logits in (True, False):
-        add(recursion_kernels.finish, "fp32", 2, LOGITS=logits, BLOCK=BLOCK)
+        add(forward_backward_kernels.finish, "fp32", 2, LOGITS=logits, FRAMES_PER_STEP=FRAMES_PER_STEP)
     add(row_kernels.scale_rows, "bf16", 8, ROWS=wide[0], COLUMNS=wide[1])
     for dtype in ("fp32", "bf16", "fp16", "fp64") if target == "sm_90" else ("fp32", "bf16"):
         for rows, columns in [_tile(c, torch.float64) for c in (32, 5000)] if dtype == "fp64" else (narrow, wide):
@@ -119,10 +119,10 @@ def variants(lanes: int, target: str) -> list[tuple[Any, str, dict[str, Any], in
                 )
         add(row_kernels.top_of_rows, dtype, 4, ROWS=16, COLUMNS=32)
     for dtype in ("fp32", "bf16", "fp64") if target == "sm_90" else ("fp32",):
-        walk = {"CHUNK": lanes, "FRAMES": FRAMES}
+        walk = {"CHUNK": lanes, "FRAMES_PER_BLOCK": FRAMES_PER_BLOCK}
         for directions, chained in ((2, True), (2, False), (1, True), (1, False)) if dtype == "fp32" else ((2, True),):
             polling = {"DIRECTIONS": directions, "CHAINED": chained, "POLLS": 1 << 25}
-            add(recursion_kernels.walk_chunks, dtype, 1, **walk, **polling)
+            add(forward_backward_kernels.walk_chunks, dtype, 1, **walk, **polling)
         for by_class, states in ((False, False), (True, False), (True, True)) if dtype == "fp32" else ((False, False),):
             add(occupancy_kernels.occupy, dtype, 1, **walk, BY_CLASS=by_class, STATES=states)
     return chosen

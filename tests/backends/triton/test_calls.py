@@ -18,7 +18,7 @@ from ctckit.backends import use
 from ctckit.lattice import Lattice, gate
 from ctckit.loss import autograd
 from tests.tools import cases
-from tests.tools.no_device_sync import NoWaiting
+from tests.tools.no_device_sync import NoDeviceSync
 from tests.tools.triton_setup import DEVICE, FEW, LONG, MARKS, gpu, needs_gpu, needs_interpreter, problem
 
 if TYPE_CHECKING:
@@ -58,12 +58,12 @@ class Launches:
 
 @pytest.fixture
 def launches(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[int, ...]]:
+    from ctckit.backends.triton import forward_backward as forward_backward_kernels
     from ctckit.backends.triton import occupancy as occupancy_kernels
-    from ctckit.backends.triton import recursion as recursion_kernels
     from ctckit.backends.triton import rows as row_kernels
 
     kept: dict[str, tuple[int, ...]] = {}
-    for module in (row_kernels, recursion_kernels, occupancy_kernels):
+    for module in (row_kernels, forward_backward_kernels, occupancy_kernels):
         for name in KERNELS:
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, Launches(kept, name))
@@ -88,7 +88,7 @@ def test_nothing_around_the_launches_waits(
     """On tensors that claim to be on a GPU and hold nothing: reading one is an error."""
     if lengths == "pinned":
         monkeypatch.setattr(Tensor, "is_pinned", lambda x: x.device.type == "cpu")
-    with FakeTensorMode(allow_non_fake_inputs=True), NoWaiting():  # type: ignore[no-untyped-call]
+    with FakeTensorMode(allow_non_fake_inputs=True), NoDeviceSync():  # type: ignore[no-untyped-call]
         x = torch.empty(50, 3, 7, dtype=dtype, device="cuda")
         targets = torch.empty((120,) if concatenated else (3, 40), dtype=torch.int64, device="cuda")
         of_inputs: Any = {"tuple": (50, 40, 30), "none": None}.get(lengths)
@@ -164,7 +164,7 @@ def test_scratch_is_as_large_as_the_page_says(launches: dict[str, tuple[int, ...
 @pytest.mark.parametrize("reduction", ["mean", "none"])
 def test_a_traced_loss_needs_no_values_on_a_gpu(reduction: str) -> None:
     """What torch.compile sees: the operator on tensors that hold nothing. (Autograd needs a device's streams.)"""
-    with FakeTensorMode(), NoWaiting():  # type: ignore[no-untyped-call]
+    with FakeTensorMode(), NoDeviceSync():  # type: ignore[no-untyped-call]
         x = torch.empty(9, 2, 5, dtype=torch.bfloat16, device="cuda")
         targets = torch.empty(2, 3, dtype=torch.int64, device="cuda")
         lengths = torch.empty(2, dtype=torch.int64, device="cuda")
@@ -189,7 +189,7 @@ def test_a_traced_loss_needs_no_values_on_a_gpu(reduction: str) -> None:
 def test_too_many_labels_are_an_error_before_anything_runs(
     launches: dict[str, tuple[int, ...]], call: Callable[..., Tensor]
 ) -> None:
-    with FakeTensorMode(allow_non_fake_inputs=True), NoWaiting():  # type: ignore[no-untyped-call]
+    with FakeTensorMode(allow_non_fake_inputs=True), NoDeviceSync():  # type: ignore[no-untyped-call]
 
         def arguments(items: int) -> tuple[Tensor, Lattice]:
             targets = torch.empty(items, 2**20 - 1, dtype=torch.int64, device="cuda")

@@ -114,7 +114,7 @@ def test_rounds_over_segments_of_frames(monkeypatch: pytest.MonkeyPatch) -> None
     x, lattice = problem(FEW.padded(FEW.logits(torch.float32)))
     right = run(x, lattice)
     states = gpu.posteriors(x, lattice, logits=True, per_state=True)
-    monkeypatch.setattr(gpu, "SEGMENT", 1)
+    monkeypatch.setattr(gpu, "BYTES_PER_SEGMENT", 1)
     actual = run(x, lattice)
     assert torch.equal(actual[1], right[1])
     assert torch.equal(gpu.posteriors(x, lattice, logits=True, per_state=True), states)
@@ -295,9 +295,10 @@ def test_through_the_public_functions() -> None:
     torch.testing.assert_close(x.grad, right, rtol=1e-5, atol=1e-7)
 
 
-def test_targets_and_batches_longer_than_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_targets_and_batches_longer_than_a_step_of_the_loops(monkeypatch: pytest.MonkeyPatch) -> None:
     x, lattice = problem(cases.FORMS["concatenated"](FEW.padded(FEW.logits(torch.float32)), FEW))
     right = run(x, lattice)
-    monkeypatch.setattr(gpu, "BLOCK", 2)
+    monkeypatch.setattr(gpu, "LABELS_PER_STEP", 2)
+    monkeypatch.setattr(gpu, "FRAMES_PER_STEP", 2)
     actual = run(x, lattice)
     torch.testing.assert_close(actual, right)

@@ -27,7 +27,7 @@ pytestmark = [*MARKS, needs_interpreter, pytest.mark.timeout(120)]
 T, N, C = 11, 2, 4
 KERNELS = {
     "triton.rows": ("prepare", "sum_rows", "top_of_rows", "write_rows"),
-    "triton.recursion": ("walk_chunks", "finish"),
+    "triton.forward_backward": ("walk_chunks", "finish"),
     "triton.occupancy": ("occupy",),
 }
 
@@ -93,7 +93,7 @@ CALLS: dict[str, Callable[[Tensor, Lattice], list[Tensor]]] = {
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "_chunk", lambda: 8)
-    monkeypatch.setattr(gpu, "FRAMES", 2)
+    monkeypatch.setattr(gpu, "FRAMES_PER_BLOCK", 2)
 
 
 class Caller:
@@ -227,25 +227,25 @@ def test_a_change_between_two_kernels(
 def test_the_mean_is_that_of_the_lengths_that_the_kernels_have_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from ctckit.backends.triton import recursion as recursion_kernels
+    from ctckit.backends.triton import forward_backward as forward_backward_kernels
 
     caller = Caller("padded", "other numbers", "loss alone")
     caller.call = lambda x, lattice: [
         gpu.loss(x, lattice, logits=True, reduction="mean", zero_infinity=False, gradient=None)
     ]
     right = caller.result()
-    finish = recursion_kernels.finish
-    monkeypatch.setattr(recursion_kernels, "finish", Hooked(finish, caller.change_now))
+    finish = forward_backward_kernels.finish
+    monkeypatch.setattr(forward_backward_kernels, "finish", Hooked(finish, caller.change_now))
     assert torch.equal(caller.result()[0], right[0])
 
 
 def test_a_chunk_that_is_never_sent_is_not_awaited_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the reason is: the item's loss and gradient are NaN, and other items keep theirs."""
-    from ctckit.backends.triton import recursion as recursion_kernels
+    from ctckit.backends.triton import forward_backward as forward_backward_kernels
 
     caller = Caller("padded", "other numbers", "loss of logits")
     right = caller.result()
-    walk = recursion_kernels.walk_chunks
+    walk = forward_backward_kernels.walk_chunks
 
     class FirstChunkLost:
         def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
@@ -255,7 +255,7 @@ def test_a_chunk_that_is_never_sent_is_not_awaited_for_ever(monkeypatch: pytest.
 
             return launch
 
-    monkeypatch.setattr(recursion_kernels, "walk_chunks", FirstChunkLost())
+    monkeypatch.setattr(forward_backward_kernels, "walk_chunks", FirstChunkLost())
     losses, gradient = caller.result()
     assert losses[0].isnan()
     assert gradient[0].isnan().all()

@@ -30,7 +30,7 @@ def test_many_chunks_whatever_the_order_in_which_programs_start(monkeypatch: pyt
     from triton.runtime.interpreter import interpreter_builder
 
     monkeypatch.setattr(gpu, "_chunk", lambda: 8)
-    monkeypatch.setattr(gpu, "FRAMES", 2)
+    monkeypatch.setattr(gpu, "FRAMES_PER_BLOCK", 2)
     set_grid_idx = interpreter_builder.set_grid_idx
 
     def reversed_(x: int, y: int, z: int) -> None:
@@ -60,7 +60,7 @@ def test_more_than_4096_labels(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_thousand_items(monkeypatch: pytest.MonkeyPatch) -> None:
     """Concatenated targets, whose lengths are added up in blocks; some are infeasible, some empty."""
     if DEVICE == "cpu":
-        monkeypatch.setattr(gpu, "FRAMES", 2)
+        monkeypatch.setattr(gpu, "FRAMES_PER_BLOCK", 2)
     case = cases.random_case(3, 1000, 3, 2, seed=2)
     x, lattice = problem(cases.FORMS["concatenated"](case.padded(case.logits(torch.float32)), case))
     actual, right = run(x, lattice), expected(x, lattice, logits=True)

@@ -1,20 +1,19 @@
 """The GPU backend: kernels in Triton, compiled on first use, for NVIDIA and AMD.
 
-What happens in a call, one launch each (`rows`, `recursion`, `occupancy`)::
+A call launches these kernels of `rows`, `forward_backward` and `occupancy`, in this order::
 
-    prepare        per item      lengths and labels judged and copied, on the device: nothing is read out of bounds
+    prepare        per item      checks lengths and labels on the device and copies them: no access is out of bounds
     sum_rows       per frame     largest class, sum of the others' exponentials (log-probabilities: `top_of_rows`)
-    walk_chunks    per item      the recursion, both directions at once; every 8th frame's states kept
+    walk_chunks    per item      forward-backward, both directions at once; keeps the states of every 8th frame
     finish         per item      the loss
-    occupy         per 8 frames  forward times backward, added up per class as integers
+    occupy         per 8 frames  forward times backward, summed per class as integers
     write_rows     per frame     the gradient
 
-The host waits for nothing and reads nothing back: grids and memory follow from shapes alone, so the calls can be
-captured in a CUDA graph and replayed with other lengths and targets. No result depends on an order of additions that
-can vary: results are the same bits in every run and in every batch.
+The host never syncs with the device: grids and memory follow from shapes alone. So a CUDA graph can capture the calls
+and replay them with other lengths and targets. All sums are added in a fixed order or as integers: results are the same
+bits in every run and in every batch.
 
-Tensors on the CPU are computed with if Triton's interpreter is on (``TRITON_INTERPRET=1`` before the first import), for
-tests.
+CPU tensors are accepted only in Triton's interpreter (``TRITON_INTERPRET=1`` before the first import), for tests.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ from triton.runtime.interpreter import InterpretedFunction
 
 from ctckit import reference
 from ctckit.backends.reference import reduce
+from ctckit.backends.triton import forward_backward as forward_backward_kernels
 from ctckit.backends.triton import occupancy as occupancy_kernels
-from ctckit.backends.triton import recursion as recursion_kernels
 from ctckit.backends.triton import rows as row_kernels
 from ctckit.backends.triton.scratch import Sizes, allocate
 from ctckit.lattice import Lattice
@@ -42,11 +41,12 @@ if tuple(map(int, triton.__version__.split(".")[:2])) < (3, 4):
 
 empty_like = torch.empty_like
 
-FRAMES: Final = 8  # per block: states are kept once per block
-BLOCK: Final = 256  # labels or frames at a time where one program walks them
-TILE: Final = 4096  # elements of a tile of rows
+FRAMES_PER_BLOCK: Final = 8  # states are kept once per block
+LABELS_PER_STEP: Final = 256  # of a loop over an item's labels
+FRAMES_PER_STEP: Final = 256  # of a loop over an item's frames
+ELEMENTS_PER_TILE: Final = 4096  # of a tile of frames × classes
 INTERPRETED: Final = isinstance(row_kernels.prepare, InterpretedFunction)  # on the CPU, for tests
-SEGMENT: Final = 256 << 20  # bytes of class occupancy at a time: longer inputs take several rounds
+BYTES_PER_SEGMENT: Final = 256 << 20  # of class occupancy at a time: longer inputs take several rounds
 
 
 def loss(
@@ -87,25 +87,25 @@ def posteriors(emissions: Tensor, lattice: Lattice, *, logits: bool, per_state: 
         if run is not None:
             totals = run.occupy(states).t().unsqueeze(2)
             states = torch.where(totals > 0, states / totals.clamp(min=1).to(real), 0.0)
-            kinds = run.scratch.kinds.unsqueeze(1)
-            unknown = (kinds == row_kernels.NAN.value) | (kinds == row_kernels.INVALID.value)
+            statuses = run.scratch.statuses.unsqueeze(1)
+            unknown = (statuses == row_kernels.NAN.value) | (statuses == row_kernels.INVALID.value)
             within = torch.arange(frames, device=emissions.device).view(-1, 1, 1) < run.input_lengths.unsqueeze(1)
             states = torch.where(unknown & within, torch.nan, states)
         return states.to(emissions.dtype)
 
 
 def path_occupancy(emissions: Tensor, lattice: Lattice, states: Tensor, *, logits: bool) -> Tensor:
-    """See `ctckit.backends.Backend.path_occupancy`. The whole table is computed first."""
+    """See `ctckit.backends.Backend.path_occupancy`. Computes the whole table of states first."""
     return reference.at_states(posteriors(emissions, lattice, logits=logits, per_state=True), states)
 
 
 def scale_(gradient: Tensor, scale: Tensor) -> Tensor:
-    """See `ctckit.backends.Backend.scale_`. It is the device that finds out whether the scale is 1."""
+    """See `ctckit.backends.Backend.scale_`. The kernel compares the scale with 1, so there is no device sync."""
     frames, items, classes = gradient.shape
     scale = scale.resolve_neg()
     if gradient.numel():
         columns = min(triton.next_power_of_2(classes), 1024)
-        grid = (triton.cdiv(frames, TILE // columns) * items * triton.cdiv(classes, columns),)
+        grid = (triton.cdiv(frames, ELEMENTS_PER_TILE // columns) * items * triton.cdiv(classes, columns),)
         with _on(gradient):
             row_kernels.scale_rows[grid](
                 gradient,
@@ -115,7 +115,7 @@ def scale_(gradient: Tensor, scale: Tensor) -> Tensor:
                 items,
                 frames,
                 classes,
-                ROWS=TILE // columns,
+                ROWS=ELEMENTS_PER_TILE // columns,
                 COLUMNS=columns,
                 **_launch(8),
             )
@@ -123,10 +123,10 @@ def scale_(gradient: Tensor, scale: Tensor) -> Tensor:
 
 
 class _Run:
-    """One call: the recursion is done when the object is made; what is to be written then is asked of it."""
+    """One call: the constructor runs forward-backward; `write` and `occupy` then write results."""
 
     def __init__(self, emissions: Tensor, lattice: Lattice, logits: bool, *, both: bool) -> None:
-        self.x = emissions.resolve_neg()  # the kernels see nothing but the memory
+        self.x = emissions.resolve_neg()  # the kernels read memory and ignore torch's negative bit
         self.T, self.N, self.C = emissions.shape
         self.M = lattice.labels.numel()
         self.lattice = lattice.contiguous()
@@ -134,7 +134,15 @@ class _Run:
         self.chunk = _chunk()
         self.chained = lattice.max_target >= self.chunk
         sizes = Sizes(
-            self.T, self.N, self.C, self.M, self.chunk, FRAMES, self.chained, both, real=_real(emissions.dtype)
+            self.T,
+            self.N,
+            self.C,
+            self.M,
+            self.chunk,
+            FRAMES_PER_BLOCK,
+            self.chained,
+            both,
+            real=_real(emissions.dtype),
         )
         self.by_class, self.slots = sizes.by_class, sizes.slots
         self.scratch = allocate(sizes, emissions.device)
@@ -142,12 +150,12 @@ class _Run:
 
     @property
     def input_lengths(self) -> Tensor:
-        """(N,) int64: the frames of each item, as the kernels have read them."""
+        """(N,) int64: the frames of each item, from the kernels' copy."""
         return self.scratch.items.select(1, 0)
 
     @property
     def target_lengths(self) -> Tensor:
-        """(N,) int64: the labels of each item, as the kernels have read them; 0 where the item is invalid."""
+        """(N,) int64: the labels of each item, from the kernels' copy; 0 for an invalid item."""
         return self.scratch.items.select(1, 1)
 
     def _recurse(self, logits: bool, directions: int) -> None:
@@ -158,7 +166,7 @@ class _Run:
             labels,
             input_lengths,
             target_lengths.cumsum(0) if concatenated else target_lengths,
-            to.kinds,
+            to.statuses,
             to.items,
             to.labels,
             to.slot_of_class,
@@ -172,7 +180,7 @@ class _Run:
             CONCATENATED=concatenated,
             BY_CLASS=self.by_class,
             CHUNK=self.chunk,
-            BLOCK=BLOCK,
+            LABELS_PER_STEP=LABELS_PER_STEP,
             **_launch(2),
         )
         if T and logits:
@@ -180,14 +188,14 @@ class _Run:
             row_kernels.sum_rows[(triton.cdiv(T, rows) * N,)](
                 self.x,
                 *self.x.stride(),
-                to.kinds,
+                to.statuses,
                 to.items,
                 to.fields,
-                to.peaks,
+                to.top_classes,
                 N,
                 T,
                 C,
-                blank * self.x.stride(2),  # in Python, where it is not limited to 32 bits
+                blank * self.x.stride(2),  # multiplied in Python, where integers are not limited to 32 bits
                 REAL=self.real,
                 ROWS=rows,
                 COLUMNS=columns,
@@ -198,7 +206,7 @@ class _Run:
                 self.x,
                 *self.x.stride(),
                 to.labels,
-                to.kinds,
+                to.statuses,
                 to.items,
                 to.fields,
                 N,
@@ -209,14 +217,14 @@ class _Run:
                 COLUMNS=32,
                 **_launch(4),
             )
-        recursion_kernels.walk_chunks[((M // self.chunk + N) * directions,)](
+        forward_backward_kernels.walk_chunks[((M // self.chunk + N) * directions,)](
             self.x,
             *self.x.stride(),
             to.labels,
             to.items,
             to.fields,
             to.item_of_chunk,
-            to.ticket,
+            to.task_counter,
             to.words,
             to.kept_m,
             to.kept_e,
@@ -227,14 +235,14 @@ class _Run:
             N,
             REAL=self.real,
             CHUNK=self.chunk,
-            FRAMES=FRAMES,
+            FRAMES_PER_BLOCK=FRAMES_PER_BLOCK,
             DIRECTIONS=directions,
             CHAINED=self.chained,
             POLLS=_polls(),
             **_launch(1),
         )
-        recursion_kernels.finish[(N,)](
-            to.kinds,
+        forward_backward_kernels.finish[(N,)](
+            to.statuses,
             to.items,
             to.fields,
             to.end_m,
@@ -242,7 +250,7 @@ class _Run:
             to.losses,
             T,
             LOGITS=logits,
-            BLOCK=BLOCK,
+            FRAMES_PER_STEP=FRAMES_PER_STEP,
             **_launch(2),
         )
 
@@ -251,7 +259,7 @@ class _Run:
         T, N, C, M, scratch, device = self.T, self.N, self.C, self.M, self.scratch, self.x.device
         if T == 0:
             return
-        segment = min(triton.cdiv(T, FRAMES) * FRAMES, self._segment())
+        segment = min(triton.cdiv(T, FRAMES_PER_BLOCK) * FRAMES_PER_BLOCK, self._frames_per_segment())
         occupancy = torch.zeros(segment, self.slots, dtype=torch.int64, device=device)
         totals = torch.empty(N, T, dtype=torch.int64, device=device)
         rows, columns = _tile(C, self.x.dtype)
@@ -265,10 +273,10 @@ class _Run:
                 *self.x.stride(),
                 out,
                 *out.stride(),
-                scratch.kinds,
+                scratch.statuses,
                 scratch.items,
                 scratch.fields,
-                scratch.peaks,
+                scratch.top_classes,
                 scratch.slot_of_class,
                 occupancy,
                 totals,
@@ -289,29 +297,32 @@ class _Run:
             )
 
     def occupy(self, states: Tensor) -> Tensor:
-        """Write the occupancy of states to `states`, not normalised; return the sums, (N, T), 0 where there is none."""
-        # What is added up per class is not wanted here: all blocks may add to the same place.
+        """Write the occupancy of states to `states`, not normalised; return the sums, (N, T), 0 without a path."""
+        # The kernel also adds up sums per class; they are discarded here.
         totals = torch.zeros(self.N, self.T, dtype=torch.int64, device=self.x.device)
-        segment = self._segment()
+        segment = self._frames_per_segment()
         for begin in range(0, self.T, segment):
             end = min(begin + segment, self.T)
             occupancy = torch.zeros(
-                triton.cdiv(end - begin, FRAMES) * FRAMES, self.slots, dtype=torch.int64, device=self.x.device
+                triton.cdiv(end - begin, FRAMES_PER_BLOCK) * FRAMES_PER_BLOCK,
+                self.slots,
+                dtype=torch.int64,
+                device=self.x.device,
             )
             self._occupy(begin, end, occupancy, totals, states)
         return totals
 
-    def _segment(self) -> int:
-        """Frames per round: as many as the memory for them and the second dimension of a grid have room for."""
-        return FRAMES * max(1, min(SEGMENT // (8 * self.slots * FRAMES), 65_535))
+    def _frames_per_segment(self) -> int:
+        """Frames per round: limited by `BYTES_PER_SEGMENT` and by the grid's second dimension (65,535 blocks)."""
+        return FRAMES_PER_BLOCK * max(1, min(BYTES_PER_SEGMENT // (8 * self.slots * FRAMES_PER_BLOCK), 65_535))
 
     def _occupy(self, begin: int, end: int, occupancy: Tensor, totals: Tensor, states: Tensor | None) -> None:
         lattice, scratch = self.lattice, self.scratch
-        occupancy_kernels.occupy[(self.N, triton.cdiv(end - begin, FRAMES))](
+        occupancy_kernels.occupy[(self.N, triton.cdiv(end - begin, FRAMES_PER_BLOCK))](
             self.x,
             *self.x.stride(),
             scratch.labels,
-            scratch.kinds,
+            scratch.statuses,
             scratch.items,
             scratch.fields,
             scratch.kept_m,
@@ -322,7 +333,7 @@ class _Run:
             occupancy,
             totals,
             totals if states is None else states,
-            begin // FRAMES,
+            begin // FRAMES_PER_BLOCK,
             self.T,
             self.C,
             self.M,
@@ -331,7 +342,7 @@ class _Run:
             0 if states is None else states.shape[2],
             REAL=self.real,
             CHUNK=self.chunk,
-            FRAMES=FRAMES,
+            FRAMES_PER_BLOCK=FRAMES_PER_BLOCK,
             BY_CLASS=self.by_class,
             STATES=states is not None,
             **_launch(1),
@@ -343,21 +354,22 @@ def _real(dtype: torch.dtype) -> torch.dtype:
 
 
 def _launch(warps: int) -> dict[str, Any]:
-    """Options of a launch. Whether a product and a sum are fused is said, because Triton's default changes in 3.10."""
+    """Options of a launch. Fused multiply-add is set explicitly, because Triton's default changes in 3.10."""
     return {"num_warps": warps, "enable_fp_fusion": True}
 
 
 def _tile(classes: int, dtype: torch.dtype) -> tuple[int, int]:
     """Rows and columns of a tile of frames × classes."""
-    elements = TILE // 2 if dtype == torch.float64 else TILE  # or the registers of a program would not hold it
+    # A float64 tile of full size would spill registers.
+    elements = ELEMENTS_PER_TILE // 2 if dtype == torch.float64 else ELEMENTS_PER_TILE
     columns = max(16, min(triton.next_power_of_2(classes), 1024))
     return min(elements // columns, 64), columns
 
 
 def _polls() -> int:
-    """How often a program may look for what another sends, in all: on a GPU, for some 15 seconds.
+    """How often a program polls for messages, in all: on a GPU, for about 15 seconds.
 
-    The interpreter runs one program at a time: what is not there at the first look never comes.
+    The interpreter runs one program at a time: a message that is missing at the first poll never comes.
     """
     return 2 if INTERPRETED else 1 << 25
 
@@ -371,7 +383,7 @@ def _chunk() -> int:
 
 
 def _on(tensor: Tensor) -> Any:
-    """Launch on the tensor's device."""
+    """Make the tensor's device current for the launches."""
     if tensor.device.type == "cuda":
         return torch.cuda.device(tensor.device)
     if not INTERPRETED:

@@ -1,15 +1,15 @@
-"""What comes before and after the recursion, in Triton: one item's target, the emissions' rows, the gradient's rows.
+"""The kernels before and after forward-backward, in Triton: targets, rows of emissions, rows of the gradient.
 
-The caller's lengths and labels are read by `prepare` alone, each number once for all that follows from it: `prepare`
-copies them to scratch memory, and all other kernels read the copy. So the kernels of a call agree on them even if the
-caller's tensors change while the call runs, on another stream or between two replays of a graph. If they did not agree,
-a chunk could wait for a chunk that does not exist, and an index could leave its memory.
+Only `prepare` reads the caller's lengths and labels. It reads each number once and copies it to scratch memory; all
+other kernels read the copy. So the kernels of a call agree on them, even if the caller's tensors change while the call
+runs, on another stream or between two replays of a graph. Without the copy, a chunk could wait for a chunk that does
+not exist, and an index could be out of bounds.
 
-Rows are read and written in tiles of ROWS frames of one item by COLUMNS classes. The kernels that touch every class are
-two: `sum_rows` reads the logits once before the recursion, `write_rows` reads them once more after it and writes the
-gradient, each element by the thread that has read it, so that the gradient may be written over the logits.
+A row is the classes of one frame of one item. Kernels process tiles of ROWS frames by COLUMNS classes. Two kernels
+touch every class: `sum_rows` reads the logits once before forward-backward; `write_rows` reads them again after it and
+writes the gradient. The thread that reads an element writes it, so the gradient may overwrite the logits.
 
-Launches over frames and items have one dimension, items fastest: the others end at 65,535 programs on NVIDIA.
+Launches over frames and items have one dimension, items fastest: NVIDIA limits the other dimensions to 65,535 programs.
 """
 
 # The code below is compiled by Triton: a language of its own, without types.
@@ -23,51 +23,55 @@ import triton.language as tl
 
 from ctckit.backends.triton.states import exp_of_difference, exponential
 
-# What an item turned out to be: its gradient is computed, or 0, or NaN. (`INVALID`: NaN loss, gradient 0.)
-FINE = tl.constexpr(0)
+# Status of an item. Its gradient is computed (FINITE), 0 (INFINITE) or NaN (NAN). INVALID: loss NaN, gradient 0.
+FINITE = tl.constexpr(0)
 INFINITE = tl.constexpr(1)
 NAN = tl.constexpr(2)
 INVALID = tl.constexpr(3)
 
-# What is known of a frame, `FIELDS` numbers side by side: the largest emission ("top", which the others are relative
-# to), the blank's emission relative to it as mantissa and exponent, and the sum of the classes' exp(x - top) but for
-# the largest itself ("rest": so a confident model's small rest keeps its digits).
-FIELDS = tl.constexpr(4)
+# `FRAME_FIELDS` numbers of each frame, side by side:
+# - TOP: the largest emission; all others are relative to it;
+# - BLANK_M, BLANK_E: mantissa and exponent of the blank's emission relative to TOP;
+# - REST: the sum of exp(x - top) over all classes but the largest, so that a confident model's small rest keeps its
+#   digits.
+FRAME_FIELDS = tl.constexpr(4)
 TOP = tl.constexpr(0)
 BLANK_M = tl.constexpr(1)
 BLANK_E = tl.constexpr(2)
 REST = tl.constexpr(3)
 
 
-# What `prepare` has read of an item, `ITEM` int64 side by side: its frames, its labels, and where its labels begin. All
-# three are within bounds, whatever the caller's tensors hold; an invalid item has 0 labels.
-ITEM = tl.constexpr(4)
+# `ITEM_FIELDS` int64 of each item, side by side: its frames, its labels, the offset of its labels, and one unused.
+# `prepare` clamps all three to their bounds, whatever the caller's tensors hold; an invalid item has 0 labels.
+ITEM_FIELDS = tl.constexpr(4)
 
 
 @triton.jit
 def load_item(items, n):
     """Frames, labels and offset of item n, an int64."""
-    at = items + n * ITEM
+    at = items + n * ITEM_FIELDS
     return tl.load(at), tl.load(at + 1), tl.load(at + 2)
 
 
 @triton.jit
-def load_fields(fields, first, step, last, LANES: tl.constexpr, FRAMES: tl.constexpr):
-    """The fields of frames first, first + step, ..., side by side in the lanes; beyond `last` those of `last`."""
+def load_fields(fields, first, step, last, LANES: tl.constexpr, FRAMES_PER_BLOCK: tl.constexpr):
+    """The fields of frames first, first + step, ..., side by side in the lanes; frames are clamped to 0..last."""
     lane = tl.arange(0, LANES)
-    t = tl.minimum(tl.maximum(first + step * (lane // FIELDS), 0), last)
-    return tl.load(fields + t * FIELDS + lane % FIELDS, mask=lane < FRAMES * FIELDS, other=0.0)
+    t = tl.minimum(tl.maximum(first + step * (lane // FRAME_FIELDS), 0), last)
+    return tl.load(
+        fields + t * FRAME_FIELDS + lane % FRAME_FIELDS, mask=lane < FRAMES_PER_BLOCK * FRAME_FIELDS, other=0.0
+    )
 
 
 @triton.jit
 def field(values, u: tl.constexpr, WHICH: tl.constexpr):
     """One number of `load_fields` in all lanes: field WHICH of frame u."""
-    return tl.gather(values, tl.arange(0, values.shape[0]) * 0 + (u * FIELDS + WHICH), 0)
+    return tl.gather(values, tl.arange(0, values.shape[0]) * 0 + (u * FRAME_FIELDS + WHICH), 0)
 
 
 FIRST = tl.constexpr(0x7FFFFFFF)  # `slot_of_class` holds FIRST - (first position of the class), 0 if there is none
 
-# What `write_rows` writes.
+# Modes of `write_rows`.
 GRADIENT_OF_LOGITS = tl.constexpr(0)
 GRADIENT_OF_LOG_PROBS = tl.constexpr(1)
 OCCUPANCY = tl.constexpr(2)
@@ -80,7 +84,7 @@ def prepare(
     callers_labels,
     callers_input_lengths,
     callers_target_lengths,
-    kinds,
+    statuses,
     items,
     labels,
     slot_of_class,
@@ -94,18 +98,18 @@ def prepare(
     CONCATENATED: tl.constexpr,
     BY_CLASS: tl.constexpr,
     CHUNK: tl.constexpr,
-    BLOCK: tl.constexpr,
+    LABELS_PER_STEP: tl.constexpr,
 ):
-    """Judge item n, copy what it consists of, and lay out its chunks and slots. What is invalid is read nowhere else.
+    """Check item n, copy its lengths and labels, and lay out its chunks and slots. Invalid values are read only here.
 
-    If the targets are concatenated, `callers_target_lengths` holds the running sums of the lengths: where each item's
-    labels end.
+    If the targets are concatenated, `callers_target_lengths` holds the running sums of the lengths, that is the end of
+    each item's labels.
 
-    What is kept per position of a target is packed: item n has S + 1 positions from offset + n on, S // CHUNK
+    Positions, boundaries and chunks of all items are packed. Item n has S + 1 positions from offset + n on, S // CHUNK
     boundaries between chunks from offset // CHUNK on, and S // CHUNK + 1 chunks from offset // CHUNK + n on.
     """
     n = tl.program_id(0).to(tl.int64)
-    within = tl.arange(0, BLOCK)
+    within = tl.arange(0, LABELS_PER_STEP)
     frames = tl.load(callers_input_lengths + n)
     S = tl.load(callers_target_lengths + n)
     offset = n * width
@@ -114,9 +118,9 @@ def prepare(
         S -= offset
     bad = (frames < 0) | (frames > T) | (S < 0) | (width < S)
     if CONCATENATED:
-        # Nobody can tell whose labels are whose unless all lengths are possible and add up.
+        # If any length is impossible, or the sum is wrong, the labels cannot be assigned to items: all are invalid.
         bad = bad | (tl.load(callers_target_lengths + N - 1) != M)
-        for i in range(0, N, BLOCK):
+        for i in range(0, N, LABELS_PER_STEP):
             at = i + within
             ends = tl.load(callers_target_lengths + at, mask=at < N, other=0)
             begins = tl.load(callers_target_lengths + at - 1, mask=(at < N) & (at > 0), other=0)
@@ -126,7 +130,7 @@ def prepare(
 
     wrong = 0
     repeats = 0
-    for i in range(0, S, BLOCK):
+    for i in range(0, S, LABELS_PER_STEP):
         k = i + within
         inside = k < S
         label = tl.load(callers_labels + offset + k, mask=inside, other=0)
@@ -141,12 +145,12 @@ def prepare(
             tl.atomic_max(slot_of_class + n * C + label, first, mask=inside & known, sem="relaxed")
     bad = bad | (wrong > 0)
     feasible = S + repeats <= frames
-    tl.store(kinds + n, tl.where(bad, INVALID, tl.where(feasible, FINE, INFINITE)))
-    tl.store(items + n * ITEM, tl.minimum(tl.maximum(frames, 0), T))
-    tl.store(items + n * ITEM + 1, tl.where(bad, 0, S))
-    tl.store(items + n * ITEM + 2, offset)
+    tl.store(statuses + n, tl.where(bad, INVALID, tl.where(feasible, FINITE, INFINITE)))
+    tl.store(items + n * ITEM_FIELDS, tl.minimum(tl.maximum(frames, 0), T))
+    tl.store(items + n * ITEM_FIELDS + 1, tl.where(bad, 0, S))
+    tl.store(items + n * ITEM_FIELDS + 2, offset)
     if (bad == 0) & feasible:
-        for i in range(0, S // CHUNK + 1, BLOCK):
+        for i in range(0, S // CHUNK + 1, LABELS_PER_STEP):
             at = item_of_chunk + offset // CHUNK + n + i + within
             tl.store(at, (within * 0 + n + 1).to(tl.int32), mask=i + within <= S // CHUNK)
 
@@ -157,10 +161,10 @@ def sum_rows(
     stride_t,
     stride_n,
     stride_c,
-    kinds,
+    statuses,
     items,
     fields,
-    peaks,
+    top_classes,
     N,
     T,
     C,
@@ -169,46 +173,46 @@ def sum_rows(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """Of each frame of logits: its largest, which class that is, and the sum of the others' exponentials."""
+    """For each frame of logits: the largest, its class, and the sum of the exponentials of all others."""
     n = (tl.program_id(0) % N).to(tl.int64)
     begin = (tl.program_id(0) // N).to(tl.int64) * ROWS
     t = begin + tl.arange(0, ROWS)
-    frames = tl.where(tl.load(kinds + n) == FINE, tl.load(items + n * ITEM), 0)
+    frames = tl.where(tl.load(statuses + n) == FINITE, tl.load(items + n * ITEM_FIELDS), 0)
     inside = t < frames
     row = x + t * stride_t + n * stride_n
     column = tl.arange(0, COLUMNS)
 
-    # Every lane goes through its own classes, with the largest so far left out of the sum of the others.
+    # Each lane goes over its own classes. `rest` is the sum of exp(x - top) over all but the largest so far.
     top = tl.full((ROWS, COLUMNS), -float("inf"), REAL)
     rest = tl.zeros((ROWS, COLUMNS), REAL)
-    peak = tl.zeros((ROWS, COLUMNS), tl.int32)
+    top_class = tl.zeros((ROWS, COLUMNS), tl.int32)
     for start in range(0, tl.where(begin < frames, C, 0), COLUMNS):
         c = start + column
         mask = inside[:, None] & (c < C)[None, :]
         v = tl.load(row[:, None] + c[None, :].to(tl.int64) * stride_c, mask=mask, other=-float("inf")).to(REAL)
         higher = v > top
         larger, smaller = tl.where(higher, v, top), tl.where(higher, top, v)
-        # Of two impossible classes neither adds anything; their difference would be NaN.
-        share = tl.where(smaller == -float("inf"), 0.0, exp_of_difference(smaller, larger, REAL))
-        rest = tl.where(higher, (rest + tl.where(top == -float("inf"), 0.0, 1.0)) * share, rest + share)
-        # The lane's sum is in units of its largest; that one is left out, and joins when a larger one comes.
-        peak = tl.where(higher, c[None, :], peak)
+        # Two classes at -inf add nothing; their difference would be NaN.
+        factor = tl.where(smaller == -float("inf"), 0.0, exp_of_difference(smaller, larger, REAL))
+        rest = tl.where(higher, (rest + tl.where(top == -float("inf"), 0.0, 1.0)) * factor, rest + factor)
+        # A new largest adds the old one to `rest` and rescales it.
+        top_class = tl.where(higher, c[None, :], top_class)
         top = larger
     highest = tl.max(top, 1)
-    winner = tl.min(tl.where(top == highest[:, None], peak, FIRST), 1)
-    reference = tl.where(highest == -float("inf"), 0.0, highest)  # a frame in which nothing is possible
-    with_own = rest + tl.where((peak == winner[:, None]) & (top == highest[:, None]), 0.0, 1.0)
-    # A lane without any possible class has seen at most NaNs, which stay.
-    share = exp_of_difference(top, reference[:, None], REAL)
-    total = tl.sum(tl.where(top == -float("inf"), rest, with_own * share), 1)
+    winner = tl.min(tl.where(top == highest[:, None], top_class, FIRST), 1)
+    reference = tl.where(highest == -float("inf"), 0.0, highest)  # -inf: all classes of the frame are at -inf
+    with_own = rest + tl.where((top_class == winner[:, None]) & (top == highest[:, None]), 0.0, 1.0)
+    # A lane whose largest is -inf has rest 0 or NaN; a NaN must stay.
+    factor = exp_of_difference(top, reference[:, None], REAL)
+    total = tl.sum(tl.where(top == -float("inf"), rest, with_own * factor), 1)
     total = tl.where(highest == float("inf"), float("nan"), total)
     m, e = exponential(tl.load(row + to_blank, mask=inside, other=0.0).to(REAL), reference, REAL)
     at = n * T + t
-    tl.store(fields + at * FIELDS + TOP, reference, mask=inside)
-    tl.store(fields + at * FIELDS + BLANK_M, m, mask=inside)
-    tl.store(fields + at * FIELDS + BLANK_E, e.to(REAL), mask=inside)
-    tl.store(fields + at * FIELDS + REST, total, mask=inside)
-    tl.store(peaks + at, winner, mask=inside)
+    tl.store(fields + at * FRAME_FIELDS + TOP, reference, mask=inside)
+    tl.store(fields + at * FRAME_FIELDS + BLANK_M, m, mask=inside)
+    tl.store(fields + at * FRAME_FIELDS + BLANK_E, e.to(REAL), mask=inside)
+    tl.store(fields + at * FRAME_FIELDS + REST, total, mask=inside)
+    tl.store(top_classes + at, winner, mask=inside)
 
 
 @triton.jit(do_not_specialize=["stride_t", "stride_n", "stride_c", "N", "T", "blank"])
@@ -218,7 +222,7 @@ def top_of_rows(
     stride_n,
     stride_c,
     labels,
-    kinds,
+    statuses,
     items,
     fields,
     N,
@@ -228,11 +232,11 @@ def top_of_rows(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """Of each frame of log-probabilities: the largest among the blank's and the target's. No other class is read."""
+    """For each frame of log-probabilities: the largest of the blank and the target's labels. Reads no other class."""
     n = (tl.program_id(0) % N).to(tl.int64)
     begin = (tl.program_id(0) // N).to(tl.int64) * ROWS
     t = begin + tl.arange(0, ROWS)
-    fine = tl.load(kinds + n) == FINE
+    fine = tl.load(statuses + n) == FINITE
     frames, S, offset = load_item(items, n)
     inside = t < tl.where(fine, frames, 0)
     S = tl.where(fine, S, 0)
@@ -250,7 +254,7 @@ def top_of_rows(
     odd = (tl.max(odd.to(tl.int32), 1) > 0) | (top == float("inf"))
     top = tl.where((top == -float("inf")) | odd, 0.0, top)
     m, e = exponential(of_blank, top, REAL)
-    at = (n * T + t) * FIELDS
+    at = (n * T + t) * FRAME_FIELDS
     tl.store(fields + at + TOP, top, mask=inside)
     tl.store(fields + at + BLANK_M, m, mask=inside)
     tl.store(fields + at + BLANK_E, e.to(REAL), mask=inside)
@@ -267,10 +271,10 @@ def write_rows(
     out_stride_t,
     out_stride_n,
     out_stride_c,
-    kinds,
+    statuses,
     items,
     fields,
-    peaks,
+    top_classes,
     slot_of_class,
     occupancy,
     totals,
@@ -288,15 +292,15 @@ def write_rows(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """Frames begin..end of the gradient or the class occupancy, frames beyond an item's length included."""
+    """Write frames begin..end of the gradient or the class occupancy, including frames beyond an item's length."""
     tile = tl.program_id(0)
     across = (C + COLUMNS - 1) // COLUMNS
     n = (tile // across % N).to(tl.int64)
     t = begin + (tile // across // N).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     c = (tile % across).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
-    kind = tl.load(kinds + n)
+    status = tl.load(statuses + n)
     frames, S, offset = load_item(items, n)
-    known = tl.where(kind == FINE, tl.minimum(frames, end), 0)  # (the interpreter takes no single bool in a mask)
+    known = tl.where(status == FINITE, tl.minimum(frames, end), 0)  # (the interpreter takes no single bool in a mask)
     active = t < known
     mask = active[:, None] & (c < C)[None, :]
 
@@ -311,30 +315,30 @@ def write_rows(
         slots = M.to(tl.int64) + N
     of_class = tl.load(occupancy + (t - begin)[:, None] * slots + slot[None, :], mask=mask & named[None, :], other=0)
     total = tl.load(totals + n * T + t, mask=active, other=1)
-    share = of_class.to(REAL) / total.to(REAL)[:, None]
+    gamma = of_class.to(REAL) / total.to(REAL)[:, None]
 
     if MODE == GRADIENT_OF_LOGITS:
-        at = (n * T + t) * FIELDS
+        at = (n * T + t) * FRAME_FIELDS
         top = tl.load(fields + at + TOP, mask=active, other=0.0)
         rest = tl.load(fields + at + REST, mask=active, other=0.0)
-        peak = tl.load(peaks + n * T + t, mask=active, other=-1)
+        top_class = tl.load(top_classes + n * T + t, mask=active, other=-1)
         v = tl.load(x + t[:, None] * stride_t + n * stride_n + c[None, :] * stride_c, mask=mask, other=0.0).to(REAL)
         softmax = exp_of_difference(tl.minimum(v, top[:, None]), top[:, None], REAL) / (1.0 + rest)[:, None]
-        # The gradient sums to 0 over the classes, so that of the largest is minus the sum of the others: where
-        # the model is sure, 1 - 1 would leave nothing. The occupancies are integers, and their difference is exact.
+        # The gradient sums to 0 over the classes, so the largest class gets minus the sum of the others: for a
+        # confident model, 1 - 1 would lose all digits. The occupancies are integers, so their difference is exact.
         others = (total[:, None] - of_class).to(REAL) / total.to(REAL)[:, None] - (rest / (1.0 + rest))[:, None]
-        value = tl.where(c[None, :] == peak[:, None], others, softmax - share)
+        value = tl.where(c[None, :] == top_class[:, None], others, softmax - gamma)
     elif MODE == GRADIENT_OF_LOG_PROBS:
-        value = -share
+        value = -gamma
     else:
-        value = share
+        value = gamma
     if MEAN:
         value = value / (N * tl.maximum(S, 1)).to(REAL)
-    # Where the loss is NaN, so is everything within the item's frames; an invalid item has no gradient.
+    # If the loss is NaN, so is the result in all of the item's frames; the gradient of an invalid item is 0.
     if MODE == OCCUPANCY:
-        unknown = tl.where((kind == NAN) | (kind == INVALID), frames, 0)
+        unknown = tl.where((status == NAN) | (status == INVALID), frames, 0)
     else:
-        unknown = tl.where(kind == NAN, frames, 0)
+        unknown = tl.where(status == NAN, frames, 0)
     value = tl.where(mask, value, tl.where((t < unknown)[:, None], float("nan"), 0.0))
     to = out + t[:, None] * out_stride_t + n * out_stride_n + c[None, :] * out_stride_c
     tl.store(to, value.to(out.dtype.element_ty), mask=(t < end)[:, None] & (c < C)[None, :])
@@ -344,7 +348,7 @@ def write_rows(
 def scale_rows(
     x, stride_t, stride_n, stride_c, scale, scale_stride, N, T, C, ROWS: tl.constexpr, COLUMNS: tl.constexpr
 ):
-    """Multiply by a number that only the device knows; where it is 1, touch nothing."""
+    """Multiply by a factor in device memory; a factor of 1 touches nothing."""
     tile = tl.program_id(0)
     across = (C + COLUMNS - 1) // COLUMNS
     n = (tile // across % N).to(tl.int64)

@@ -1,12 +1,12 @@
-"""Numbers with an exponent of their own, in Triton: what the recursion computes with on a GPU.
+"""Numbers with separate exponents, in Triton: the values of states on a GPU.
 
-A state's value is m * 2^e with m float32 or float64 and e int32. A sum is brought to the largest exponent of its terms,
-so that only terms 2^126 times (float64: 2^1022 times) smaller than another term *of the same sum* are lost; a product
-multiplies the m and adds the e. There is no logarithm and no exponential in the recursion, and the values of states may
-lie any distance apart. Every few frames the m are brought back to [1, 2) (`normalised`).
+A state's value is m * 2^e with m float32 or float64 and e int32. A sum is scaled to the largest exponent of its terms.
+So only terms 2^126 times (float64: 2^1022 times) smaller than another term *of the same sum* are lost. A product
+multiplies the m and adds the e. Forward-backward computes no logarithm and no exponential, and states may differ by any
+factor. Every few frames the m are scaled back to [1, 2) (`normalised`).
 
-An exponent below `NEVER` counts as `NEVER`, and zero is m = 0 with an exponent near it: so a probability below
-2^-(2^29) (a loss above 3.7e8 nats) is not told from one twice as small, and the sums below cannot overflow.
+An exponent below `MIN_EXPONENT` becomes `MIN_EXPONENT`, and zero is m = 0 with an exponent near it. So probabilities
+below 2^-(2^29) (a loss above 3.7e8 nats) are not distinguished, and sums of exponents cannot overflow.
 """
 
 # The code below is compiled by Triton: a language of its own, without types.
@@ -18,9 +18,9 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-NEVER = tl.constexpr(-(1 << 29))
-VOID = tl.constexpr(-(1 << 30))  # exponent of a term that is not there; and of an emission of 0
-LOWEST = tl.constexpr(-2097152.0)  # an emission is exp(x - top); a smaller x - top, but for -inf, counts as this
+MIN_EXPONENT = tl.constexpr(-(1 << 29))
+NO_EXPONENT = tl.constexpr(-(1 << 30))  # of an absent term, and of an emission of 0
+MIN_DIFFERENCE = tl.constexpr(-2097152.0)  # lower bound of a finite x - top in an emission exp(x - top)
 
 
 @triton.jit
@@ -35,14 +35,14 @@ def power(e, REAL: tl.constexpr):
 
 @triton.jit
 def exponential(x, top, REAL: tl.constexpr):
-    """exp(x - top) as (m, e), m about 1, for x <= top. Exactly (1, 0) for x = top. NaN gives anything."""
+    """exp(x - top) as (m, e), m about 1, for x <= top. Exactly (1, 0) for x = top. For NaN the result is undefined."""
     d = x - top
-    # What the subtraction rounded away: for classes far below the top one it is what limits the result.
+    # The rounding error of the subtraction: for classes far below the top one it limits the accuracy.
     back = d - x
     lost = (x - (d - back)) - (top + back)
     zero = d == -float("inf")
-    d = tl.maximum(d, LOWEST)
-    # Adding and subtracting 1.5 * 2^23 (2^52) rounds to an integer, and leaves it in the low bits on the way.
+    d = tl.maximum(d, MIN_DIFFERENCE)
+    # Adding 1.5 * 2^23 (2^52) rounds to an integer and puts it into the low bits; subtracting it gives the float.
     if REAL == tl.float32:
         shifted = d * 1.4426950408889634 + 12582912.0
         e = shifted.to(tl.int32, bitcast=True) - 0x4B400000
@@ -55,7 +55,7 @@ def exponential(x, top, REAL: tl.constexpr):
         n = shifted - 6755399441055744.0
         r = (d - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10
         m = tl.exp(r + tl.where(zero, 0.0, lost))
-    return tl.where(zero, 0.0, m), tl.where(zero, VOID, e)
+    return tl.where(zero, 0.0, m), tl.where(zero, NO_EXPONENT, e)
 
 
 @triton.jit
@@ -79,12 +79,12 @@ def sum3(m1, e1, m2, e2, m3, e3, REAL: tl.constexpr):
 
 @triton.jit
 def product(m1, e1, m2, e2):
-    return m1 * m2, tl.maximum(e1 + e2, NEVER)
+    return m1 * m2, tl.maximum(e1 + e2, MIN_EXPONENT)
 
 
 @triton.jit
 def normalised(m, e, REAL: tl.constexpr):
-    """The same number with m in [1, 2), or 0 and the exponent `NEVER`."""
+    """The same number with m in [1, 2), or 0 and the exponent `MIN_EXPONENT`."""
     zero = m == 0.0
     if REAL == tl.float32:
         bits = m.to(tl.int32, bitcast=True)
@@ -94,4 +94,4 @@ def normalised(m, e, REAL: tl.constexpr):
         bits = m.to(tl.int64, bitcast=True)
         e += ((bits >> 52) & 0x7FF).to(tl.int32) - 1023
         m = ((bits & 0x000FFFFFFFFFFFFF) | 0x3FF0000000000000).to(tl.float64, bitcast=True)
-    return tl.where(zero, 0.0, m), tl.where(zero, NEVER, tl.maximum(e, NEVER))
+    return tl.where(zero, 0.0, m), tl.where(zero, MIN_EXPONENT, tl.maximum(e, MIN_EXPONENT))

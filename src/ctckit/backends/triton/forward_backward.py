@@ -1,41 +1,42 @@
-r"""The recursion of CTC over the frames, in Triton: both directions at once, any target length, no barrier.
+r"""The forward-backward recursion, in Triton: both directions at once, any target length, no barrier.
 
-Position k of a target of S labels holds blank k and label k (position S: the last blank, no label), and with the
-emissions p of a frame
+Position k of a target of S labels holds blank k and label k. Position S holds the last blank and no label. With the
+emissions p of a frame,
 
     B'[k] = (B[k] + L[k-1]) p(blank)          L'[k] = (L[k] + B[k] + skip[k] L[k-1]) p(label k)
 
-The backward direction is the same on the mirrored problem: frames and labels in reverse order. Direction is a number at
-run time, so that there is one kernel.
+where skip[k] is `ctckit.lattice.may_skip` of label k: 1 if label k differs from label k - 1, else 0. The backward
+direction is the same recursion on the mirrored problem, with frames and labels in reverse order. The direction is a
+run-time argument, so one kernel serves both.
 
-**Digits.** The mantissas are float64 here, whatever the emissions are. Where a model is sure, the sum over all paths is
-1 + something, relative to the frames' largest classes, and that something is what the loss is made of: a float32 would
-round it away. The emissions keep float32's digits, and so do the states that are kept for the gradient.
+**Precision.** Mantissas are float64 here, whatever the dtype of the emissions. For a confident model the sum over all
+paths, relative to the frames' largest classes, is 1 + ε, and the loss is log(1 + ε): float32 would round ε away. The
+emissions keep float32's digits, and so do the states that are kept for the gradient.
 
 **Chunks.** A program is one warp. It holds one chunk of CHUNK positions in registers, one position per lane, and goes
 over all frames. Within a chunk L[k-1] comes by a shuffle from the lane before. Between chunks it comes through memory,
-mantissa and exponent in a 64-bit word each: the chunk before writes them, a block of FRAMES frames at a time, and this
-one waits for them, having asked a block ahead. Targets of any length are more chunks of the same kernel.
+as one 64-bit word for the mantissa and one for the exponent. The chunk before writes the words of a block of
+FRAMES_PER_BLOCK frames at once. This chunk polls for them, for the first time one block ahead. A longer target has more
+chunks, of the same kernel.
 
-**Why this cannot deadlock.** Only chunk c of an item waits, and only for chunk c - 1 of the same item and direction,
-which has a smaller ticket: programs take their work by an atomic counter, not by their index. Whoever holds a smaller
-ticket has started before, so it is resident, and resident programs run on whatever the others wait for (the guarantee
-on which every single-pass scan relies). The smallest unfinished ticket waits for nobody; so all finish. It needs no
-assumption on the order in which, or on how many at a time, the hardware starts programs. All programs read the same
-copy of the lengths, so each agrees with the others on which chunks there are and how many frames these take.
+**No deadlock.** Chunk c of an item waits only for chunk c - 1 of the same item and direction. Programs take their task
+from an atomic counter, not from their index, and chunk c - 1 has the smaller task number. The program with the smaller
+number has started earlier, so it is resident. Resident programs make progress, whatever other programs wait for; every
+single-pass scan relies on this guarantee. The smallest unfinished task waits for none, so all tasks finish. This
+assumes nothing about the order in which the hardware starts programs, or how many run at a time. All programs read the
+same copy of the lengths, so they agree on the chunks and their frames.
 
-**And if it waited all the same.** A program polls at most POLLS times in all. Then it goes on with what it has, sends
-that on, and the item's loss and gradient become NaN: an error in this reasoning, or in a driver, is not a GPU that
-hangs.
+**Bounded polling.** A program polls at most POLLS times in all. Then it continues with the values it has and sends
+those on, and the item's loss and gradient become NaN. So an error in this reasoning, or in a driver, gives NaN and does
+not hang the GPU.
 
-The ticket is the only atomic operation on a single number, and it stands outside of every loop; what is polled in the
-loop are tensors. Keep it so: on AMD, Triton hands the result of a scalar atomic to all threads through a barrier, and
-such a barrier in a loop has been seen to hang.
+The task counter is the only scalar atomic, and it is outside of every loop; the loop polls tensors. Keep it so: on AMD,
+Triton broadcasts the result of a scalar atomic through a barrier, and such a barrier in a loop has been seen to hang.
 
-**Why there is no race.** Nothing is shared but those words. Each is written once, by one atomic addition of the whole
-word to a zero, and read by atomic additions of zero; a word is its own flag (a written one is never 0: its mantissa
-carries a set sign bit, its exponent another bit). Who has read both words of a frame needs no other memory to be
-visible, so relaxed order suffices.
+**No race.** Programs share only these words. One atomic addition of the whole word to a zero writes a word, once;
+atomic additions of zero read it. A word is its own flag: a written word is never 0, because the mantissa's has the sign
+bit set and the exponent's another bit. A program that has read both words of a frame reads no other shared memory, so
+relaxed order suffices.
 """
 
 # The code below is compiled by Triton: a language of its own, without types.
@@ -50,8 +51,8 @@ import triton.language as tl
 from ctckit.backends.triton.rows import (
     BLANK_E,
     BLANK_M,
-    FIELDS,
-    FINE,
+    FINITE,
+    FRAME_FIELDS,
     INFINITE,
     INVALID,
     NAN,
@@ -61,30 +62,30 @@ from ctckit.backends.triton.rows import (
     load_fields,
     load_item,
 )
-from ctckit.backends.triton.states import NEVER, VOID, exponential, normalised, product, sum2, sum3
+from ctckit.backends.triton.states import MIN_EXPONENT, NO_EXPONENT, exponential, normalised, product, sum2, sum3
 
 
 @triton.jit
-def load_frames(row, of_label, fields, first, step, last, REAL: tl.constexpr, FRAMES: tl.constexpr):
-    """The emissions of a block's frames first, first + step, ...; beyond the item's frames anything."""
+def load_frames(row, of_label, fields, first, step, last, REAL: tl.constexpr, FRAMES_PER_BLOCK: tl.constexpr):
+    """The emissions of a block's frames first, first + step, ...; undefined beyond the item's frames."""
     x = ()
-    for u in tl.static_range(FRAMES):
+    for u in tl.static_range(FRAMES_PER_BLOCK):
         t = tl.minimum(tl.maximum(first + step * u, 0), last)
         x = x + (tl.load(row[0] + t * row[1], mask=of_label, other=-float("inf")).to(REAL),)
-    return x, load_fields(fields, first, step, last, of_label.shape[0], FRAMES)
+    return x, load_fields(fields, first, step, last, of_label.shape[0], FRAMES_PER_BLOCK)
 
 
 @triton.jit
-def publish(words, m, e, mask):
-    # The sign is set as a bit, not as -m: Triton 3.4 makes that 0 - m, in which 0 has no sign, and a word of 0 would be
-    # awaited for ever.
+def send(words, m, e, mask):
+    # The sign is set as a bit, not as -m: Triton 3.4 compiles -m to 0 - m, which is +0 for m = 0. The receiver would
+    # poll for that word in vain.
     tl.atomic_add(words, m.to(tl.int64, bitcast=True) | (-1 << 63), mask=mask, sem="relaxed")
     tl.atomic_add(words + 1, e.to(tl.int64) | (1 << 62), mask=mask, sem="relaxed")
 
 
 @triton.jit
-def ask(words, mask):
-    """The two words of a frame, as far as they are there."""
+def poll(words, mask):
+    """The two words of a frame; 0 for a word that has not been sent yet."""
     nothing = tl.zeros(words.shape, tl.int64)
     m = tl.atomic_add(words, nothing, mask=mask, sem="relaxed")
     return m, tl.atomic_add(words + 1, nothing, mask=mask, sem="relaxed")
@@ -103,41 +104,41 @@ def unpacked(m, e):
 @triton.jit
 def walk(
     state,
-    belt,
+    messages,
     skip,
     emissions,
     count,
     REAL: tl.constexpr,
     CHUNK: tl.constexpr,
-    FRAMES: tl.constexpr,
+    FRAMES_PER_BLOCK: tl.constexpr,
     CHAINED: tl.constexpr,
     PARTIAL: tl.constexpr,
 ):
-    """Take the states over a block's frames; with PARTIAL over its first `count`.
+    """Advance the states over a block's frames; with PARTIAL over its first `count`.
 
-    The belt, which moves by a lane per frame, holds in lane u what the chunk before sends in the block's frame u; on
-    return, in lane CHUNK - FRAMES + u, what this chunk does.
+    `messages` is a shift register across the lanes that moves by one lane per frame. On entry lane u holds the message
+    of the chunk before for the block's frame u. On return lane CHUNK - FRAMES_PER_BLOCK + u holds this chunk's message.
     """
     blank_m, blank_e, label_m, label_e = state
-    belt_m, belt_e = belt
+    message_m, message_e = messages
     x, values = emissions
     lane = tl.arange(0, CHUNK)
     before = tl.maximum(lane - 1, 0)
     after = tl.minimum(lane + 1, CHUNK - 1)
-    for u in tl.static_range(FRAMES):
+    for u in tl.static_range(FRAMES_PER_BLOCK):
         from_m = tl.gather(label_m, before, 0)
         from_e = tl.gather(label_e, before, 0)
         if CHAINED:
-            from_m = tl.where(lane == 0, belt_m, from_m)
-            from_e = tl.where(lane == 0, belt_e, from_e)
-            belt_m = tl.where(lane == CHUNK - 1, label_m, tl.gather(belt_m, after, 0))
-            belt_e = tl.where(lane == CHUNK - 1, label_e, tl.gather(belt_e, after, 0))
+            from_m = tl.where(lane == 0, message_m, from_m)
+            from_e = tl.where(lane == 0, message_e, from_e)
+            message_m = tl.where(lane == CHUNK - 1, label_m, tl.gather(message_m, after, 0))
+            message_e = tl.where(lane == CHUNK - 1, label_e, tl.gather(message_e, after, 0))
         else:
             from_m = tl.where(lane == 0, 0.0, from_m)
-            from_e = tl.where(lane == 0, NEVER, from_e)
+            from_e = tl.where(lane == 0, MIN_EXPONENT, from_e)
         p_m, p_e = exponential(x[u], field(values, u, TOP), REAL)
         into_blank_m, into_blank_e = sum2(blank_m, blank_e, from_m, from_e, tl.float64)
-        skip_e = tl.where(skip, from_e, VOID)
+        skip_e = tl.where(skip, from_e, NO_EXPONENT)
         into_label_m, into_label_e = sum3(label_m, label_e, blank_m, blank_e, from_m, skip_e, tl.float64)
         of_blank_m, of_blank_e = field(values, u, BLANK_M).to(tl.float64), field(values, u, BLANK_E).to(tl.int32)
         into_blank_m, into_blank_e = product(into_blank_m, into_blank_e, of_blank_m, of_blank_e)
@@ -151,7 +152,7 @@ def walk(
             blank_m, blank_e, label_m, label_e = into_blank_m, into_blank_e, into_label_m, into_label_e
     blank_m, blank_e = normalised(blank_m, blank_e, tl.float64)
     label_m, label_e = normalised(label_m, label_e, tl.float64)
-    return (blank_m, blank_e, label_m, label_e), (belt_m, belt_e)
+    return (blank_m, blank_e, label_m, label_e), (message_m, message_e)
 
 
 @triton.jit(do_not_specialize=["stride_t", "stride_n", "stride_c", "T", "M", "N"])
@@ -164,7 +165,7 @@ def walk_chunks(
     items,
     fields,
     item_of_chunk,
-    ticket,
+    task_counter,
     words,
     kept_m,
     kept_e,
@@ -175,18 +176,18 @@ def walk_chunks(
     N,
     REAL: tl.constexpr,
     CHUNK: tl.constexpr,
-    FRAMES: tl.constexpr,
+    FRAMES_PER_BLOCK: tl.constexpr,
     DIRECTIONS: tl.constexpr,
     CHAINED: tl.constexpr,
     POLLS: tl.constexpr,
 ):
     """One chunk of one item in one direction, over all its frames.
 
-    With both DIRECTIONS, the states before each block of FRAMES frames are kept, [block][direction][blank, label]
-    [position of the forward problem]. The blocks of both directions have the same frames; the last may have fewer.
+    With both DIRECTIONS, keep the states before each block of FRAMES_PER_BLOCK frames, as [block][direction][blank,
+    label][position of the forward problem]. Both directions have the same blocks of frames; the last may have fewer.
     """
     if CHAINED:
-        task = tl.atomic_add(ticket, 1, sem="relaxed")
+        task = tl.atomic_add(task_counter, 1, sem="relaxed")
     else:
         task = tl.program_id(0)
     chunk = (task // DIRECTIONS).to(tl.int64)
@@ -206,16 +207,16 @@ def walk_chunks(
     skip = of_label & (k > 0)
     skip = skip & (label != tl.load(labels + offset + neighbour, mask=skip, other=0))
     row = (x + n * stride_n + label * stride_c, stride_t)
-    fields += n * T * FIELDS
+    fields += n * T * FRAME_FIELDS
     positions = M.to(tl.int64) + N
 
-    # All mass on the first blank before the first frame.
+    # Before the first frame all probability is on the first blank.
     blank_m = tl.where(k == 0, 1.0, tl.zeros((CHUNK,), tl.float64))
-    blank_e = tl.where(k == 0, 0, NEVER)
+    blank_e = tl.where(k == 0, 0, MIN_EXPONENT)
     label_m = tl.zeros((CHUNK,), tl.float64)
-    label_e = tl.full((CHUNK,), NEVER, tl.int32)
+    label_e = tl.full((CHUNK,), MIN_EXPONENT, tl.int32)
 
-    # Words 2t and 2t + 1 of boundary c hold what label (c + 1) CHUNK - 1 sends on in frame t.
+    # Words 2t and 2t + 1 of boundary c hold the message of label (c + 1) CHUNK - 1 in frame t.
     row_of_words = T.to(tl.int64) * 2
     out_words = words + (backward * (M // CHUNK) + offset // CHUNK + chunk) * row_of_words
     in_words = out_words - row_of_words
@@ -225,32 +226,32 @@ def walk_chunks(
     word_e = tl.full((CHUNK,), 0, tl.int64)
 
     step = 1 - 2 * backward
-    blocks = (frames + FRAMES - 1) // FRAMES
+    blocks = (frames + FRAMES_PER_BLOCK - 1) // FRAMES_PER_BLOCK
     block = tl.where(backward == 1, blocks - 1, 0)
-    begin = block * FRAMES
+    begin = block * FRAMES_PER_BLOCK
     first = tl.where(backward == 1, frames - 1, 0)
-    count = tl.minimum(frames - begin, FRAMES)
+    count = tl.minimum(frames - begin, FRAMES_PER_BLOCK)
     if frames > 0:
-        ahead = load_frames(row, of_label, fields, first, step, frames - 1, REAL, FRAMES)
+        ahead = load_frames(row, of_label, fields, first, step, frames - 1, REAL, FRAMES_PER_BLOCK)
         if CHAINED:
             awaited = lane < tl.where(chunk > 0, count, 0)
-            word_m, word_e = ask(in_words + (first + step * lane) * 2, awaited)
+            word_m, word_e = poll(in_words + (first + step * lane) * 2, awaited)
         for i in range(blocks):
             emissions = ahead
             next_first = first + step * count
-            next_count = tl.minimum(frames - (block + step) * FRAMES, FRAMES)
-            ahead = load_frames(row, of_label, fields, next_first, step, frames - 1, REAL, FRAMES)
-            belt = (label_m, label_e)
+            next_count = tl.minimum(frames - (block + step) * FRAMES_PER_BLOCK, FRAMES_PER_BLOCK)
+            ahead = load_frames(row, of_label, fields, next_first, step, frames - 1, REAL, FRAMES_PER_BLOCK)
+            messages = (label_m, label_e)
             if CHAINED:
                 awaited = lane < tl.where(chunk > 0, count, 0)
                 at = in_words + (first + step * lane) * 2
                 while missing(word_m, word_e, awaited) & (polls_left > 0):
-                    word_m, word_e = ask(at, awaited)
+                    word_m, word_e = poll(at, awaited)
                     polls_left -= 1
                 m, e = unpacked(word_m, word_e)
-                belt = (tl.where(awaited, m, 0.0), tl.where(awaited, e, NEVER))
+                messages = (tl.where(awaited, m, 0.0), tl.where(awaited, e, MIN_EXPONENT))
                 awaited = lane < tl.where((chunk > 0) & (i + 1 < blocks), next_count, 0)
-                word_m, word_e = ask(in_words + (next_first + step * lane) * 2, awaited)
+                word_m, word_e = poll(in_words + (next_first + step * lane) * 2, awaited)
             if DIRECTIONS == 2:
                 at = (block * 2 + backward) * 2 * positions + offset + n
                 blank_at = at + tl.where(backward == 1, S - k, k)
@@ -260,15 +261,19 @@ def walk_chunks(
                 tl.store(kept_m + label_at, label_m.to(REAL), mask=of_label)
                 tl.store(kept_e + label_at, label_e, mask=of_label)
             state = (blank_m, blank_e, label_m, label_e)
-            if count == FRAMES:
-                state, belt = walk(state, belt, skip, emissions, count, REAL, CHUNK, FRAMES, CHAINED, False)
+            if count == FRAMES_PER_BLOCK:
+                state, messages = walk(
+                    state, messages, skip, emissions, count, REAL, CHUNK, FRAMES_PER_BLOCK, CHAINED, False
+                )
             else:
-                state, belt = walk(state, belt, skip, emissions, count, REAL, CHUNK, FRAMES, CHAINED, True)
+                state, messages = walk(
+                    state, messages, skip, emissions, count, REAL, CHUNK, FRAMES_PER_BLOCK, CHAINED, True
+                )
             blank_m, blank_e, label_m, label_e = state
             if CHAINED:
-                u = lane - (CHUNK - FRAMES)
+                u = lane - (CHUNK - FRAMES_PER_BLOCK)
                 sent = (u >= 0) & (u < tl.where(sends, count, 0))
-                publish(out_words + (first + step * u) * 2, belt[0], belt[1], sent)
+                send(out_words + (first + step * u) * 2, messages[0], messages[1], sent)
             block += step
             first = next_first
             count = next_count
@@ -284,7 +289,7 @@ def walk_chunks(
 
 @triton.jit(do_not_specialize=["T"])
 def finish(
-    kinds,
+    statuses,
     items,
     fields,
     end_m,
@@ -292,20 +297,20 @@ def finish(
     losses,
     T,
     LOGITS: tl.constexpr,
-    BLOCK: tl.constexpr,
+    FRAMES_PER_STEP: tl.constexpr,
 ):
-    """The loss of item n: the two final states, and what the emissions of its frames were relative to."""
+    """The loss of item n, from its two final states and the scale of its frames' emissions."""
     n = tl.program_id(0).to(tl.int64)
-    kind = tl.load(kinds + n)
+    status = tl.load(statuses + n)
     loss = tl.full((), float("inf"), tl.float64)
-    if kind == INVALID:
+    if status == INVALID:
         loss = tl.full((), float("nan"), tl.float64)
-    if kind == FINE:
+    if status == FINITE:
         frames, S, _ = load_item(items, n)
-        scale = tl.zeros((BLOCK,), tl.float64)
-        for start in range(0, frames, BLOCK):
-            t = start + tl.arange(0, BLOCK)
-            at = fields + (n * T + t) * FIELDS
+        scale = tl.zeros((FRAMES_PER_STEP,), tl.float64)
+        for start in range(0, frames, FRAMES_PER_STEP):
+            t = start + tl.arange(0, FRAMES_PER_STEP)
+            at = fields + (n * T + t) * FRAME_FIELDS
             rest = tl.load(at + REST, mask=t < frames, other=0.0).to(tl.float64)
             if LOGITS:
                 whole = 1.0 + rest
@@ -314,10 +319,10 @@ def finish(
                 scale += tl.load(at + TOP, mask=t < frames, other=0.0).to(tl.float64) + rest
         m1, e1 = tl.load(end_m + n * 2), tl.load(end_e + n * 2)
         m2 = tl.load(end_m + n * 2 + 1, mask=S > 0, other=0.0)
-        e2 = tl.load(end_e + n * 2 + 1, mask=S > 0, other=NEVER)
+        e2 = tl.load(end_e + n * 2 + 1, mask=S > 0, other=MIN_EXPONENT)
         m, e = sum2(m1, e1, m2, e2, tl.float64)
         scale = tl.sum(scale, 0)
         loss = -(tl.log(m) + e.to(tl.float64) * 0.6931471805599453 + scale)
         loss = tl.where(scale != scale, scale, tl.where(m == 0.0, float("inf"), loss))
-        tl.store(kinds + n, tl.where(loss != loss, NAN, tl.where(loss == float("inf"), INFINITE, FINE)))
+        tl.store(statuses + n, tl.where(loss != loss, NAN, tl.where(loss == float("inf"), INFINITE, FINITE)))
     tl.store(losses + n, loss)

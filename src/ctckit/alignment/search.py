@@ -12,10 +12,10 @@ from torch import Tensor
 
 from ctckit.alignment.forced import no_path_error
 from ctckit.alignment.problem import PathProblem
+from ctckit.alignment.requests import Request
 from ctckit.backends import host_backend
 from ctckit.errors import ArgumentValueError
 from ctckit.lattice import Lattice, item_name
-from ctckit.text.transcripts import Request
 
 __all__ = ["FramePath", "Search", "paths_of"]
 

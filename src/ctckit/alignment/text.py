@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ctckit.alignment.arguments import Infeasible, Method, check_options, checked_number, checked_priors
 from ctckit.alignment.priors import subtract
+from ctckit.alignment.requests import Request, Spelling, requests_of, transcript_of
 from ctckit.alignment.search import FramePath, Search, paths_of
 from ctckit.errors import ArgumentValueError
 from ctckit.lattice import Lengths, bad_label, checked_blank, gate_emissions, item_name, validate_input_lengths
@@ -23,7 +24,6 @@ from ctckit.output.alignment import Alignment
 from ctckit.output.lines import Span, lines_of
 from ctckit.output.spans import AlignedToken, AlignedWord, mean_of
 from ctckit.text.blank import blank_of
-from ctckit.text.transcripts import Request, Spelling, requests_of, transcript_of
 from ctckit.text.unknown import Unknown, UnknownPolicy
 from ctckit.text.vocabulary import Transcript, Vocabulary, Words
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 import ctckit
+from ctckit.alignment.requests import refuse_lost
 from ctckit.corpus.archives import MAX_ARRAY_BYTES
 from ctckit.corpus.digests import file_digest, inputs_digest, object_digest, short_digest
 from ctckit.corpus.emissions import load_emissions
@@ -32,7 +33,6 @@ from ctckit.lattice.plausibility import implausible
 from ctckit.output.alignment import Alignment
 from ctckit.output.formats import recording_name
 from ctckit.text.blank import blank_of
-from ctckit.text.transcripts import refuse_lost
 from ctckit.text.unknown import UnknownPolicy
 from ctckit.text.vocabulary import Transcript, Vocabulary
 

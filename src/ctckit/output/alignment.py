@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ctckit.files import write_whole
-from ctckit.output import formats, subtitles, table, values
+from ctckit.output import formats, json_values, subtitles, table
 from ctckit.output.spans import AlignedLine, AlignedToken, AlignedWord, Level
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Alignment:
         >>> alignment.to_dict()["words"][0]["tokens"]
         [0, 2]
         """
-        return values.values_of(self)
+        return json_values.values_of(self)
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Alignment:
@@ -86,7 +86,7 @@ class Alignment:
         Raises:
             ValueError: if something is missing, or is not what `to_dict` writes.
         """
-        return cls(**values.read(fields)._asdict())
+        return cls(**json_values.read(fields)._asdict())
 
     def to_json(self, path: PathLike | None = None, *, indent: int | None = None) -> str:
         """Write it as JSON, all of it: `from_json` reads the same alignment from it.
@@ -101,7 +101,7 @@ class Alignment:
         Returns:
             What is written. (As for the other formats.)
         """
-        return _write(path, values.json_text(self.to_dict(), indent) + "\n")
+        return _write(path, json_values.json_text(self.to_dict(), indent) + "\n")
 
     @classmethod
     def from_json(cls, source: PathLike) -> Alignment:

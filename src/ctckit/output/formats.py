@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ctckit.errors import ArgumentValueError
-from ctckit.output.spans import Level, Parts, Row, need_seconds, rows_of, times_of
+from ctckit.output.spans import AlignmentLike, Level, Row, need_seconds, rows_of, times_of
 from ctckit.output.timestamps import decimal, milliseconds, rounded
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def recording_name(name: str) -> str:
     return re.sub("^;;", "__", "_".join(printable(name).split())) or "audio"
 
 
-def ctm(alignment: Parts, recording: str, channel: str, level: Level | None) -> str:
+def ctm(alignment: AlignmentLike, recording: str, channel: str, level: Level | None) -> str:
     """See `ctckit.Alignment.to_ctm`."""
     for name, value in (("recording", recording), ("channel", channel)):
         if not value or len(value.split()) != 1 or value != value.strip() or printable(value) != value:
@@ -59,7 +59,7 @@ def ctm(alignment: Parts, recording: str, channel: str, level: Level | None) -> 
     return "".join(lines)
 
 
-def textgrid(alignment: Parts) -> str:
+def textgrid(alignment: AlignmentLike) -> str:
     """See `ctckit.Alignment.to_textgrid`."""
     try:
         from praatio import textgrid as praat  # noqa: PLC0415  # optional
@@ -110,7 +110,7 @@ def _intervals(rows: Sequence[Row], per_second: int) -> list[tuple[float, float,
     return intervals
 
 
-def dataframe(alignment: Parts, level: Level | None) -> pd.DataFrame:
+def dataframe(alignment: AlignmentLike, level: Level | None) -> pd.DataFrame:
     """See `ctckit.Alignment.to_dataframe`."""
     try:
         import pandas as pd  # noqa: PLC0415  # optional
@@ -144,5 +144,5 @@ def dataframe(alignment: Parts, level: Level | None) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _line_of_token(alignment: Parts, word: int | None, line_of: dict[int, int]) -> int | None:
+def _line_of_token(alignment: AlignmentLike, word: int | None, line_of: dict[int, int]) -> int | None:
     return None if word is None else line_of.get(id(alignment.words[word]))

@@ -1,4 +1,4 @@
-"""Parts of an alignment: tokens, words and lines, each with its frames, seconds, score and confidence.
+"""AlignmentLike of an alignment: tokens, words and lines, each with its frames, seconds, score and confidence.
 
 Frames are counted from 0, and a span's end is the frame after its last, as in a slice. Seconds are
 ``offset + frame * frame_duration``. Scores are means of log-probabilities, in nats. A confidence is a probability: the
@@ -13,7 +13,17 @@ from typing import Literal, Protocol, TypeAlias
 
 from ctckit.errors import ArgumentValueError
 
-__all__ = ["AlignedLine", "AlignedToken", "AlignedWord", "Level", "Parts", "Row", "mean_of", "rows_of", "times_of"]
+__all__ = [
+    "AlignedLine",
+    "AlignedToken",
+    "AlignedWord",
+    "AlignmentLike",
+    "Level",
+    "Row",
+    "mean_of",
+    "rows_of",
+    "times_of",
+]
 
 Level: TypeAlias = Literal["lines", "words", "tokens"]
 
@@ -115,7 +125,7 @@ class AlignedLine:
 Row: TypeAlias = AlignedLine | AlignedWord | AlignedToken
 
 
-class Parts(Protocol):
+class AlignmentLike(Protocol):
     """What the writers of formats read of an alignment."""
 
     @property
@@ -168,7 +178,7 @@ def mean_of(tokens: Sequence[AlignedToken]) -> tuple[float, float | None]:
     return score, sum(len(token) * (token.confidence or 0.0) for token in tokens) / frames
 
 
-def rows_of(alignment: Parts, level: Level | None) -> Sequence[Row]:
+def rows_of(alignment: AlignmentLike, level: Level | None) -> Sequence[Row]:
     """Return the rows of a level; for None the words, or the tokens if there are no words.
 
     A transcript of one line has no `lines`: it is itself the line then.
@@ -185,7 +195,7 @@ def rows_of(alignment: Parts, level: Level | None) -> Sequence[Row]:
     return alignment.tokens if level == "tokens" or not alignment.words else alignment.words
 
 
-def _only_line(alignment: Parts) -> tuple[AlignedLine, ...]:
+def _only_line(alignment: AlignmentLike) -> tuple[AlignedLine, ...]:
     tokens = [token for word in alignment.words for token in word.tokens] or alignment.tokens
     if not tokens:
         return ()

@@ -1,7 +1,7 @@
 """What subtitles may be broken into: words, and the parts of words in scripts that have no spaces.
 
 A part is a piece of the transcript, with the characters that the vocabulary lacks, and the time of its tokens. Words
-of Chinese, Japanese, Thai and their like are parted between tokens, wherever a line may be broken. A word of another
+of Chinese, Japanese, Thai and their like are split between tokens, wherever a line may be broken. A word of another
 script is one part, unless it is so long that it is no word but a text without spaces.
 """
 
@@ -21,7 +21,7 @@ from ctckit.output.lines import Span, places_in
 from ctckit.output.spans import AlignedToken, AlignedWord, times_of
 from ctckit.output.timestamps import milliseconds
 
-__all__ = ["Limits", "Part", "Parted", "is_pause", "parts_of_text", "parts_of_tokens"]
+__all__ = ["Limits", "Part", "SplitText", "is_pause", "parts_of_text", "parts_of_tokens"]
 
 # A word of more characters than a line of a subtitle, or of more time than a cue, is a text without spaces.
 _ORDINARY_CHARACTERS = 42
@@ -71,7 +71,7 @@ class Part(NamedTuple):
     ends_sentence: bool
 
 
-class Parted(NamedTuple):
+class SplitText(NamedTuple):
     """A text in parts."""
 
     parts: list[Part]
@@ -92,7 +92,7 @@ def parts_of_text(
     spans: Sequence[Span | None],
     tokens: Sequence[AlignedToken],
     limits: Limits,
-) -> Parted:
+) -> SplitText:
     """Cut a text into parts.
 
     Args:
@@ -123,10 +123,10 @@ def parts_of_text(
         if touches and _fits(text, whole, row, limits, gap_within):
             row = [whole]
         parts += [_part(text, piece) for long in row for piece in _shortened(text, long, limits)]
-    return Parted(parts, gap_within)
+    return SplitText(parts, gap_within)
 
 
-def parts_of_tokens(tokens: Sequence[AlignedToken], limits: Limits) -> Parted:
+def parts_of_tokens(tokens: Sequence[AlignedToken], limits: Limits) -> SplitText:
     """Take each token for a part; several where a grapheme has several. Sentences do not count."""
     parts: list[Part] = []
     for token in tokens:
@@ -136,7 +136,7 @@ def parts_of_tokens(tokens: Sequence[AlignedToken], limits: Limits) -> Parted:
             parts[-1] = parts[-1]._replace(text=parts[-1].text + text, end=end)
         else:
             parts.append(Part(text, False, start, end, False))
-    return Parted(parts, limits.gap)
+    return SplitText(parts, limits.gap)
 
 
 def is_pause(before: Part, after: Part, limits: Limits, gap_within: float) -> bool:

@@ -17,8 +17,8 @@ from ctckit.errors import ArgumentValueError
 from ctckit.output.formats import printable
 from ctckit.output.line_breaks import ends_clause
 from ctckit.output.lines import Span, line_ranges, places_in
-from ctckit.output.spans import AlignedLine, Level, Parts, Row, rows_of, times_of
-from ctckit.output.subtitle_parts import Limits, Part, Parted, is_pause, parts_of_text, parts_of_tokens
+from ctckit.output.spans import AlignedLine, AlignmentLike, Level, Row, rows_of, times_of
+from ctckit.output.subtitle_parts import Limits, Part, SplitText, is_pause, parts_of_text, parts_of_tokens
 from ctckit.output.timestamps import clock, milliseconds
 
 __all__ = ["Cue", "cues", "srt", "vtt"]
@@ -40,7 +40,7 @@ class Cue(NamedTuple):
 
 
 def cues(
-    alignment: Parts, max_characters: float, max_duration: float, max_gap: float, level: Level | None
+    alignment: AlignmentLike, max_characters: float, max_duration: float, max_gap: float, level: Level | None
 ) -> list[Cue]:
     """Group words, or parts of words, into cues. See `ctckit.Alignment.to_srt`."""
     limits = Limits.of(max_characters, max_duration, max_gap)
@@ -52,13 +52,13 @@ def cues(
     if level == "lines":
         found = _cues_of_lines(alignment, rows, limits)
     else:
-        parted = _parted(alignment, limits, by_token=rows is alignment.tokens, asked=level is not None)
-        groups = _grouped(parted, limits)
+        split = _split(alignment, limits, by_token=rows is alignment.tokens, asked=level is not None)
+        groups = _grouped(split, limits)
         found = [Cue(group[0].start, max(part.end for part in group), group) for group in groups]
     return [cue._replace(end=max(cue.end, cue.start + 1)) for cue in found if cue.text]
 
 
-def _parted(alignment: Parts, limits: Limits, *, by_token: bool, asked: bool) -> Parted:
+def _split(alignment: AlignmentLike, limits: Limits, *, by_token: bool, asked: bool) -> SplitText:
     names = [token.text for token in alignment.tokens]
     # Of a row of tokens, the text is their names; of other texts, most tokens are found in it.
     if by_token and (asked or alignment.text == " ".join(names) or not _has_most(alignment.text, names)):
@@ -74,7 +74,7 @@ def _has_most(text: str, names: Sequence[str]) -> bool:
     return 2 * sum(place is not None for place in places) >= len(places)
 
 
-def _cues_of_lines(alignment: Parts, lines: Sequence[Row], limits: Limits) -> list[Cue]:
+def _cues_of_lines(alignment: AlignmentLike, lines: Sequence[Row], limits: Limits) -> list[Cue]:
     starts = [token.start for token in alignment.tokens]
     ranges = iter(line_ranges(alignment.text))
     result = []
@@ -101,9 +101,9 @@ def _shifted(spans: Sequence[Span | None], place: Span | None) -> Sequence[Span 
     ]
 
 
-def _grouped(parted: Parted, limits: Limits) -> list[list[Part]]:
+def _grouped(split: SplitText, limits: Limits) -> list[list[Part]]:
     """Put as many parts into each cue as it may have."""
-    parts, gap_within = parted
+    parts, gap_within = split
     groups = []
     first = 0
     while first < len(parts):

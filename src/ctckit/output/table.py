@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-from ctckit.output.spans import AlignedToken, AlignedWord, Parts
+from ctckit.output.spans import AlignedToken, AlignedWord, AlignmentLike
 
 __all__ = ["table"]
 
@@ -14,14 +14,14 @@ _BAR = 40  # characters of the time line
 _SHADES = "░▒▓█"  # confidence, in quarters
 
 
-def table(alignment: Parts) -> str:
+def table(alignment: AlignmentLike) -> str:
     """Return what `repr` of a `ctckit.Alignment` shows."""
     rows: Sequence[AlignedWord | AlignedToken] = alignment.words or alignment.tokens
     timed = alignment.frame_duration is not None
     return "\n".join([_headline(alignment), *_rows(rows, alignment.frames, timed=timed)])
 
 
-def _headline(alignment: Parts) -> str:
+def _headline(alignment: AlignmentLike) -> str:
     frames, duration = alignment.frames, alignment.frame_duration
     seconds = f" ({frames * duration:.2f} s)" if duration is not None else ""
     blank = f", blank {alignment.blank}" if alignment.blank else ""

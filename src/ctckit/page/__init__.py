@@ -20,8 +20,8 @@ from typing import Any, TypedDict
 
 from ctckit.errors import ArgumentTypeError, ArgumentValueError
 from ctckit.files import write_whole
+from ctckit.output.json_values import Fields
 from ctckit.output.timestamps import rounded
-from ctckit.output.values import Fields
 
 __all__ = ["PageItem", "write_page"]
 

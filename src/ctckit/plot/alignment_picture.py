@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from ctckit.output.spans import AlignedToken, AlignedWord, Parts
+    from ctckit.output.spans import AlignedToken, AlignedWord, AlignmentLike
 
 _ROW, _SOURCE, _GAP = 0.3, 1.0, 0.12  # heights of the panels
 _CLASS, _LEAST, _MOST = 0.105, 0.6, 2.6  # height of a class of the emissions, and of all
@@ -57,7 +57,7 @@ class _Axis(NamedTuple):
 
 
 def alignment(
-    alignment: Parts,
+    alignment: AlignmentLike,
     emissions: ArrayLike | None = None,
     *,
     waveform: ArrayLike | None = None,
@@ -144,7 +144,7 @@ def alignment(
     return ax
 
 
-def _axis(alignment: Parts, pixels: Array | None, seconds: tuple[float, float] | None) -> _Axis:
+def _axis(alignment: AlignmentLike, pixels: Array | None, seconds: tuple[float, float] | None) -> _Axis:
     frames = alignment.frames
     if alignment.frame_duration is not None:
         start, per_frame, unit = alignment.offset, alignment.frame_duration, "seconds"
@@ -159,7 +159,7 @@ def _axis(alignment: Parts, pixels: Array | None, seconds: tuple[float, float] |
     return _Axis(start, per_frame, frames, shown, unit)
 
 
-def _probabilities(emissions: ArrayLike, alignment: Parts, blank: int) -> Array:
+def _probabilities(emissions: ArrayLike, alignment: AlignmentLike, blank: int) -> Array:
     x = as_array("emissions", emissions, 2)
     top = max((token.id for token in alignment.tokens if token.id is not None), default=0)
     if len(x) < alignment.frames or x.shape[1] <= max(top, blank):
@@ -176,7 +176,7 @@ def _probabilities(emissions: ArrayLike, alignment: Parts, blank: int) -> Array:
 
 
 def _draw_emissions(
-    ax: Axes, probs: Array, alignment: Parts, named: dict[int, str], axis: _Axis, height: float, blank: int
+    ax: Axes, probs: Array, alignment: AlignmentLike, named: dict[int, str], axis: _Axis, height: float, blank: int
 ) -> None:
     """Draw a row of cells per class of the transcript, in the order of first use, and the blank below."""
     classes = [*named, blank]

@@ -13,8 +13,8 @@ from abc import ABC, abstractmethod
 from functools import cached_property
 from typing import Any
 
-from ctckit.text.pieces import Unit
-from ctckit.text.token_places import Row, in_order, places_of
+from ctckit.text.token_offsets import Row, find_in_order, segment_by_words
+from ctckit.text.transcript import Unit
 
 __all__ = ["Tokenizer", "read_tokenizer"]
 
@@ -81,7 +81,7 @@ class _SentencePiece(Tokenizer):
             found = self._processor.encode_as_offset_mapping(text)
             rows = zip(found["pieces"], found["ids"], found["offsets"], strict=True)
             return [Unit(token, _known(number, self.unknown_id), *at) for token, number, at in rows]
-        return places_of(text, self._row, self.unknown_id)
+        return segment_by_words(text, self._row, self.unknown_id)
 
     def tokens(self, text: str) -> list[str]:
         return [token for token, _ in self._row(text)]
@@ -101,7 +101,7 @@ class _Slow(Tokenizer):
         self.special = frozenset(map(str, getattr(tokenizer, "all_special_tokens", ())))
 
     def segment(self, text: str) -> list[Unit]:
-        return places_of(text, self._row, self.unknown_id)
+        return segment_by_words(text, self._row, self.unknown_id)
 
     def tokens(self, text: str) -> list[str]:
         return [token for token, _ in self._row(text)]
@@ -136,7 +136,7 @@ class _Tokenizers(Tokenizer):
         for unit in units:
             covered[unit.start : unit.end] = b"\1" * (unit.end - unit.start)
         if self._loses:  # then the offsets behind what is lost are wrong
-            found = in_order(text, units)
+            found = find_in_order(text, units)
             if found is None:
                 covered = bytearray(bool(self.tokens(sign)) for sign in text)
             else:
@@ -178,7 +178,7 @@ class _Encoder(Tokenizer):
         self._around = list(map(int, tokenizer.encode("")))  # starts and ends of sentences
 
     def segment(self, text: str) -> list[Unit]:
-        return places_of(text, self._row, self.unknown_id)
+        return segment_by_words(text, self._row, self.unknown_id)
 
     def tokens(self, text: str) -> list[str]:
         return [token for token, _ in self._row(text)]

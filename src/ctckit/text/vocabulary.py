@@ -9,7 +9,7 @@ style         the space between two words is                             for ins
 ============  =========================================================  ==============================
 separator     a token of its own, " ", "|" or "▁"                        wav2vec 2.0, most OCR
 marks         nothing, but tokens at a word's start, end or middle       SentencePiece, byte-level BPE,
-              have a mark (`ctckit.text.alphabet` says which)                 WordPiece
+              have a mark (`ctckit.text.word_marks`)                          WordPiece
 none          nothing                                                    MMS, phonemes
 ============  =========================================================  ==============================
 """
@@ -22,13 +22,13 @@ from typing import Any, Final
 
 from ctckit.errors import ArgumentTypeError, ArgumentValueError
 from ctckit.lattice import as_int
-from ctckit.text.alphabet import Alphabet
 from ctckit.text.blank import blank_of
+from ctckit.text.encode import encode_text
 from ctckit.text.hints import excerpt, hint, named
-from ctckit.text.letters import Letters
-from ctckit.text.pieces import Piece, Stretch, Transcript, Unit
-from ctckit.text.special_names import blank_name, find_special_names, is_byte_name
-from ctckit.text.text_encoding import encode_text
+from ctckit.text.longest_match import LongestMatch
+from ctckit.text.single_characters import SingleCharacters
+from ctckit.text.special_tokens import blank_name, find_special_names, is_byte_name
+from ctckit.text.transcript import Chunk, Piece, Transcript, Unit
 from ctckit.text.unknown import Unknown, UnknownPolicy
 from ctckit.text.vocabulary_sources import Source, read_source
 from ctckit.text.word_layout import Words, layout_of
@@ -87,13 +87,13 @@ class Vocabulary:
         self.fold_case: bool = fold_case
         self._texts = {number: token for token, number in self.ids.items()}
         special = self.source.special
-        self._alphabet = Alphabet(self.ids, special.difference(_SEPARATORS), fold_case=fold_case)
+        self._tokens = LongestMatch(self.ids, special.difference(_SEPARATORS), fold_case=fold_case)
         self.word_separator: str | None = self._find_separator(word_separator)
         self._special = special - {self.word_separator}
         self._separates = self.word_separator is not None and self._uses_separator()
         self.blank, self.blank_reason = self._find_blank(source, blank)
-        is_plain = self.source.tokenizer is None and not (self._alphabet.marks_words or self._alphabet.byte_level)
-        self._letters = Letters(self.ids, self._special, self.word_separator) if is_plain else None
+        is_plain = self.source.tokenizer is None and not (self._tokens.marks or self._tokens.byte_level)
+        self._letters = SingleCharacters(self.ids, self._special, self.word_separator) if is_plain else None
 
     def _find_blank(self, source: Any, given: int | None) -> tuple[int | None, str]:
         """Return the class of the blank, if anything says, and what says so."""
@@ -121,9 +121,9 @@ class Vocabulary:
                     f"space, or pass '' if there is none"
                 )
             return given or None
-        if self._alphabet.marks_words:
+        if self._tokens.marks:
             return None
-        if self._alphabet.byte_level and "Ġ" in self.ids:
+        if self._tokens.byte_level and "Ġ" in self.ids:
             return "Ġ"
         return next((token for token in _SEPARATORS if token in self.ids and not self._is_letter(token)), None)
 
@@ -217,14 +217,14 @@ class Vocabulary:
             transcript = self._letters.spell(text, blank)
             if transcript is not None:
                 return transcript
-        separators = {self.word_separator if self._separates else None, self._alphabet.white, wildcard}
+        separators = {self.word_separator if self._separates else None, self._tokens.marks.white_space, wildcard}
         separators -= {None, wildcard}
         separator = self.word_separator if self._separates else None
         special = find_special_names(text, self._special, self.ids)
         return encode_text(
             text,
             layout_of(text, words, sorted(filter(None, separators)), special),
-            lambda stretch: self._spell(stretch, blank),
+            lambda chunk: self._spell(chunk, blank),
             policy=policy,
             wildcard=wildcard,
             special=special,
@@ -232,24 +232,24 @@ class Vocabulary:
             explain=lambda text, start, end: self._explain(text, start, end, blank),
         )
 
-    def _spell(self, stretch: Stretch, blank: int | None) -> list[Unit]:
+    def _spell(self, chunk: Chunk, blank: int | None) -> list[Unit]:
         tokenizer = self.source.tokenizer
         if tokenizer is None:
-            return self._alphabet.spell(stretch, blank)
-        halves = [at for at, sign in enumerate(stretch.text) if "\ud800" <= sign <= "\udfff"]
+            return self._tokens.spell(chunk, blank)
+        halves = [at for at, sign in enumerate(chunk.text) if "\ud800" <= sign <= "\udfff"]
         if halves:  # of characters beyond U+FFFF: not text, and tokenizers take none of it
-            return [Unit(stretch.text[at], None, at, at + 1) for at in halves]
-        needs_space = stretch.opens and not (stretch.is_first or self._separates) and tokenizer.needs_space
+            return [Unit(chunk.text[at], None, at, at + 1) for at in halves]
+        needs_space = chunk.opens and not (chunk.is_first or self._separates) and tokenizer.needs_space
         before = " " if needs_space else ""
         units: list[Unit] = []
-        for token, number, start, end in tokenizer.segment(before + stretch.text):
+        for token, number, start, end in tokenizer.segment(before + chunk.text):
             if self._separates and token == self.word_separator:
                 continue
             start, end = max(0, start - len(before)), max(0, end - len(before))  # noqa: PLW2901
             is_special = token in self._special and not is_byte_name(token)
             if number is not None and (number == blank or is_special):
                 number = None  # noqa: PLW2901  # it is no text, whatever the tokenizer says
-            if not units and not stretch.opens and self._alphabet.start_mark:
+            if not units and not chunk.opens and self._tokens.marks.start:
                 token, number = self._within_word(token, number)  # noqa: PLW2901
                 if not token:
                     continue
@@ -258,7 +258,7 @@ class Vocabulary:
 
     def _within_word(self, token: str, number: int | None) -> tuple[str, int | None]:
         """Return the token for the middle of a word in place of one for its start; an empty one for a bare mark."""
-        rest = token.removeprefix(self._alphabet.start_mark or "")
+        rest = token.removeprefix(self._tokens.marks.start or "")
         return (rest, self.ids.get(rest, number)) if rest in self.ids or not rest else (token, number)
 
     def _explain(self, text: str, start: int, end: int, blank: int | None) -> str:
@@ -336,7 +336,7 @@ class Vocabulary:
         words: list[str] = []
         before: str | None = None  # the token before, in the same word
         marks = 0
-        spelt = self._alphabet.marks_words or self.word_separator is not None
+        spelt = bool(self._tokens.marks) or self.word_separator is not None
         for piece in pieces:
             name = piece.text
             if self.word_separator and name == self.word_separator:
@@ -345,12 +345,12 @@ class Vocabulary:
                 continue
             # A tokenizer that decodes to text has the space itself before a word.
             marked = not spelt and name.startswith(" ")
-            if marked or self._alphabet.starts_word(name, before):
+            if marked or self._tokens.marks.starts_word(name, before):
                 words.append("")
             before, marks = name, marks + marked
             result.append(piece._replace(word=len(words) - 1))
-            words[-1] += name[1:] if marked else self._alphabet.bare(name)
+            words[-1] += name[1:] if marked else self._tokens.strip(name)
         if not (marks or spelt):
             return Transcript(" ".join(piece.text for piece in result), [p._replace(word=None) for p in result], [])
-        words = [self._alphabet.text_of(word) for word in words]
+        words = [self._tokens.text_of(word) for word in words]
         return Transcript(" ".join(words), result, words)

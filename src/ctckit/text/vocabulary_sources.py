@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ctckit.errors import ArgumentTypeError, ArgumentValueError
 from ctckit.lattice import as_int
-from ctckit.text.special_names import is_special_name
+from ctckit.text.special_tokens import is_special_name
 from ctckit.text.tokenizers import Tokenizer, read_tokenizer
 from ctckit.text.vocabulary_files import content_of
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["Piece", "Stretch", "Transcript", "Unit"]
+__all__ = ["Chunk", "Piece", "Transcript", "Unit"]
 
 
 class Piece(NamedTuple):
@@ -43,7 +43,7 @@ class Transcript(NamedTuple):
         return bool(self.dropped) and not self.pieces
 
 
-class Stretch(NamedTuple):
+class Chunk(NamedTuple):
     """A piece of a text, without wildcards and without what is left out: what is spelt at one go."""
 
     text: str
@@ -59,7 +59,7 @@ class Stretch(NamedTuple):
 
 
 class Unit(NamedTuple):
-    """A token, or what there is none for, and its place in a stretch."""
+    """A token, or what there is none for, and its place in a chunk."""
 
     token: str
     """Its name in the vocabulary."""

@@ -6,9 +6,9 @@ import unicodedata
 from collections.abc import Callable
 from typing import TypeAlias
 
-from ctckit.text.pieces import Unit
+from ctckit.text.transcript import Unit
 
-__all__ = ["Row", "in_order", "places_of"]
+__all__ = ["Row", "find_in_order", "segment_by_words"]
 
 Row: TypeAlias = list[tuple[str, int]]
 """Tokens and their classes."""
@@ -17,7 +17,7 @@ _SPACES = ("▁", "Ġ", "|", "<space>", " ")  # what a tokenizer may have for a 
 _AROUND = ("##", "</w>", "@@")
 
 
-def places_of(text: str, row_of: Callable[[str], Row], unknown_id: int | None) -> list[Unit]:
+def segment_by_words(text: str, row_of: Callable[[str], Row], unknown_id: int | None) -> list[Unit]:
     """Segment a text whose words have one space between them, and find the places of its tokens.
 
     The tokens of each word are those that the tokenizer gives to the word alone, or with its space before it, as long
@@ -81,7 +81,7 @@ def _within(text: str, row: Row, unknown_id: int | None) -> list[Unit]:
     return units
 
 
-def in_order(text: str, units: list[Unit]) -> list[Unit] | None:
+def find_in_order(text: str, units: list[Unit]) -> list[Unit] | None:
     """Find tokens in a text by what they spell, whatever lies between them; None if one is not there."""
     folded = _folded(text)
     found: list[Unit] = []

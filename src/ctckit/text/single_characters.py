@@ -1,7 +1,7 @@
 """The short way to spell: a vocabulary of single characters, and a text that has no others.
 
 Most models for CTC have such a vocabulary, and most texts are of its letters and white space. Then each character is a
-token, and nothing of `ctckit.text.text_encoding`, which gives the same, is needed.
+token, and nothing of `ctckit.text.encode`, which gives the same, is needed.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
-from ctckit.text.pieces import Piece, Transcript
+from ctckit.text.transcript import Piece, Transcript
 
-__all__ = ["Letters"]
+__all__ = ["SingleCharacters"]
 
 
-class Letters:
+class SingleCharacters:
     """The letters of a vocabulary without marks of words.
 
     Args:
@@ -22,7 +22,7 @@ class Letters:
         special: tokens that are no text.
         separator: the token that stands for the space; None if there is none.
 
-    >>> letters = Letters({"<pad>": 0, "|": 1, "a": 2, "b": 3}, {"<pad>"}, "|")
+    >>> letters = SingleCharacters({"<pad>": 0, "|": 1, "a": 2, "b": 3}, {"<pad>"}, "|")
     >>> letters.spell("ab  a", 0).ids
     [2, 3, 1, 2]
     >>> letters.spell("abc", 0) is None

@@ -11,14 +11,14 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, TypeAlias
 
 from ctckit.errors import ArgumentValueError
-from ctckit.text.pieces import Piece, Stretch, Transcript, Unit
+from ctckit.text.transcript import Chunk, Piece, Transcript, Unit
 from ctckit.text.unknown import Kind, UnknownPolicy, kinds_of
 from ctckit.text.word_layout import Layout
 
 __all__ = ["Explain", "Spell", "encode_text"]
 
-Spell: TypeAlias = Callable[[Stretch], list[Unit]]
-"""What segments a stretch of text into tokens; what has none is a unit without a class."""
+Spell: TypeAlias = Callable[[Chunk], list[Unit]]
+"""What segments a chunk of text into tokens; what has none is a unit without a class."""
 Explain: TypeAlias = Callable[[str, int, int], str]
 """What says why a part of a text, from start to end, has no token."""
 
@@ -104,7 +104,7 @@ def encode_text(
     Args:
         text: the text.
         layout: its words.
-        spell: what segments a stretch of it.
+        spell: what segments a chunk of it.
         policy: what to do with what has no token.
         wildcard: a character that stands for a wildcard.
         special: where names of special tokens start and end.
@@ -121,11 +121,11 @@ def encode_text(
             raise ArgumentValueError(explain(text, start, end))
     while True:
         edges = fates.edges(layout)
-        stretches = _stretches(text, layout, fates.states, edges)
-        spelt = [(stretch, places, spell(stretch)) for stretch, places in stretches]
+        chunks = _chunks(text, layout, fates.states, edges)
+        spelt = [(chunk, places, spell(chunk)) for chunk, places in chunks]
         unknown = [
-            [places[at] for at in range(unit.start, unit.end) if stretch.text[at] != " "]
-            for stretch, places, units in spelt
+            [places[at] for at in range(unit.start, unit.end) if chunk.text[at] != " "]
+            for chunk, places, units in spelt
             for unit in units
             if unit.id is None
         ]
@@ -139,18 +139,18 @@ def encode_text(
     return _transcript(text, layout, fates, items, separator)
 
 
-def _stretches(text: str, layout: Layout, states: list[int], edges: list[bool]) -> list[tuple[Stretch, list[int]]]:
-    """Cut a text into stretches at its wildcards, without what is skipped; beside each, where its characters are."""
-    found: list[tuple[Stretch, list[int]]] = []
+def _chunks(text: str, layout: Layout, states: list[int], edges: list[bool]) -> list[tuple[Chunk, list[int]]]:
+    """Cut a text into chunks at its wildcards, without what is skipped; beside each, where its characters are."""
+    found: list[tuple[Chunk, list[int]]] = []
     signs: list[str] = []
     places: list[int] = []
     cuts: list[int] = []
     spaced, word = False, -1
-    wild = False  # whether there was a wildcard before the stretch
+    wild = False  # whether there was a wildcard before the chunk
 
     def close(*, closes: bool) -> None:
         if signs:
-            found.append((Stretch("".join(signs), opens, closes, not found and not wild, tuple(cuts)), [*places]))
+            found.append((Chunk("".join(signs), opens, closes, not found and not wild, tuple(cuts)), [*places]))
         signs.clear()
         places.clear()
         cuts.clear()
@@ -181,14 +181,14 @@ def _stretches(text: str, layout: Layout, states: list[int], edges: list[bool]) 
 
 
 def _items(layout: Layout, places: list[int], units: list[Unit]) -> list[_Item]:
-    """Find the word of each token of a stretch."""
+    """Find the word of each token of a chunk."""
     items: list[_Item] = []
     word: int | None = None
     for unit in reversed(units):  # a mark belongs to the word of what follows
         if unit.id is None:
             continue
         first = min(unit.start, len(places) - 1)
-        # The place of a space in a stretch is that of the character behind it.
+        # The place of a space in a chunk is that of the character behind it.
         start, end = places[first], places[max(first, unit.end - 1)] + 1
         if unit.start == unit.end:
             end = start

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, NoReturn
 
 from ctckit.errors import ArgumentValueError
-from ctckit.output.spans import AlignedLine, AlignedToken, AlignedWord, Parts
+from ctckit.output.spans import AlignedLine, AlignedToken, AlignedWord, AlignmentLike
 
 __all__ = ["Fields", "Read", "json_text", "read", "values_of"]
 
@@ -111,7 +111,7 @@ def _short(value: object) -> str:
 # ------------------------------------------------------------------------------------------------------------- writing
 
 
-def values_of(alignment: Parts) -> dict[str, Any]:
+def values_of(alignment: AlignmentLike) -> dict[str, Any]:
     """See `ctckit.Alignment.to_dict`."""
     token_at = {id(token): number for number, token in enumerate(alignment.tokens)}
     word_at = {id(word): number for number, word in enumerate(alignment.words)}

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import ctckit
-from ctckit.text.letters import Letters
+from ctckit.text.single_characters import SingleCharacters
 
 SIGNS = [
     "a",
@@ -85,5 +85,5 @@ def test_as_the_long_way(
 )
 def test_where_it_is_taken(tokens: list[str], text: str, spelt: bool) -> None:
     vocabulary = ctckit.Vocabulary(tokens)
-    letters = Letters(vocabulary.ids, vocabulary._special, vocabulary.word_separator)
+    letters = SingleCharacters(vocabulary.ids, vocabulary._special, vocabulary.word_separator)
     assert (letters.spell(text, 0) is not None) == spelt

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from benchmarks.device_items import Result, Settings
 from benchmarks.device_words import device, say, synchronize
+from ctckit.backends import LossOptions
 from ctckit.backends import triton as gpu
 from ctckit.backends.triton import forward_backward as forward_backward_kernels
 from ctckit.backends.triton import occupancy as occupancy_kernels
@@ -68,7 +69,9 @@ def call(arguments: Arguments, *, logits: bool = True, gradient: bool = True) ->
     x, targets, input_lengths, target_lengths = arguments
     emissions, lattice, _ = gate(x, targets, input_lengths, target_lengths, 0)
     out = torch.full_like(x, 77.0) if gradient else None
-    losses = gpu.loss(emissions, lattice, logits=logits, reduction="none", zero_infinity=False, gradient=out)
+    losses = gpu.loss(
+        emissions, lattice, LossOptions.of(emissions.dtype, logits=logits, reduction="none", zero_infinity=False), out
+    )
     return losses, x.new_empty(0) if out is None else out
 
 

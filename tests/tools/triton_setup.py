@@ -20,7 +20,7 @@ if DEVICE == "cpu":
     os.environ["TRITON_INTERPRET"] = "1"  # before the kernels are imported
 pytest.importorskip("triton", reason="Triton is not installed")
 
-from ctckit.backends import reference  # noqa: E402
+from ctckit.backends import LossOptions, reference  # noqa: E402
 from ctckit.backends import triton as gpu  # noqa: E402
 from ctckit.lattice import Lattice, gate  # noqa: E402
 from tests.tools import cases  # noqa: E402
@@ -93,7 +93,9 @@ def problem(arguments: cases.Arguments) -> tuple[Tensor, Lattice]:
 def run(x: Tensor, lattice: Lattice, *, logits: bool = True, reduction: str = "none") -> tuple[Tensor, Tensor]:
     gradient = torch.full_like(x, 77.0)
     with watched() if DEVICE == "cpu" else contextlib.nullcontext():
-        loss = gpu.loss(x, lattice, logits=logits, reduction=reduction, zero_infinity=False, gradient=gradient)
+        loss = gpu.loss(
+            x, lattice, LossOptions.of(x.dtype, logits=logits, reduction=reduction, zero_infinity=False), gradient
+        )
     return loss.cpu(), gradient.cpu()
 
 
@@ -101,7 +103,9 @@ def expected(x: Tensor, lattice: Lattice, *, logits: bool, reduction: str = "non
     x = x.detach().cpu().double()
     lattice = lattice.cpu()
     gradient = torch.empty_like(x)
-    loss = reference.loss(x, lattice, logits=logits, reduction=reduction, zero_infinity=False, gradient=gradient)
+    loss = reference.loss(
+        x, lattice, LossOptions.of(x.dtype, logits=logits, reduction=reduction, zero_infinity=False), gradient
+    )
     return loss, gradient
 
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from importlib import import_module
-from typing import Final, Protocol, cast
+from typing import Final, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ from ctckit.lattice import Lattice
 from ctckit.lattice.pattern import Graph
 from ctckit.reference import BestPath
 
-__all__ = ["NAMES", "Backend", "available", "backend_for", "host_backend", "name_for", "use"]
+__all__ = ["NAMES", "Backend", "LossOptions", "available", "backend_for", "host_backend", "name_for", "use"]
 
 NAMES = ("cpu", "triton", "reference")
 """The backends, by the names of their modules."""
@@ -38,6 +38,30 @@ _MISSING = {
     "triton": "ctckit's GPU kernels cannot be imported ({error}), so the slow reference backend stands in. Install "
     "Triton 3.4 or later; torch for Linux brings it from version 2.8 on.",
 }
+
+
+class LossOptions(NamedTuple):
+    """How a loss is computed."""
+
+    logits: bool
+    """Whether the emissions are logits: the log_softmax of each frame is taken first."""
+    reduction: str
+    """'none', 'mean' or 'sum'."""
+    zero_infinity: bool
+    """Whether infinite losses count as 0."""
+    mean_gradient: bool
+    """Whether a backend writes the derivative of the mean; else it writes that of the sum over the items."""
+
+    @classmethod
+    def of(cls, dtype: torch.dtype, *, logits: bool, reduction: str, zero_infinity: bool) -> LossOptions:
+        """Make the options for emissions of a dtype.
+
+        A derivative in float16 is not divided by the backend: divided by the size of a batch it would underflow.
+
+        >>> LossOptions.of(torch.float16, logits=True, reduction="mean", zero_infinity=False).mean_gradient
+        False
+        """
+        return cls(logits, reduction, zero_infinity, reduction == "mean" and dtype != torch.float16)
 
 
 class Backend(Protocol):
@@ -54,16 +78,12 @@ class Backend(Protocol):
         self,
         emissions: Tensor,
         lattice: Lattice,
-        *,
-        logits: bool,
-        reduction: str,
-        zero_infinity: bool,
+        options: LossOptions,
         gradient: Tensor | None,
     ) -> Tensor:
         """Return the loss, and write its derivative by the emissions to `gradient` unless that is None.
 
-        For the reductions 'none' and 'sum' the derivative is that of the sum over the items. So it is for float16,
-        whatever the reduction: divided by the size of a batch it would underflow.
+        The derivative is that of the mean if ``options.mean_gradient``, else that of the sum over the items.
         """
 
     def scale_(self, gradient: Tensor, scale: Tensor) -> Tensor:

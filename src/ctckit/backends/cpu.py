@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ctckit import _core
+from ctckit.backends import LossOptions
 from ctckit.lattice import Lattice, tighten, validate
 from ctckit.lattice.pattern import Graph
 from ctckit.lattice.tensor_kinds import in_memory
@@ -49,26 +50,17 @@ release_memory = _core.release_memory
 """Free the memory that is kept for the next call: a large gradient and scratch."""
 
 
-def loss(
-    emissions: Tensor,
-    lattice: Lattice,
-    *,
-    logits: bool,
-    reduction: str,
-    zero_infinity: bool,
-    gradient: Tensor | None,
-) -> Tensor:
+def loss(emissions: Tensor, lattice: Lattice, options: LossOptions, gradient: Tensor | None) -> Tensor:
     """See `ctckit.backends.Backend.loss`."""
-    dtype = emissions.dtype
-    result = torch.empty_like(_NUMBERS[dtype == torch.float64])
-    if reduction == "none":
+    result = torch.empty_like(_NUMBERS[emissions.dtype == torch.float64])
+    if options.reduction == "none":
         result = result.new_empty(emissions.shape[1])
     _run(
         _core.loss,
         emissions,
         "the input",
         lattice,
-        _options(logits, reduction, zero_infinity, reduction == "mean" and dtype != torch.float16),
+        _options(options),
         result.data_ptr(),
         0 if gradient is None else gradient.data_ptr(),
         (0, 0, 0) if gradient is None else gradient.stride(),
@@ -169,9 +161,10 @@ def empty_like(emissions: Tensor) -> Tensor:
 
 
 @functools.cache
-def _options(logits: bool, reduction: str, zero_infinity: bool, mean_weights: bool) -> _core.LossOptions:
-    """Make the options of a loss, once for each of the few there are."""
-    return _core.LossOptions(logits, _REDUCTIONS[reduction], zero_infinity, mean_weights)
+def _options(options: LossOptions) -> _core.LossOptions:
+    """Make the core's options of a loss, once for each of the few there are."""
+    logits, reduction, zero_infinity, mean_gradient = options
+    return _core.LossOptions(logits, _REDUCTIONS[reduction], zero_infinity, mean_gradient)
 
 
 def _run(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ctckit import reference
+from ctckit.backends import LossOptions
 from ctckit.lattice import Lattice, tighten, validate
 from ctckit.reference import graphs
 
@@ -20,28 +21,24 @@ sample_graph_paths = graphs.sample
 graph_posteriors = graphs.posteriors
 
 
-def loss(
-    emissions: Tensor,
-    lattice: Lattice,
-    *,
-    logits: bool,
-    reduction: str,
-    zero_infinity: bool,
-    gradient: Tensor | None,
-) -> Tensor:
+def loss(emissions: Tensor, lattice: Lattice, options: LossOptions, gradient: Tensor | None) -> Tensor:
     """See `ctckit.backends.Backend.loss`."""
     lattice = _checked(emissions, lattice)
     if gradient is None:
         with torch.no_grad():
-            return reduce(reference.ctc(emissions, lattice, logits=logits), lattice, reduction, zero_infinity)
+            return reduce(
+                reference.ctc(emissions, lattice, logits=options.logits),
+                lattice,
+                options.reduction,
+                options.zero_infinity,
+            )
     # Behind the operator of a traced graph the dispatcher passes autograd over, which is needed here.
     with _above(_AUTOGRAD, False), torch.enable_grad():
         x = emissions.detach().requires_grad_()
-        nll = reference.ctc(x, lattice, logits=logits)
-        result = reduce(nll, lattice, reduction, zero_infinity)
-        of_sum = reduction == "none" or emissions.dtype == torch.float16
+        nll = reference.ctc(x, lattice, logits=options.logits)
+        result = reduce(nll, lattice, options.reduction, options.zero_infinity)
         # Infinite losses have the derivative 0, whether they count or not.
-        (derivative,) = torch.autograd.grad((nll if of_sum else result).sum(), x)
+        (derivative,) = torch.autograd.grad((result if options.mean_gradient else nll).sum(), x)
     gradient.copy_(derivative)
     return result.detach()
 

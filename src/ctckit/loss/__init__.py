@@ -13,6 +13,7 @@ from torch.jit._trace import TracerWarning
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from ctckit import reference
+from ctckit.backends import LossOptions
 from ctckit.backends.reference import reduce
 from ctckit.errors import ArgumentValueError
 from ctckit.lattice import Lattice, Lengths, gate
@@ -305,8 +306,9 @@ def _loss(
     if _is_transformed(emissions):
         result = reduce(reference.ctc(emissions, lattice, logits=logits), lattice, reduction, zero_infinity)
     else:
+        options = LossOptions.of(emissions.dtype, logits=logits, reduction=reduction, zero_infinity=zero_infinity)
         compute = autograd.loss_overwriting if overwrite else autograd.loss
-        result = compute(emissions, lattice, logits=logits, reduction=reduction, zero_infinity=zero_infinity)
+        result = compute(emissions, lattice, options)
     return result if batched or reduction != "none" else result[0]
 
 

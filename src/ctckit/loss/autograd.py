@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ctckit import reference
-from ctckit.backends import backend_for
+from ctckit.backends import LossOptions, backend_for
 from ctckit.backends.reference import reduce
 from ctckit.lattice import Lattice
 from ctckit.lattice.tensor_kinds import is_eager
@@ -37,43 +37,31 @@ _library.define(
 )
 
 
-def loss(emissions: Tensor, lattice: Lattice, *, logits: bool, reduction: str, zero_infinity: bool) -> Tensor:
+def loss(emissions: Tensor, lattice: Lattice, options: LossOptions) -> Tensor:
     """Return the loss of a lattice; differentiable by the emissions."""
     if not (is_eager(emissions) and _is_plain(*lattice)):
+        logits, reduction, zero_infinity, _ = options
         result, _ = torch.ops.ctckit.loss(emissions, *lattice, logits, reduction, zero_infinity, False)
         return cast("Tensor", result)
     if torch.is_grad_enabled() and emissions.requires_grad:
-        return _apply(emissions, lattice, logits, reduction, zero_infinity)
-    return backend_for(emissions.device).loss(
-        emissions, lattice, logits=logits, reduction=reduction, zero_infinity=zero_infinity, gradient=None
-    )
+        return _apply(emissions, lattice, options)
+    return backend_for(emissions.device).loss(emissions, lattice, options, None)
 
 
-def loss_overwriting(
-    emissions: Tensor, lattice: Lattice, *, logits: bool, reduction: str, zero_infinity: bool
-) -> Tensor:
+def loss_overwriting(emissions: Tensor, lattice: Lattice, options: LossOptions) -> Tensor:
     """Do the same, but write the derivative over the emissions where one will be needed and they have room for it."""
     wanted = torch.is_grad_enabled() and emissions.requires_grad
     if not (wanted and is_eager(emissions) and _is_plain(*lattice) and _has_room(emissions)):
-        return loss(emissions, lattice, logits=logits, reduction=reduction, zero_infinity=zero_infinity)
-    arguments = emissions, lattice, logits, reduction, zero_infinity
-    return cast("Tensor", _OverwritingLoss.apply(*arguments))  # type: ignore[no-untyped-call]
+        return loss(emissions, lattice, options)
+    return cast("Tensor", _OverwritingLoss.apply(emissions, lattice, options))  # type: ignore[no-untyped-call]
 
 
 def _compute(
-    emissions: Tensor, lattice: Lattice, logits: bool, reduction: str, zero_infinity: bool, *, gradient: bool
+    emissions: Tensor, lattice: Lattice, options: LossOptions, *, gradient: bool
 ) -> tuple[Tensor, Tensor | None]:
     backend = backend_for(emissions.device)
     derivative = _empty_gradient(emissions, backend.empty_like) if gradient else None
-    result = backend.loss(
-        emissions,
-        lattice,
-        logits=logits,
-        reduction=reduction,
-        zero_infinity=zero_infinity,
-        gradient=derivative,
-    )
-    return result, derivative
+    return backend.loss(emissions, lattice, options, derivative), derivative
 
 
 def _operator(emissions: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
@@ -81,7 +69,8 @@ def _operator(emissions: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
     lattice = Lattice(*fields)
     if lattice.max_target == WIDTH:
         lattice = lattice._replace(max_target=lattice.labels.shape[-1])
-    result, derivative = _compute(emissions, lattice, logits, reduction, zero_infinity, gradient=gradient)
+    options = LossOptions.of(emissions.dtype, logits=logits, reduction=reduction, zero_infinity=zero_infinity)
+    result, derivative = _compute(emissions, lattice, options, gradient=gradient)
     return result, emissions.new_empty(0) if derivative is None else derivative
 
 
@@ -105,10 +94,10 @@ class _Loss(torch.autograd.Function):
     """The loss in eager mode, with its derivative kept for the backward pass."""
 
     @staticmethod
-    def forward(ctx: Any, emissions: Tensor, lattice: Lattice, *options: Any) -> Tensor:
+    def forward(ctx: Any, emissions: Tensor, lattice: Lattice, options: LossOptions) -> Tensor:
         lattice, versions = _versions(lattice)
-        result, ctx.derivative = _compute(emissions, lattice, *options, gradient=True)
-        ctx.rest = lattice, versions, options, _counts(lattice, options[1], emissions.dtype)
+        result, ctx.derivative = _compute(emissions, lattice, options, gradient=True)
+        ctx.rest = lattice, versions, options, _counts(lattice, options)
         ctx.save_for_backward(emissions)
         return result
 
@@ -121,12 +110,12 @@ class _Loss(torch.autograd.Function):
             (emissions,) = ctx.saved_tensors
             _require_unchanged(lattice, versions)
             if to_be_followed:
-                logits, reduction, zero_infinity = options
+                logits, reduction, zero_infinity, _ = options
                 result = reduce(reference.ctc(emissions, lattice, logits=logits), lattice, reduction, zero_infinity)
                 (slope,) = torch.autograd.grad(result, emissions, grad, create_graph=True)
-                return slope, None, None, None, None
-            _, derivative = _compute(emissions, lattice, *options, gradient=True)
-        return _scaled(derivative, grad, counts), None, None, None, None
+                return slope, None, None
+            _, derivative = _compute(emissions, lattice, options, gradient=True)
+        return _scaled(derivative, grad, counts), None, None
 
 
 # `torch.autograd.Function.apply` without its preparations for torch.func, which does not come here (see
@@ -138,19 +127,10 @@ class _OverwritingLoss(torch.autograd.Function):
     """The loss in eager mode, with its derivative written over the emissions."""
 
     @staticmethod
-    def forward(
-        ctx: Any, emissions: Tensor, lattice: Lattice, logits: bool, reduction: str, zero_infinity: bool
-    ) -> Tensor:
-        ctx.counts, ctx.derivative = _counts(lattice, reduction, emissions.dtype), emissions.detach()
+    def forward(ctx: Any, emissions: Tensor, lattice: Lattice, options: LossOptions) -> Tensor:
+        ctx.counts, ctx.derivative = _counts(lattice, options), emissions.detach()
         torch.autograd.graph.increment_version(emissions)  # whoever else has saved it will say so
-        return backend_for(emissions.device).loss(
-            ctx.derivative,
-            lattice,
-            logits=logits,
-            reduction=reduction,
-            zero_infinity=zero_infinity,
-            gradient=ctx.derivative,
-        )
+        return backend_for(emissions.device).loss(ctx.derivative, lattice, options, ctx.derivative)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -161,7 +141,7 @@ class _OverwritingLoss(torch.autograd.Function):
                 "the gradient was written over the logits (inplace_grad=True) and has been handed over already: for a "
                 "second backward through the same loss, leave inplace_grad out"
             )
-        return _scaled(derivative, grad, ctx.counts), *(None,) * 4
+        return _scaled(derivative, grad, ctx.counts), None, None
 
 
 class _TracedLoss(torch.autograd.Function):
@@ -172,7 +152,8 @@ class _TracedLoss(torch.autograd.Function):
         *fields, logits, reduction, zero_infinity, _ = rest
         with torch._C._AutoDispatchBelowAutograd():
             result, derivative = torch.ops.ctckit.loss(emissions, *fields, logits, reduction, zero_infinity, True)
-        ctx.save_for_backward(derivative, _counts(Lattice(*fields), reduction, emissions.dtype))
+        options = LossOptions.of(emissions.dtype, logits=logits, reduction=reduction, zero_infinity=zero_infinity)
+        ctx.save_for_backward(derivative, _counts(Lattice(*fields), options))
         ctx.set_materialize_grads(False)
         ctx.mark_non_differentiable(derivative)
         return result, derivative
@@ -193,9 +174,9 @@ def _is_plain(labels: Tensor, input_lengths: Tensor, target_lengths: Tensor, *_:
     return type(labels) is Tensor and type(input_lengths) is Tensor and type(target_lengths) is Tensor
 
 
-def _counts(lattice: Lattice, reduction: str, dtype: torch.dtype) -> Tensor | None:
-    """Give (N,) by what the kept derivative has not been divided yet, or None: see `ctckit.backends.Backend.loss`."""
-    if reduction == "mean" and dtype == torch.float16:
+def _counts(lattice: Lattice, options: LossOptions) -> Tensor | None:
+    """Give (N,) the divisors that the kept derivative still needs; None if it is complete."""
+    if options.reduction == "mean" and not options.mean_gradient:
         return lattice.target_lengths.clamp(min=1) * lattice.target_lengths.shape[0]
     return None
 

@@ -7,12 +7,12 @@ frames and labels.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
-from ctckit.backends import reference
+from ctckit.backends import LossOptions, reference
 from tests.tools import cases, exact_answers, triton_setup
 
 if TYPE_CHECKING:
@@ -65,9 +65,9 @@ def test_a_loss_next_to_0(monkeypatch: pytest.MonkeyPatch, margin: float, frames
     """Without the gradient, which takes the interpreter four times as long."""
     monkeypatch.setitem(MODELS, "sure", lambda case: cases.trained(case, margin, torch.float32))
     x, lattice = triton_setup.problem(problem("sure", frames, labels))
-    options: dict[str, Any] = {"logits": True, "reduction": "none", "zero_infinity": False, "gradient": None}
-    actual = triton_setup.gpu.loss(x, lattice, **options).cpu().double()
-    right = reference.loss(x.cpu().double(), lattice.cpu(), **options)
+    options = LossOptions.of(x.dtype, logits=True, reduction="none", zero_infinity=False)
+    actual = triton_setup.gpu.loss(x, lattice, options, None).cpu().double()
+    right = reference.loss(x.cpu().double(), lattice.cpu(), options, None)
     assert right < 0.2
     assert (actual - right).abs() <= LOSS * right
 

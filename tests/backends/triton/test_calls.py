@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import ctckit
-from ctckit.backends import use
+from ctckit.backends import LossOptions, use
 from ctckit.lattice import Lattice, gate
 from ctckit.loss import autograd
 from tests.tools import cases
@@ -100,11 +100,9 @@ def test_nothing_around_the_launches_waits(
         for reduction in ("mean", "sum", "none"):
             for logits in (True, False):
                 gradient = torch.empty_like(x)
-                options: dict[str, Any] = {"logits": logits, "reduction": reduction, "zero_infinity": True}
-                loss = gpu.loss(emissions, lattice, gradient=gradient, **options)
-                gpu.scale_(
-                    gradient, autograd._scale(torch.ones_like(loss), autograd._counts(lattice, reduction, dtype))
-                )
+                options = LossOptions.of(dtype, logits=logits, reduction=reduction, zero_infinity=True)
+                loss = gpu.loss(emissions, lattice, options, gradient)
+                gpu.scale_(gradient, autograd._scale(torch.ones_like(loss), autograd._counts(lattice, options)))
         gpu.posteriors(emissions, lattice, logits=True, per_state=True)
         gpu.posteriors(emissions, lattice, logits=False, per_state=False)
     assert set(launches) == set(KERNELS)
@@ -120,8 +118,8 @@ def test_grids_fit_the_hardware(launches: dict[str, tuple[int, ...]], T: int, N:
         targets = torch.empty(N, S, dtype=torch.int64, device="cuda")
         emissions, lattice, _ = gate(x, targets, None, None, 0)
         for logits in (True, False):
-            options: dict[str, Any] = {"reduction": "none", "zero_infinity": True, "gradient": torch.empty_like(x)}
-            gpu.loss(emissions, lattice, logits=logits, **options)
+            options = LossOptions.of(x.dtype, logits=logits, reduction="none", zero_infinity=True)
+            gpu.loss(emissions, lattice, options, torch.empty_like(x))
         gpu.scale_(x, torch.empty((), device="cuda"))
     assert set(launches) == set(KERNELS)
     for name, grid in launches.items():
@@ -156,7 +154,12 @@ def test_scratch_is_as_large_as_the_page_says(launches: dict[str, tuple[int, ...
         emissions, lattice, _ = gate(x, torch.empty(N, S, dtype=torch.int64, device="cuda"), None, None, 0)
         gradient = torch.empty_like(x)
         with Allocations() as allocations:  # type: ignore[no-untyped-call]
-            gpu.loss(emissions, lattice, logits=True, reduction="sum", zero_infinity=False, gradient=gradient)
+            gpu.loss(
+                emissions,
+                lattice,
+                LossOptions.of(emissions.dtype, logits=True, reduction="sum", zero_infinity=False),
+                gradient,
+            )
     assert "write_rows" in launches
     assert f"{allocations.total / 1e6:.0f} MB" == row[2]
 
@@ -180,7 +183,9 @@ def test_a_traced_loss_needs_no_values_on_a_gpu(reduction: str) -> None:
 @pytest.mark.parametrize(
     "call",
     [
-        partial(gpu.loss, logits=True, reduction="none", zero_infinity=True, gradient=None),
+        lambda x, lattice: gpu.loss(
+            x, lattice, LossOptions.of(x.dtype, logits=True, reduction="none", zero_infinity=True), None
+        ),
         partial(gpu.posteriors, logits=True, per_state=False),
         partial(gpu.posteriors, logits=True, per_state=True),
     ],

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import ctckit
-from ctckit.backends import reference, use
+from ctckit.backends import LossOptions, reference, use
 from ctckit.lattice import gate
 from tests.tools import cases, oracle
 from tests.tools.triton_setup import (
@@ -50,9 +50,9 @@ def test_targets_longer_than_a_chunk() -> None:
 @pytest.mark.parametrize("case", [LONG, cases.MIXED], ids=str)
 def test_the_loss_without_its_gradient_has_the_same_bits(case: cases.Case) -> None:
     x, lattice = problem(case.padded(case.logits(torch.float32)))
-    options: dict[str, Any] = {"logits": True, "reduction": "none", "zero_infinity": False}
-    alone = gpu.loss(x, lattice, gradient=None, **options)
-    assert torch.equal(alone, gpu.loss(x, lattice, gradient=torch.empty_like(x), **options))
+    options = LossOptions.of(x.dtype, logits=True, reduction="none", zero_infinity=False)
+    alone = gpu.loss(x, lattice, options, None)
+    assert torch.equal(alone, gpu.loss(x, lattice, options, torch.empty_like(x)))
 
 
 def test_more_classes_than_labels() -> None:
@@ -190,7 +190,7 @@ def test_gradient_over_the_logits() -> None:
     for layout in (FEW.logits(torch.float32), FEW.logits(torch.float32).transpose(0, 1).contiguous().transpose(0, 1)):
         x, lattice = problem(FEW.padded(layout))
         right = run(x, lattice)
-        loss = gpu.loss(x, lattice, logits=True, reduction="none", zero_infinity=False, gradient=x)
+        loss = gpu.loss(x, lattice, LossOptions.of(x.dtype, logits=True, reduction="none", zero_infinity=False), x)
         assert torch.equal(loss.cpu(), right[0])
         assert torch.equal(x.cpu(), right[1])
 

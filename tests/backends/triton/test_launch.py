@@ -132,6 +132,7 @@ def main() -> None:
     from tests.tools import fake_driver
 
     fake_driver.install()
+    from ctckit.backends import LossOptions
     from ctckit.backends import triton as gpu
     from ctckit.lattice import gate
     from tests.tools.no_device_sync import NoDeviceSync
@@ -142,13 +143,20 @@ def main() -> None:
         x = torch.randn(T, N, 7)
         targets, gradient = torch.ones(N, S, dtype=torch.int64), torch.empty_like(x)
         emissions, lattice, _ = gate(x, targets, None, torch.tensor(lengths) if lengths else None, 0)
-        gpu.loss(emissions, lattice, logits=True, reduction="mean", zero_infinity=False, gradient=gradient)
+        gpu.loss(
+            emissions,
+            lattice,
+            LossOptions.of(emissions.dtype, logits=True, reduction="mean", zero_infinity=False),
+            gradient,
+        )
         gpu.scale_(gradient, torch.tensor(2.0))
 
     def loss_alone() -> None:
         x, targets, lengths = torch.randn(20, 2, 7), torch.ones(5, dtype=torch.int64), (2, 3)
         emissions, lattice, _ = gate(x, targets, None, lengths, 0)
-        gpu.loss(emissions, lattice, logits=False, reduction="sum", zero_infinity=True, gradient=None)
+        gpu.loss(
+            emissions, lattice, LossOptions.of(emissions.dtype, logits=False, reduction="sum", zero_infinity=True), None
+        )
 
     def states() -> None:
         x, targets = torch.randn(50, 3, 7), torch.ones(3, 40, dtype=torch.int64)

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ctckit.backends import LossOptions
 from ctckit.lattice import Lattice
 from tests.tools.interpreter_memory import watched
 from tests.tools.triton_setup import MARKS, gpu, needs_interpreter
@@ -71,7 +72,9 @@ CHANGES: dict[str, Callable[[Numbers], Numbers]] = {
 
 def loss(x: Tensor, lattice: Lattice, *, logits: bool) -> list[Tensor]:
     gradient = torch.full_like(x, 77.0)
-    losses = gpu.loss(x, lattice, logits=logits, reduction="none", zero_infinity=False, gradient=gradient)
+    losses = gpu.loss(
+        x, lattice, LossOptions.of(x.dtype, logits=logits, reduction="none", zero_infinity=False), gradient
+    )
     return [losses, gradient.transpose(0, 1)]
 
 
@@ -83,7 +86,7 @@ CALLS: dict[str, Callable[[Tensor, Lattice], list[Tensor]]] = {
     "loss of logits": lambda x, lattice: loss(x, lattice, logits=True),
     "loss of log_probs": lambda x, lattice: loss(x, lattice, logits=False),
     "loss alone": lambda x, lattice: [
-        gpu.loss(x, lattice, logits=True, reduction="none", zero_infinity=False, gradient=None)
+        gpu.loss(x, lattice, LossOptions.of(x.dtype, logits=True, reduction="none", zero_infinity=False), None)
     ],
     "posteriors": lambda x, lattice: posteriors(x, lattice, per_state=False),
     "states": lambda x, lattice: posteriors(x, lattice, per_state=True),
@@ -231,7 +234,7 @@ def test_the_mean_is_that_of_the_lengths_that_the_kernels_have_read(
 
     caller = Caller("padded", "other numbers", "loss alone")
     caller.call = lambda x, lattice: [
-        gpu.loss(x, lattice, logits=True, reduction="mean", zero_infinity=False, gradient=None)
+        gpu.loss(x, lattice, LossOptions.of(x.dtype, logits=True, reduction="mean", zero_infinity=False), None)
     ]
     right = caller.result()
     finish = forward_backward_kernels.finish

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ctckit.backends import LossOptions
 from ctckit.lattice import gate
 from tests.tools import cases, exact_answers
 from tests.tools.triton_setup import (
@@ -94,7 +95,9 @@ def test_offsets_beyond_2_to_the_31_elements(dim: int) -> None:
     for logits in (True, False):
         x, lattice = problem(case.padded(far(values if logits else values.log_softmax(2))))
         gradient = far(torch.zeros_like(values))
-        loss = gpu.loss(x, lattice, logits=logits, reduction="none", zero_infinity=False, gradient=gradient)
+        loss = gpu.loss(
+            x, lattice, LossOptions.of(x.dtype, logits=logits, reduction="none", zero_infinity=False), gradient
+        )
         right = run(x.contiguous(), lattice, logits=logits)
         assert torch.equal(loss, right[0])
         assert torch.equal(gradient.contiguous(), right[1])

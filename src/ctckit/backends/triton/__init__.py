@@ -29,6 +29,7 @@ from torch import Tensor
 from triton.runtime.interpreter import InterpretedFunction
 
 from ctckit import reference
+from ctckit.backends import LossOptions
 from ctckit.backends.reference import reduce
 from ctckit.backends.triton import forward_backward as forward_backward_kernels
 from ctckit.backends.triton import occupancy as occupancy_kernels
@@ -49,26 +50,18 @@ INTERPRETED: Final = isinstance(row_kernels.prepare, InterpretedFunction)  # on 
 BYTES_PER_SEGMENT: Final = 256 << 20  # of class occupancy at a time: longer inputs take several rounds
 
 
-def loss(
-    emissions: Tensor,
-    lattice: Lattice,
-    *,
-    logits: bool,
-    reduction: str,
-    zero_infinity: bool,
-    gradient: Tensor | None,
-) -> Tensor:
+def loss(emissions: Tensor, lattice: Lattice, options: LossOptions, gradient: Tensor | None) -> Tensor:
     """See `ctckit.backends.Backend.loss`."""
     with _on(emissions), torch.no_grad():
         losses = emissions.new_empty(0, dtype=torch.float64)
         if emissions.shape[1]:
-            run = _Run(emissions, lattice, logits, both=gradient is not None)
+            run = _Run(emissions, lattice, options.logits, both=gradient is not None)
             losses = run.scratch.losses
             lattice = lattice._replace(target_lengths=run.target_lengths)
             if gradient is not None:
-                mode = row_kernels.GRADIENT_OF_LOGITS if logits else row_kernels.GRADIENT_OF_LOG_PROBS
-                run.write(gradient, mode, mean=reduction == "mean" and emissions.dtype != torch.float16)
-        result = reduce(losses, lattice, reduction, zero_infinity)
+                mode = row_kernels.GRADIENT_OF_LOGITS if options.logits else row_kernels.GRADIENT_OF_LOG_PROBS
+                run.write(gradient, mode, mean=options.mean_gradient)
+        result = reduce(losses, lattice, options.reduction, options.zero_infinity)
         return result.to(torch.float64 if emissions.dtype == torch.float64 else torch.float32)
 
 

@@ -195,7 +195,7 @@ def path_posteriors(
         tensor([0.0000, 0.5000, 1.0000])
     """
     problem = _problem(log_probs, pattern, blank, free_start, free_end, wildcard_score)
-    occupancy, log_likelihood = problem.posteriors()
+    occupancy, log_likelihood = problem.posteriors
     return PathPosteriors(occupancy.to(log_probs.dtype).to(log_probs.device), log_likelihood, problem.graph)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -65,18 +67,18 @@ class PathProblem:
         self.log_probs, self.elements, self.wildcard, self.blank = log_probs, elements, wildcard, blank
         self.frames, self.classes = log_probs.shape
         self.free_start, self.free_end = free_start, free_end
-        self._graph: Graph | None = None
-        self._chain: Chain | None = None
-        self._posteriors: tuple[Tensor, float] | None = None
-        tokens = self._tokens()
-        has_wildcard = free_start or free_end or any(isinstance(token, Wildcard) for token in tokens)
-        named = {token for token in tokens if not isinstance(token, Wildcard)} | {blank}
+        named = {token for token in self._tokens() if not isinstance(token, Wildcard)} | {blank}
         self.named = torch.tensor(sorted(named), device="cpu")
         self.chosen = log_probs.detach().index_select(1, self.named.to(log_probs.device)).to(_CPU)
         self.scores_of_wildcard = wildcard.detach().to(_CPU)
-        known = bool((self.chosen < torch.inf).all())
-        self.unknown = not (known and (not has_wildcard or bool((self.scores_of_wildcard < torch.inf).all())))
-        """Whether a NaN or +inf is among what the pattern needs, so that no path is best."""
+
+    @cached_property
+    def unknown(self) -> bool:
+        """Whether a NaN or +inf is among the values that the pattern needs, so that no path is best."""
+        if not bool((self.chosen < torch.inf).all()):
+            return True
+        has_wildcard = self.free_start or self.free_end or any(isinstance(t, Wildcard) for t in self._tokens())
+        return has_wildcard and not bool((self.scores_of_wildcard < torch.inf).all())
 
     def _tokens(self) -> list[Token]:
         tokens: list[Token] = []
@@ -87,35 +89,30 @@ class PathProblem:
                 tokens.append(element)
         return tokens
 
-    @property
+    @cached_property
     def graph(self) -> Graph:
-        """Give the pattern's graph, made when it is first asked for."""
-        if self._graph is None:
-            self._graph = compile_pattern(
-                self.elements, self.classes, self.blank, free_start=self.free_start, free_end=self.free_end
-            )
-        return self._graph
+        """The pattern's graph."""
+        return compile_pattern(
+            self.elements, self.classes, self.blank, free_start=self.free_start, free_end=self.free_end
+        )
 
     @property
     def is_chain(self) -> bool:
         """Whether the pattern is a row of labels and wildcards."""
         return bool(self.elements) and not any(isinstance(element, Alternatives) for element in self.elements)
 
-    @property
+    @cached_property
     def chain(self) -> Chain:
-        """Give the plain target of such a row, made when it is first asked for."""
-        if self._chain is None:
-            column_of = {clazz: column for column, clazz in enumerate(self.named.tolist())}
-            tokens = [token if isinstance(token, Wildcard) else column_of[token] for token in self._tokens()]
-            self._chain = chain_of(
-                tokens,
-                self.chosen,
-                self.scores_of_wildcard,
-                column_of[self.blank],
-                free_start=self.free_start,
-                free_end=self.free_end,
-            )
-        return self._chain
+        """The plain target of such a row."""
+        column_of = {clazz: column for column, clazz in enumerate(self.named.tolist())}
+        return chain_of(
+            [token if isinstance(token, Wildcard) else column_of[token] for token in self._tokens()],
+            self.chosen,
+            self.scores_of_wildcard,
+            column_of[self.blank],
+            free_start=self.free_start,
+            free_end=self.free_end,
+        )
 
     def _emissions(self) -> Tensor:
         """Give (T, U) float64: the classes that the pattern names, and last the wildcard."""
@@ -129,10 +126,10 @@ class PathProblem:
 
     def best_paths(self, k: int) -> list[Path]:
         """Find the k best paths, best first; none if no path exists, one of NaN if none is best."""
-        if self.unknown:
-            return self._unknown_paths(1)
         if k == 1 and self.is_chain:
             return self._best_chain_path()
+        if self.unknown:
+            return self._unknown_paths(1)
         states, totals = host_backend().best_graph_paths(self._emissions(), self._columns(), k)
         return self._paths(states, totals.tolist())
 
@@ -144,21 +141,20 @@ class PathProblem:
         states, log_likelihood = host_backend().sample_graph_paths(self._emissions(), self._columns(), uniforms)
         return [] if log_likelihood == -torch.inf else self._paths(states, None)
 
+    @cached_property
     def posteriors(self) -> tuple[Tensor, float]:
-        """Give the occupancy of the graph's states, (T, K) float64, and the log-likelihood."""
+        """The occupancy of the graph's states, (T, K) float64, and the log-likelihood."""
         if self.unknown:
             value, log_likelihood = (0.0, -torch.inf) if self.is_too_short() else (torch.nan, torch.nan)
-            occupancy = torch.full((self.frames, self.graph.classes.shape[0]), value, dtype=torch.float64, device="cpu")
-            return occupancy, log_likelihood
-        if self._posteriors is None:
-            self._posteriors = host_backend().graph_posteriors(self._emissions(), self._columns())
-        return self._posteriors
+            states = self.graph.classes.shape[0]
+            return torch.full((self.frames, states), value, dtype=torch.float64, device="cpu"), log_likelihood
+        return host_backend().graph_posteriors(self._emissions(), self._columns())
 
     def posterior_paths(self) -> list[Path]:
         """Find the path with the most frames right in expectation; none if no path exists, NaN if it cannot be told."""
         if self.unknown:
             return self._unknown_paths(1)
-        occupancy, log_likelihood = self.posteriors()
+        occupancy, log_likelihood = self.posteriors
         if log_likelihood == -torch.inf:
             return []
         gains = torch.where(occupancy == 0, -torch.inf, occupancy)  # no path of probability 0, not even to gain frames
@@ -169,14 +165,14 @@ class PathProblem:
     def path_occupancy(self, path: Path) -> Tensor:
         """Give (T,) the probability of the path's state in each frame, in the dtype of the log-probabilities."""
         states = path.states.to(_CPU)
-        if self._posteriors is None and self.is_chain:
+        if self.is_chain and "posteriors" not in vars(self):
             chain = self.chain
             # The pattern's graph lacks the plain target's state 0, a blank before the free start.
             before, after = chain.frames.start, chain.emissions.shape[0] - chain.frames.stop
             row = torch.nn.functional.pad(states + before, (before, after), value=-1)[None]
             occupancy = host_backend().path_occupancy(chain.emissions, chain.lattice, row, logits=False)
             return occupancy[0, chain.frames]
-        return self.posteriors()[0].to(self.log_probs.dtype).gather(1, states[:, None])[:, 0]
+        return self.posteriors[0].to(self.log_probs.dtype).gather(1, states[:, None])[:, 0]
 
     # ---- results ----------------------------------------------------------------------------------------------------
 
@@ -186,6 +182,8 @@ class PathProblem:
         total = found.totals.item()
         if total == -torch.inf:
             return []
+        if math.isnan(total):  # a NaN or +inf is among the values that the pattern needs
+            return [self.no_path(torch.nan)]
         tokens = chain.tokens_of(found.states[0])
         # The blank before a free start is reached by no path, and is no state of the pattern's graph.
         states = found.states[0, chain.frames] - int(self.free_start)

@@ -75,7 +75,9 @@ def paths_of(
             results[item] = path
     for item in sorted(set(range(len(requests))) - set(plain)):
         length = int(input_lengths[item])
-        results[item] = _pattern_path(requests[item], log_probs[:length, item], adjusted[:length, item], search, item)
+        x = adjusted[:length, item]
+        own = x if adjusted is log_probs else log_probs[:length, item]
+        results[item] = _pattern_path(requests[item], own, x, search, item)
     return results
 
 
@@ -122,9 +124,11 @@ def _pattern_path(request: Request, log_probs: Tensor, x: Tensor, search: Search
         why = problem.why_no_path(item, batched=search.batched)
         raise ArgumentValueError(f"no path spells the transcript: {why}; or pass infeasible='none'")
     path = paths[0]
-    outside = path.classes >= x.shape[1]
-    scores = _scores(log_probs[:, None], torch.where(outside, search.blank, path.classes)[None])[0]
-    scores = torch.where(outside, search.wildcard_score, scores)
+    scores = path.scores
+    if log_probs is not x:
+        outside = path.classes >= x.shape[1]
+        scores = _scores(log_probs[:, None], torch.where(outside, search.blank, path.classes)[None])[0]
+        scores = torch.where(outside, search.wildcard_score, scores)
     shares = problem.path_occupancy(path).double().numpy() if search.confidence else None
     return FramePath(path.tokens.numpy(), scores.double().numpy(), shares)
 

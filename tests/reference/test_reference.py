@@ -310,6 +310,21 @@ def test_nan_stays_in_its_item(label: int, frame: int, logits: bool) -> None:
     assert slope[5:, 1].count_nonzero() == 0
 
 
+@pytest.mark.parametrize("frame", range(4))
+@pytest.mark.parametrize("label", range(4))
+def test_infinity_counts_wherever_it_is(label: int, frame: int) -> None:
+    """Also where no path could meet it; but of log-probabilities only those of the blank and the labels."""
+    case = Case("", 4, 4, ((1, 2), (1, 2)), (4, 4))
+    x = case.logits()
+    x[frame, 1, label] = torch.inf
+    losses, slope = gradient(loss_of(case, logits=False), x)
+    by_class, by_state = posteriors_of(case, x, logits=False)
+    assert losses.isnan().tolist() == [False, label < 3]
+    for table in (slope, by_class, by_state):
+        assert table[:, 1].isnan().all() if label < 3 else table[:, 1].isfinite().all()
+        assert table[:, 0].isfinite().all()
+
+
 def test_invalid_items_are_nan_where_nobody_may_look() -> None:
     """As on a GPU: not validated, nothing read out of bounds, and no other item touched."""
     case = Case("", 5, 4, ((1, 2), (1, 9), (1, 0), (-3,), (2,), (3,), (1, 2)), (5, 5, 5, 5, 6, -1, 5))

@@ -107,7 +107,7 @@ class Backend(Protocol):
     def best_graph_paths(self, emissions: Tensor, graph: Graph, k: int) -> tuple[Tensor, Tensor]:
         """(optional) Return the states of the k best paths, best first, (k, T) int64, and their values, (k,) float64.
 
-        Fewer if there are fewer of a value above -inf. `ctckit.reference.graphs` says which of equal ones come first.
+        Fewer if there are fewer of a value above -inf. `ctckit.reference.best_graph_paths` has the order of equal ones.
         """
 
     def sample_graph_paths(self, emissions: Tensor, graph: Graph, uniforms: Tensor) -> tuple[Tensor, float]:

@@ -10,15 +10,14 @@ from torch import Tensor
 from ctckit import reference
 from ctckit.backends import LossOptions
 from ctckit.lattice import Lattice, tighten, validate
-from ctckit.reference import graphs
 
 _AUTOGRAD: Any = torch._C.DispatchKey.AutogradFunctionality
 _above: Any = torch._C._SetExcludeDispatchKeyGuard  # noqa: SLF001  # torch has no public name for it
 
 empty_like = torch.empty_like
-best_graph_paths = graphs.best_paths
-sample_graph_paths = graphs.sample
-graph_posteriors = graphs.posteriors
+best_graph_paths = reference.best_graph_paths
+sample_graph_paths = reference.sample_graph_paths
+graph_posteriors = reference.graph_posteriors
 
 
 def loss(emissions: Tensor, lattice: Lattice, options: LossOptions, gradient: Tensor | None) -> Tensor:
@@ -26,17 +25,17 @@ def loss(emissions: Tensor, lattice: Lattice, options: LossOptions, gradient: Te
     lattice = _checked(emissions, lattice)
     if gradient is None:
         with torch.no_grad():
-            return reduce(
+            return reference.reduce(
                 reference.ctc(emissions, lattice, logits=options.logits),
                 lattice,
                 options.reduction,
                 options.zero_infinity,
             )
-    # Behind the operator of a traced graph the dispatcher passes autograd over, which is needed here.
+    # Inside the operator of a traced graph the dispatcher skips autograd, which is needed here.
     with _above(_AUTOGRAD, False), torch.enable_grad():
         x = emissions.detach().requires_grad_()
         nll = reference.ctc(x, lattice, logits=options.logits)
-        result = reduce(nll, lattice, options.reduction, options.zero_infinity)
+        result = reference.reduce(nll, lattice, options.reduction, options.zero_infinity)
         # Infinite losses have the derivative 0, whether they count or not.
         (derivative,) = torch.autograd.grad((result if options.mean_gradient else nll).sum(), x)
     gradient.copy_(derivative)
@@ -67,19 +66,8 @@ def best_path(log_probs: Tensor, lattice: Lattice) -> reference.BestPath:
     return reference.best_path(log_probs, tighten(lattice))
 
 
-def reduce(nll: Tensor, lattice: Lattice, reduction: str, zero_infinity: bool) -> Tensor:
-    """Reduce the items' losses as torch does: 'mean' divides each by its target length first."""
-    if zero_infinity:
-        nll = torch.where(nll == torch.inf, 0.0, nll)
-    if reduction == "sum":
-        return nll.sum()
-    if reduction == "mean":
-        return (nll / lattice.target_lengths.clamp(min=1)).mean()
-    return nll
-
-
 def _checked(emissions: Tensor, lattice: Lattice) -> Lattice:
-    """Check values where that waits for nobody; elsewhere invalid items become NaN."""
+    """Check values where that needs no device sync; elsewhere invalid items become NaN."""
     if emissions.device.type == "cpu":
         validate(lattice, emissions.shape[0], emissions.shape[2])
         return tighten(lattice)

@@ -14,11 +14,11 @@ from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from ctckit import reference
 from ctckit.backends import LossOptions
-from ctckit.backends.reference import reduce
 from ctckit.errors import ArgumentValueError
 from ctckit.lattice import Lattice, Lengths, gate
 from ctckit.lattice.tensor_kinds import is_traced, symbolic
 from ctckit.loss import autograd
+from ctckit.reference import reduce
 
 __all__ = ["CTCLoss", "CTCWithLogitsLoss", "ctc_loss", "ctc_loss_with_logits"]
 

@@ -23,9 +23,9 @@ from torch import Tensor
 
 from ctckit import reference
 from ctckit.backends import LossOptions, backend_for
-from ctckit.backends.reference import reduce
 from ctckit.lattice import Lattice
 from ctckit.lattice.tensor_kinds import is_eager
+from ctckit.reference import reduce
 
 WIDTH = -1
 """As `max_target` of the operator: the width of the labels, which a trace may not take for a constant."""

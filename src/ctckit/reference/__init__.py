@@ -1,4 +1,4 @@
-r"""CTC in plain torch operations: the definition that every other backend is held against.
+r"""CTC in plain torch operations: the definition that every other backend is compared with.
 
 Notation as in `ctckit.lattice`: frames t = 1 .. T, states s = 0 .. 2S of a target, class l(s) of state s (blanks are
 the even states), and x(t, c), the log-probability of class c in frame t. Sums over paths are sums of probabilities;
@@ -15,12 +15,11 @@ are in state s in frame t::
     likelihood  = alpha(T, 2S) + alpha(T, 2S-1)                          the second only if S > 0
     loss        = -log(likelihood)
 
-Starting "before the first frame" in state 0 gives the usual start (state 0 or 1 in frame 1), and with it T = 0 and
-S = 0 without a special case.
+A path starts in state 0 before the first frame. This gives the usual start (state 0 or 1 in frame 1), and also T = 0
+and S = 0 without a special case.
 
-**Backward** (equations 9-11). The lattice turned around, last frame first and last state first, is a lattice of the
-same kind, so the same recursion on the flipped problem gives beta(t, s), the probability of frames t+1 .. T over all
-paths that leave from state s in frame t. (It is the inner sum of the recursion, before the emission is multiplied.)
+**Backward** (equations 9-11). beta(t, s) is the probability of frames t+1 .. T over all paths that leave from state s
+in frame t: the same recursion from the end, along the same arcs turned round.
 
 **Occupancy** (equations 14-15). The probability that the path is in state s in frame t, given the target, and
 the same per class::
@@ -28,15 +27,21 @@ the same per class::
     gamma(t, s) = alpha(t, s) * beta(t, s) / likelihood
     gamma(t, c) = sum of gamma(t, s) over the states with l(s) = c
 
-It is what the derivative of the loss is made of: d loss / d x(t, c) = -gamma(t, c); and where x is the log_softmax of
-logits, d loss / d logit(t, c) = softmax(t, c) - gamma(t, c).
+The derivative of the loss consists of it: d loss / d x(t, c) = -gamma(t, c); and where x is the log_softmax of logits,
+d loss / d logit(t, c) = softmax(t, c) - gamma(t, c).
 
-The functions are written out of place and look at no value, and every operation has derivatives that are finite where
-probabilities are zero. So autograd (twice and more), forward mode, ``torch.func`` and ``torch.compile`` (which unrolls
-the frames) pass through. The cost is a Python loop over the frames.
+**Best path** (Viterbi). The same recursion with the largest term in place of the sum. The path is read back from its
+end along the arcs that gave the largest terms.
 
-**Best path** (Viterbi). The same recursion with the largest term in place of the sum; the path is read back from its
-end through the arcs that gave the largest. `best_path` is no function to differentiate, and works in place.
+**One engine.** Every function here combines three parts, which know nothing of each other:
+
+- a topology, plain targets or the graph of a pattern (`ctckit.reference.topologies`);
+- a semiring, the sum or the k largest (`ctckit.reference.semirings`);
+- a traversal: forward, marginals, best paths, samples (`ctckit.reference.traversals`).
+
+`ctc` and `posteriors` work out of place and read no value, and every operation has derivatives that are finite where
+probabilities are zero. So they support autograd of any order, forward mode, ``torch.func`` and ``torch.compile`` (which
+unrolls the frames). The cost is a Python loop over the frames. The other functions are not differentiable.
 """
 
 from __future__ import annotations
@@ -47,9 +52,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ctckit.lattice import Lattice, frames_needed, is_invalid, may_skip, padded_labels, state_labels
-
-_LOG_0 = -torch.inf
+from ctckit.lattice import Lattice, frames_needed, is_invalid
+from ctckit.lattice.pattern import Graph
+from ctckit.reference.semirings import LOG_0, LogSum
+from ctckit.reference.topologies import Arcs, Chain
+from ctckit.reference.traversals import best, forward, marginals, sample
 
 
 def ctc(emissions: Tensor, lattice: Lattice, *, logits: bool) -> Tensor:
@@ -61,38 +68,37 @@ def ctc(emissions: Tensor, lattice: Lattice, *, logits: bool) -> Tensor:
         logits: whether to take the log_softmax of the emissions first.
 
     Returns:
-        (N,) losses, in float64 for float64, else float32. In this order: an item with invalid labels or lengths has the
-        loss NaN and the gradient 0. One with too few frames has the loss inf and the gradient 0, whatever its emissions
-        hold. One with a NaN or +inf in its frames, of log-probabilities among the blank's and its labels', of logits
-        among all classes, has the loss NaN, and a gradient of NaN for every class in its frames. One of probability 0
-        has the loss inf and the gradient 0. No item touches another, and what the frames beyond an input length hold
-        counts for nothing.
+        (N,) losses, in float64 for float64, else float32. The first rule that applies decides:
+
+        - An item with invalid labels or lengths has the loss NaN and the gradient 0.
+        - An item with too few frames has the loss inf and the gradient 0, whatever its emissions.
+        - An item with a NaN or +inf in its frames has the loss NaN, and the gradient NaN for every class in its frames.
+          Of log-probabilities only those of the blank and its labels count, of logits those of all classes.
+        - An item of probability 0 has the loss inf and the gradient 0.
+
+        Items are independent, and frames beyond an input length are ignored.
+
+    Example:
+        >>> from ctckit.lattice import gate
+        >>> log_probs, lattice, _ = gate(torch.zeros(3, 1, 2), torch.tensor([[1]]), None, None, blank=0)
+        >>> ctc(log_probs, lattice, logits=False).neg().exp().round()  # 6 paths: a--, -a-, --a, aa-, -aa, aaa
+        tensor([6.])
     """
     x, inside = _log_probs(emissions, lattice, logits)
-    states = _states(lattice, x.shape[2])
-    target_lengths = lattice.target_lengths.clamp(0, lattice.max_target)[:, None]
-
-    skip = may_skip(states, lattice.blank)
-    alpha = _one(x, states, 0 * target_lengths)
-    for x_t, inside_t in zip(x.unbind(), inside.unbind(), strict=True):
-        alpha = torch.where(inside_t, _emit(x_t, states) + _arrive(alpha, skip), alpha)
-
-    end_in_blank = alpha.gather(1, 2 * target_lengths)
-    end_in_label = alpha.gather(1, (2 * target_lengths - 1).clamp(min=0))
-    end_in_label = torch.where(target_lengths > 0, end_in_label, _LOG_0)
-    nll = -_log_sum(torch.cat((end_in_blank, end_in_label), dim=1), dim=1)
-    # NaN, and so that its derivative by every class is NaN in each frame, also by those that no target names.
-    unknown = nll.isnan()
+    chain = Chain(lattice, x.shape[2])
+    nll = -forward(x, inside, chain, LogSum())[:, 0]
+    # A NaN whose derivative by every class is NaN in each frame, also by the classes that no label names.
+    unknown = _unknown(x, inside, chain.classes) | nll.isnan()
     touched = torch.where(inside & unknown[:, None], emissions.to(x.dtype), 0.0).sum((0, 2)) * torch.nan
     nll = torch.where(unknown, touched, nll)
     return torch.where(is_invalid(lattice, x.shape[0], x.shape[2]), torch.nan, nll)
 
 
 def posteriors(emissions: Tensor, lattice: Lattice, *, logits: bool) -> tuple[Tensor, Tensor]:
-    """Compute the occupancy of classes and states: where in each frame the paths are that spell the target.
+    """Compute the occupancy of classes and states: the probability of each in each frame, given the target.
 
-    By the recursion forward and backward, not by differentiation, so that long inputs fit into memory: beside the
-    results it takes once more the size of the second. The results can be differentiated in their turn.
+    The recursion runs forward and backward, without autograd, so that long inputs fit into memory: beside the results
+    it needs as much memory as the second once more. The results are differentiable.
 
     Args:
         emissions: as for `ctc`.
@@ -103,43 +109,32 @@ def posteriors(emissions: Tensor, lattice: Lattice, *, logits: bool) -> tuple[Te
         gamma(t, c), of shape (T, N, C), and gamma(t, s), of shape (T, N, 2 * max_target + 1). Both sum to 1 over the
         last dimension in every frame of a feasible item. Both are 0 beyond an item's lengths and for an item whose loss
         is inf. For an item whose loss is NaN both are NaN in all its frames.
+
+    Example:
+        >>> from ctckit.lattice import gate
+        >>> log_probs, lattice, _ = gate(torch.zeros(3, 1, 2), torch.tensor([[1]]), None, None, blank=0)
+        >>> by_class, by_state = posteriors(log_probs, lattice, logits=False)
+        >>> (6 * by_state[:, 0]).round()  # of the 6 paths 3 are in the first blank in the first frame
+        tensor([[3., 3., 0.],
+                [1., 4., 1.],
+                [0., 3., 3.]])
     """
     x, inside = _log_probs(emissions, lattice, logits)
-    states = _states(lattice, x.shape[2])
-    target_lengths = lattice.target_lengths.clamp(0, lattice.max_target)[:, None]
-    invalid = is_invalid(lattice, x.shape[0], x.shape[2])[:, None]
-    frames = list(zip(x.unbind(), inside.unbind(), strict=True))
-
-    skip = may_skip(states, lattice.blank)
-    alpha = _one(x, states, 0 * target_lengths)
-    alphas = []
-    for x_t, inside_t in frames:
-        alpha = torch.where(inside_t, _emit(x_t, states) + _arrive(alpha, skip), alpha)
-        alphas.append(alpha)
-
-    # The flipped problem. The frames and states that a shorter item has not got now come before its own.
-    flipped = states.flip(1)
-    skip = may_skip(flipped, lattice.blank)
-    alpha = _one(x, states, 2 * (lattice.max_target - target_lengths))
-    gammas, class_gammas = [], []
-    for x_t, inside_t in reversed(frames):
-        arrive = _arrive(alpha, skip)
-        alpha = torch.where(inside_t, _emit(x_t, flipped) + arrive, alpha)
-        joint = alphas.pop() + arrive.flip(1)
-        # The sum over the states is the likelihood, in each frame the same but for rounding, which so cancels.
-        infeasible = (joint == _LOG_0).all(1, keepdim=True)
-        gamma = torch.where(infeasible, 0.0, torch.where(infeasible, 0.0, joint).softmax(1))
-        gamma = torch.where(inside_t, torch.where(invalid, torch.nan, gamma), 0.0)
-        gammas.append(gamma)
-        unknown = gamma[:, :1].isnan()
-        class_gammas.append(torch.where(unknown, torch.nan, torch.zeros_like(x_t).scatter_add(1, states, gamma)))
-    return _stack(class_gammas[::-1], x, x.shape[2]), _stack(gammas[::-1], x, states.shape[1])
+    chain = Chain(lattice, x.shape[2])
+    unknown = _unknown(x, inside, chain.classes) | is_invalid(lattice, x.shape[0], x.shape[2])
+    gamma, _ = marginals(x, inside, chain)
+    gamma = torch.where(inside, torch.where(unknown[:, None], torch.nan, gamma), 0.0)
+    by_class = torch.zeros_like(x).scatter_add(2, chain.classes.expand(gamma.shape), gamma)
+    return torch.where(gamma[:, :, :1].isnan(), torch.nan, by_class), gamma
 
 
 def at_states(occupancy: Tensor, states: Tensor) -> Tensor:
     """Pick one state per frame: (T, N, K) occupancy, (N, T) states, negative for none -> (N, T).
 
-    A state that an item has not got, or none, has the occupancy 0; in an item whose occupancy is NaN it is NaN as well.
+    A negative state, or one beyond the last, has the occupancy 0, or NaN in an item whose occupancy is NaN.
+
+    >>> at_states(torch.tensor([[[0.7, 0.3, 0.0]], [[0.1, 0.8, 0.1]]]), torch.tensor([[0, 1]]))
+    tensor([[0.7000, 0.8000]])
     """
     table = occupancy.transpose(0, 1)
     inside = (states >= 0) & (states < table.shape[2])
@@ -150,8 +145,8 @@ def at_states(occupancy: Tensor, states: Tensor) -> Tensor:
 class BestPath(NamedTuple):
     """The best path of each item. Frames beyond its length: blank, state -1, score 0.
 
-    An item without a path has the blank, state -1 and the score -inf in all its frames; one whose best path cannot be
-    told (see `best_path`), the score NaN.
+    An item without a path has the blank, state -1 and the score -inf in all its frames; an item whose best path is
+    unknown (see `best_path`) has the score NaN instead.
     """
 
     classes: Tensor
@@ -159,7 +154,7 @@ class BestPath(NamedTuple):
     states: Tensor
     """(N, T) int64: 2s for the blank before label s (from 0) or after the last, 2s + 1 for label s."""
     scores: Tensor
-    """(N, T), dtype of the log-probabilities: that of the frame's class."""
+    """(N, T), dtype of the log-probabilities: the log-probability of the frame's class."""
     totals: Tensor
     """(N,) float64: log-probability of the path."""
 
@@ -167,106 +162,162 @@ class BestPath(NamedTuple):
 def best_path(log_probs: Tensor, lattice: Lattice) -> BestPath:
     """Find the most probable path that spells each target, in float64 whatever the dtype.
 
-    Among equally good paths it is the one that, read from its end, ends in the last label rather than in the blank
-    after it, and at each frame came by *stay* if that is as good as any, else by *step* rather than by *skip*. An item
-    with a NaN or +inf among the log-probabilities of the blank and its labels, in any of its frames, has no best path.
+    Among equally good paths, read from the end: one that ends in the last label comes before one that ends in the
+    blank after it, and at each frame *stay* comes before *step*, and *step* before *skip*. The best path of an item is
+    unknown if the log-probabilities of the blank and its labels have a NaN or +inf in any of its frames.
 
     Args:
         log_probs: (T, N, C); they need not be normalised.
         lattice: valid targets, as `ctckit.lattice.gate` gives them.
+
+    Example:
+        >>> from ctckit.lattice import gate
+        >>> log_probs, lattice, _ = gate(torch.zeros(3, 1, 2), torch.tensor([[1]]), None, None, blank=0)
+        >>> best_path(log_probs, lattice).states
+        tensor([[1, 1, 1]])
     """
     x = log_probs.detach().double()
-    states = _states(lattice, x.shape[2])
-    target_lengths = lattice.target_lengths[:, None]
-    inside = torch.arange(x.shape[0], device=x.device)[:, None, None] < lattice.input_lengths[:, None]
-    skip = may_skip(states, lattice.blank)
-    alpha = _one(x, states, 0 * target_lengths)
-    unknown = torch.zeros_like(lattice.input_lengths, dtype=torch.bool)
-    moves = []
-    for x_t, inside_t in zip(x.unbind(), inside.unbind(), strict=True):
-        y_t = x_t.gather(1, states)
-        unknown |= (inside_t & ~(y_t < torch.inf)).any(1)
-        padded = pad(alpha, (2, 0), value=_LOG_0)
-        stay, step, two = alpha, padded[:, 1:-1], torch.where(skip, padded[:, :-2], _LOG_0)
-        arrive = torch.maximum(torch.maximum(stay, step), two)
-        moves.append(torch.where((stay >= step) & (stay >= two), 0, torch.where(step >= two, 1, 2)))
-        alpha = torch.where(inside_t, arrive + y_t, alpha)
+    within, inside = _inside(x, lattice)
+    chain = Chain(lattice, x.shape[2])
+    states, totals = (table[:, 0] for table in best(x, inside, chain, k=1))
+    totals = torch.where(_unknown(x, inside, chain.classes), torch.nan, totals)
 
-    in_blank = alpha.gather(1, 2 * target_lengths)
-    in_label = alpha.gather(1, (2 * target_lengths - 1).clamp(min=0))
-    ends_in_label = (target_lengths > 0) & (in_label >= in_blank)
-    state = torch.where(ends_in_label, 2 * target_lengths - 1, 2 * target_lengths)
-    totals = torch.where(ends_in_label, in_label, in_blank)[:, 0]
-    totals = torch.where(unknown, torch.nan, totals)
-    totals = torch.where(frames_needed(lattice) > lattice.input_lengths, _LOG_0, totals)
-
-    found = totals.isfinite()[:, None]
-    columns = []
-    for inside_t, move in zip(reversed(inside.unbind()), reversed(moves), strict=True):
-        columns.append(torch.where(found & inside_t, state, -1))
-        state = torch.where(inside_t, state - move.gather(1, state), state).clamp(min=0)
-    path = torch.cat(columns[::-1], dim=1) if columns else states.new_empty((x.shape[1], 0))
-    classes = torch.where(path >= 0, states.gather(1, path.clamp(min=0)), lattice.blank)
+    path = torch.where(inside[..., 0].T & totals.isfinite()[:, None], states, -1)
+    classes = torch.where(path >= 0, chain.classes.gather(1, path.clamp(min=0)), lattice.blank)
     of_class = log_probs.detach().transpose(0, 1).gather(2, classes[:, :, None])[:, :, 0]
-    within = inside[:, :, 0].T
-    instead = torch.where(within, totals[:, None], 0.0).to(log_probs.dtype)
+    instead = torch.where(within.T, totals[:, None], 0.0).to(log_probs.dtype)
     return BestPath(classes, path, torch.where(path >= 0, of_class, instead), totals)
 
 
-def _log_probs(emissions: Tensor, lattice: Lattice, logits: bool) -> tuple[Tensor, Tensor]:
-    """Give x(t, c), with the frames that do not count cleared, and (T, N, 1) bool: which frames count.
+def best_graph_paths(emissions: Tensor, graph: Graph, k: int) -> tuple[Tensor, Tensor]:
+    """Find the k best paths through the graph of a pattern.
 
-    Those within the lengths do, of items that are feasible: no other item can be told anything by its emissions.
+    Of equally good paths the order of the graph's arcs and final states decides, read from the end. For the best path
+    of a plain target this is the rule of `best_path`.
+
+    Args:
+        emissions: (T, U) float64 on the CPU, without NaN or +inf.
+        graph: its classes are columns of the emissions.
+        k: how many paths, at least 1.
+
+    Returns:
+        The states, best path first, (j, T) int64, and the paths' log-probabilities, (j,) float64: j <= k, the paths of
+        a probability above 0.
+
+    Example:
+        >>> from ctckit.lattice.pattern import compile_pattern
+        >>> graph = compile_pattern([1], classes=2)
+        >>> best_graph_paths(torch.zeros(2, 2, dtype=torch.float64), graph, k=4)[0]
+        tensor([[1, 1],
+                [0, 1],
+                [1, 2]])
     """
+    states, totals = best(*_one_item(emissions), Arcs(graph, emissions.shape[1]), k)
+    found = totals[0] > LOG_0
+    return states[0, found], totals[0, found]
+
+
+def sample_graph_paths(emissions: Tensor, graph: Graph, uniforms: Tensor) -> tuple[Tensor, float]:
+    """Draw paths through the graph of a pattern, each by its probability.
+
+    Args:
+        emissions: as for `best_graph_paths`.
+        graph: as for `best_graph_paths`.
+        uniforms: (n, T) float64, from 0 up to 1: one row for each path.
+
+    Returns:
+        The states, (n, T) int64, -1 where no path exists, and the log-likelihood of the graph.
+
+    Example:
+        >>> from ctckit.lattice.pattern import compile_pattern
+        >>> graph = compile_pattern([1], classes=2)
+        >>> uniforms = torch.tensor([[0.1, 0.1], [0.9, 0.9]], dtype=torch.float64)
+        >>> sample_graph_paths(torch.zeros(2, 2, dtype=torch.float64), graph, uniforms)[0]
+        tensor([[1, 1],
+                [1, 2]])
+    """
+    states, log_likelihood = sample(*_one_item(emissions), Arcs(graph, emissions.shape[1]), uniforms)
+    return states, log_likelihood.item()
+
+
+def graph_posteriors(emissions: Tensor, graph: Graph) -> tuple[Tensor, float]:
+    """Compute the occupancy of the states of a pattern's graph.
+
+    Args:
+        emissions: as for `best_graph_paths`.
+        graph: as for `best_graph_paths`.
+
+    Returns:
+        (T, K) float64, the probability of each state in each frame, 0 if no path exists, and the log-likelihood of the
+        graph.
+
+    Example:
+        >>> from ctckit.lattice.pattern import compile_pattern
+        >>> graph = compile_pattern([1], classes=2)
+        >>> occupancy, _ = graph_posteriors(torch.zeros(2, 2, dtype=torch.float64), graph)
+        >>> (3 * occupancy).round()  # of the 3 paths 2 begin in the label
+        tensor([[1., 2., 0.],
+                [0., 2., 1.]], dtype=torch.float64)
+    """
+    occupancy, log_likelihood = marginals(*_one_item(emissions), Arcs(graph, emissions.shape[1]))
+    return occupancy[:, 0, : graph.classes.shape[0]], log_likelihood.item()
+
+
+def reduce(nll: Tensor, lattice: Lattice, reduction: str, zero_infinity: bool) -> Tensor:
+    """Reduce the items' losses as torch does: 'mean' divides each by its target length first.
+
+    Args:
+        nll: (N,) losses.
+        lattice: the targets.
+        reduction: 'none', 'sum' or 'mean'.
+        zero_infinity: whether infinite losses count as 0.
+
+    Returns:
+        (N,) losses for 'none', else one number.
+
+    Example:
+        >>> from ctckit.lattice import gate
+        >>> _, lattice, _ = gate(torch.zeros(3, 2, 2), torch.tensor([[1, 1], [1, -100]]), None, None, blank=0)
+        >>> reduce(torch.tensor([6.0, 1.0]), lattice, "mean", zero_infinity=False)  # (6 / 2 + 1 / 1) / 2
+        tensor(2.)
+    """
+    if zero_infinity:
+        nll = torch.where(nll == torch.inf, 0.0, nll)
+    if reduction == "sum":
+        return nll.sum()
+    if reduction == "mean":
+        return (nll / lattice.target_lengths.clamp(min=1)).mean()
+    return nll
+
+
+def _inside(x: Tensor, lattice: Lattice) -> tuple[Tensor, Tensor]:
+    """Give (T, N) bool: the frames within the input lengths; and (T, N, 1): of these, those of feasible items.
+
+    Frames of infeasible items are excluded: their loss does not depend on them.
+    """
+    within = torch.arange(x.shape[0], device=x.device)[:, None] < lattice.input_lengths
+    return within, (within & (frames_needed(lattice) <= lattice.input_lengths))[:, :, None]
+
+
+def _log_probs(emissions: Tensor, lattice: Lattice, logits: bool) -> tuple[Tensor, Tensor]:
+    """Give x(t, c), with 0 in the frames that are not inside, and (T, N, 1) bool: which frames are inside."""
     x = emissions.float() if emissions.dtype in (torch.float16, torch.bfloat16) else emissions
-    t = torch.arange(x.shape[0], device=x.device)[:, None]
-    feasible = frames_needed(lattice) <= lattice.input_lengths
-    inside = ((t < lattice.input_lengths) & feasible)[:, :, None]
+    _, inside = _inside(x, lattice)
     x = torch.where(inside, x, 0.0)
     if logits:
         # A frame whose classes are all impossible has no softmax; it is impossible, and so is every path.
-        impossible = (x == _LOG_0).all(2, keepdim=True)
-        x = torch.where(impossible, _LOG_0, torch.where(impossible, 0.0, x).log_softmax(2))
+        impossible = (x == LOG_0).all(2, keepdim=True)
+        x = torch.where(impossible, LOG_0, torch.where(impossible, 0.0, x).log_softmax(2))
     return x, inside
 
 
-def _states(lattice: Lattice, classes: int) -> Tensor:
-    """Give l(s) as a table (N, 2 * max_target + 1), safe to index with even where a label is invalid."""
-    return state_labels(padded_labels(lattice).clamp(0, classes - 1), lattice.blank)
+def _unknown(x: Tensor, inside: Tensor, classes: Tensor) -> Tensor:
+    """(N,) bool: the items with a NaN or +inf in their frames, among their (N, K) classes."""
+    bad = (inside & ~(x < torch.inf)).any(0)
+    return bad.gather(1, classes).any(1)
 
 
-def _one(x: Tensor, states: Tensor, state: Tensor) -> Tensor:
-    """Give the logarithm of: probability 1 in the given state (N, 1) of each item, 0 in all others."""
-    here = torch.arange(states.shape[1], device=x.device) == state
-    # Without frames the sum is 0, too, and the loss all the same a function of the emissions, which can be derived.
-    log_1 = x.new_zeros(()) if x.shape[0] else x.sum()
-    return torch.where(here, log_1, _LOG_0)
-
-
-def _emit(x_t: Tensor, states: Tensor) -> Tensor:
-    """Give y(t, s), the log-probability of each state's class. One NaN makes all NaN, so that it cannot go unseen."""
-    y_t = x_t.gather(1, states)
-    return y_t + torch.zeros_like(y_t).masked_fill(y_t.isnan().any(1, keepdim=True), torch.nan)
-
-
-def _arrive(alpha: Tensor, skip: Tensor) -> Tensor:
-    """Sum over the arcs into each state, of the probability to be where they come from."""
-    padded = pad(alpha, (2, 0), value=_LOG_0)
-    arcs = (alpha, padded[:, 1:-1], torch.where(skip, padded[:, :-2], _LOG_0))  # stay, step, skip
-    return _log_sum(torch.stack(arcs), dim=0)
-
-
-def _log_sum(terms: Tensor, dim: int) -> Tensor:
-    """Give log(sum(exp(terms))), where terms may all be -inf, with derivatives of every order finite also there.
-
-    (That of torch.logsumexp is NaN there: it holds -inf - -inf. The largest term is a constant here; it cancels.)
-    """
-    top = terms.detach().amax(dim, keepdim=True)
-    top = torch.where(top == _LOG_0, 0.0, top)
-    total = (terms - top).exp().sum(dim)
-    nothing = total == 0
-    return torch.where(nothing, _LOG_0, torch.where(nothing, 1.0, total).log() + top.squeeze(dim))
-
-
-def _stack(rows: list[Tensor], x: Tensor, width: int) -> Tensor:
-    return torch.stack(rows) if rows else x.new_zeros((0, x.shape[1], width))
+def _one_item(emissions: Tensor) -> tuple[Tensor, Tensor]:
+    """Give (T, U) emissions as a batch of one, (T, 1, U + 1), with an impossible class at the end; all frames count."""
+    x = pad(emissions, (0, 1), value=LOG_0)[:, None]
+    return x, torch.ones_like(x[..., :1], dtype=torch.bool)

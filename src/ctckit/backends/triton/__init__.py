@@ -30,12 +30,12 @@ from triton.runtime.interpreter import InterpretedFunction
 
 from ctckit import reference
 from ctckit.backends import LossOptions
-from ctckit.backends.reference import reduce
 from ctckit.backends.triton import forward_backward as forward_backward_kernels
 from ctckit.backends.triton import occupancy as occupancy_kernels
 from ctckit.backends.triton import rows as row_kernels
 from ctckit.backends.triton.scratch import Sizes, allocate
 from ctckit.lattice import Lattice
+from ctckit.reference import reduce
 
 if tuple(map(int, triton.__version__.split(".")[:2])) < (3, 4):
     raise ImportError(f"the GPU kernels need Triton 3.4 (torch 2.8) or later; this is {triton.__version__}")

@@ -138,18 +138,18 @@ def test_arcs_are_the_same_from_both_ends() -> None:
 
 
 def test_one_rule_for_skips() -> None:
-    """`may_skip`, the chain and the graph of a pattern, for every row of up to 5 labels of 3."""
+    """The chain has the skips of `may_skip` and the arcs of the pattern's graph, for every row of up to 5 labels of 3.
+
+    (tests/lattice/test_rules.py compares `may_skip` with the graph.)
+    """
     for length in range(6):
         for row in itertools.product((1, 2, 3), repeat=length):
-            allowed = may_skip(state_labels(torch.tensor(row, dtype=torch.int64), 0), 0).nonzero()[:, 0].tolist()
-            by_hand = [2 * i + 1 for i in range(1, length) if row[i] != row[i - 1]]
             arcs, _, _ = arcs_of(chain_of(row, 1, classes=4))
-            graph = compile_pattern(row, classes=4)
-            into = torch.arange(2 * length + 1).repeat_interleave(graph.offsets.diff()).tolist()
-            assert allowed == by_hand
+            allowed = may_skip(state_labels(torch.tensor(row, dtype=torch.int64), 0), 0).nonzero()[:, 0].tolist()
             assert sorted(s for r, s in arcs if r == s - 2) == allowed
-            assert sorted(s for r, s in zip(graph.sources.tolist(), into, strict=True) if r == s - 2) == allowed
-            assert arcs == set(zip(graph.sources.tolist(), into, strict=True))
+            graph = compile_pattern(row, classes=4)
+            into = torch.arange(2 * length + 1).repeat_interleave(graph.offsets.diff())
+            assert arcs == set(zip(graph.sources.tolist(), into.tolist(), strict=True))
 
 
 # --------------------------------------------------------------------------------------------------------- traversals
@@ -183,7 +183,7 @@ def test_chain_and_arcs_agree() -> None:
 
 
 def test_counts_of_paths() -> None:
-    """With all emissions 1 the sum counts the paths, and so do the k best, each of which spells the target."""
+    """With all emissions 1 the sum counts the paths, and so do the k best, which all spell the target."""
     for x, inside, chain, _ in small_problems():
         target = tuple(chain.classes[0, 1::2].tolist())
         count = oracle.answer([[1] * CLASSES] * len(x), CLASSES, target, 0).paths
@@ -193,6 +193,11 @@ def test_counts_of_paths() -> None:
         found = [tuple(chain.classes[0, path].tolist()) for path in paths[values > LOG_0]]
         assert len(set(found)) == len(found) == count
         assert {oracle.collapse(path, 0) for path in found} <= {target}
+        if count and len(x):
+            # With the lowest and the highest number a sample is one of these paths, too.
+            uniforms = torch.tensor([[0.0], [1.0]], dtype=torch.float64).expand(-1, len(x))
+            drawn, _ = sample(ones, inside, chain, uniforms)
+            assert {tuple(chain.classes[0, path].tolist()) for path in drawn.clamp(min=0)} <= set(found)
 
 
 @pytest.mark.parametrize("free", [False, True])

@@ -19,7 +19,7 @@ A path starts in state 0 before the first frame. This gives the usual start (sta
 and S = 0 without a special case.
 
 **Backward** (equations 9-11). beta(t, s) is the probability of frames t+1 .. T over all paths that leave from state s
-in frame t: the same recursion from the end, along the same arcs turned round.
+in frame t: the same recursion, from the last frame to the first and along the reversed arcs.
 
 **Occupancy** (equations 14-15). The probability that the path is in state s in frame t, given the target, and
 the same per class::
@@ -98,7 +98,7 @@ def posteriors(emissions: Tensor, lattice: Lattice, *, logits: bool) -> tuple[Te
     """Compute the occupancy of classes and states: the probability of each in each frame, given the target.
 
     The recursion runs forward and backward, without autograd, so that long inputs fit into memory: beside the results
-    it needs as much memory as the second once more. The results are differentiable.
+    it needs the memory of the second once more. The results are differentiable.
 
     Args:
         emissions: as for `ctc`.
@@ -122,8 +122,8 @@ def posteriors(emissions: Tensor, lattice: Lattice, *, logits: bool) -> tuple[Te
     x, inside = _log_probs(emissions, lattice, logits)
     chain = Chain(lattice, x.shape[2])
     unknown = _unknown(x, inside, chain.classes) | is_invalid(lattice, x.shape[0], x.shape[2])
-    gamma, _ = marginals(x, inside, chain)
-    gamma = torch.where(inside, torch.where(unknown[:, None], torch.nan, gamma), 0.0)
+    instead = torch.where(inside & unknown[:, None], x.new_full((), torch.nan), 0.0)
+    gamma = torch.where(inside & ~unknown[:, None], marginals(x, inside, chain)[0], instead)
     by_class = torch.zeros_like(x).scatter_add(2, chain.classes.expand(gamma.shape), gamma)
     return torch.where(gamma[:, :, :1].isnan(), torch.nan, by_class), gamma
 

@@ -21,7 +21,7 @@ LOG_0: Final = -torch.inf
 
 
 class Semiring(Protocol):
-    """A sum and a product of elements."""
+    """The sum of elements, and how they are made. The product of all semirings is + on the logarithms."""
 
     def element(self, log_values: Tensor) -> Tensor:
         """(...) log-probabilities of single paths -> (..., k) elements."""

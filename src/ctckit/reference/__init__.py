@@ -122,8 +122,7 @@ def posteriors(emissions: Tensor, lattice: Lattice, *, logits: bool) -> tuple[Te
     x, inside = _log_probs(emissions, lattice, logits)
     chain = Chain(lattice, x.shape[2])
     unknown = _unknown(x, inside, chain.classes) | is_invalid(lattice, x.shape[0], x.shape[2])
-    instead = torch.where(inside & unknown[:, None], x.new_full((), torch.nan), 0.0)
-    gamma = torch.where(inside & ~unknown[:, None], marginals(x, inside, chain)[0], instead)
+    gamma, _ = marginals(torch.where(inside & unknown[:, None], torch.nan, x), inside, chain)
     by_class = torch.zeros_like(x).scatter_add(2, chain.classes.expand(gamma.shape), gamma)
     return torch.where(gamma[:, :, :1].isnan(), torch.nan, by_class), gamma
 

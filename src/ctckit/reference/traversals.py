@@ -34,7 +34,7 @@ def marginals(x: Tensor, inside: Tensor, topology: Topology) -> tuple[Tensor, Te
     """Compute (T, N, K), the probability of each state in each frame, and the (N,) log-likelihoods.
 
     It sums forward and backward, without autograd. Beside the result it holds one more tensor of that size. The
-    probabilities of a frame sum to 1, or are 0 if no path exists. Frames that are not inside hold arbitrary numbers.
+    probabilities of a frame sum to 1, or are 0 if no path exists or the frame is not inside.
     """
     semiring = LogSum()
     frames = _frames(x, inside)
@@ -52,8 +52,8 @@ def marginals(x: Tensor, inside: Tensor, topology: Topology) -> tuple[Tensor, Te
     for x_t, inside_t in reversed(frames):
         joint = (alphas.pop() + beta)[..., 0]
         # The sum over the states is the likelihood in every frame, up to a rounding error, which cancels here.
-        impossible = (joint == LOG_0).all(1, keepdim=True)
-        rows.append(torch.where(impossible, 0.0, torch.where(impossible, 0.0, joint).softmax(1)))
+        possible = inside_t[..., 0] & (joint != LOG_0).any(1, keepdim=True)
+        rows.append(torch.where(possible, torch.where(possible, joint, 0.0).softmax(1), 0.0))
         arrived = semiring.sum(topology.leaving(_emit(x_t, topology) + beta))
         beta = torch.where(inside_t, arrived, beta)
     return torch.stack(rows[::-1]) if rows else x.new_zeros(0, *final.shape), total

@@ -31,7 +31,7 @@ void with_task(const Batch& batch, std::int64_t n, Arena& arena, Use use) {
 template <class Use>
 void with_item(const Batch& batch, std::int64_t n, Arena& arena, Use use) {
   if (batch.path.classes != nullptr) {
-    with_task<viterbi::BestPath>(batch, n, arena, use);
+    with_task<BestPath>(batch, n, arena, use);
   } else {
     with_task<Item>(batch, n, arena, use);
   }

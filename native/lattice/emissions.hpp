@@ -32,7 +32,7 @@ class EmissionSource {
   using Real = typename ComputedIn<T>::Real;
   using Vector = typename VectorOf<Real>::Values;
   using Integers = typename VectorOf<Real>::Integers;
-  static constexpr int kWidth = sizeof(Vector) / sizeof(Real);  // frames side by side; kBlock is a multiple
+  static constexpr int kWidth = sizeof(Vector) / sizeof(Real);  // frames side by side; kFramesPerBlock is a multiple
   static constexpr double kLog2E = 0x1.71547652b82fep0, kLog2ERest = 0x1.777d0ffda0d24p-56;
   static constexpr double kInfinity = std::numeric_limits<double>::infinity();
   static constexpr double kSmallest = -1.0 * (std::int64_t{1} << 40);  // log2 of an emission: less counts as this
@@ -45,23 +45,22 @@ class EmissionSource {
         classes_(batch.classes),
         frames_(batch.input_lengths[n]),
         rows_(batch, n),
-        slots_(batch, n, kWidth, arena),
+        slots_(batch, n, kWidth, 0, arena),
         // An odd number of vectors: the rows of a block do not fall on the same cache sets.
         pitch_(((batch.classes + kWidth - 1) / kWidth | 1) * kWidth) {
     table_ = arena.take<Real>(slots_.table_size());
     mantissas_ = arena.take<double>(slots_.table_size());
     exponents_ = arena.take<std::int64_t>(slots_.table_size());
     if (logits_) {
-      maxima_ = arena.take<double>(frames_ + kBlock);
-      rests_ = arena.take<double>(frames_ + kBlock);
-      largest_slot_ = arena.take<Real>(frames_ + kBlock);
+      maxima_ = arena.take<double>(frames_ + kFramesPerBlock);
+      rests_ = arena.take<double>(frames_ + kFramesPerBlock);
+      largest_slot_ = arena.take<Real>(frames_ + kFramesPerBlock);
     }
-    if (!rows_.in_place()) buffer_ = arena.take<Real>((few_classes() || slots_.most_are_named() ? kBlock : 1) * pitch_);
+    if (!rows_.in_place())
+      buffer_ = arena.take<Real>((few_classes() || slots_.whole_frames() ? kFramesPerBlock : 1) * pitch_);
   }
 
-  void choose_slots(const std::int64_t* target, std::int64_t labels, std::int32_t* slots) {
-    slots_.choose(target, labels, slots);
-  }
+  void choose_slots(const Target& target, std::int32_t* slots) { slots_.choose(target, slots); }
 
   bool few_classes() const { return classes_ <= kFewClasses; }
   const Slots& slots() const { return slots_; }
@@ -88,7 +87,7 @@ class EmissionSource {
       rests_[at] = sum.rest;
       if (exponentials != nullptr) use(at);
     }
-    for (std::int64_t at = t + frames; at < t + kBlock; ++at) rests_[at] = 0;
+    for (std::int64_t at = t + frames; at < t + kFramesPerBlock; ++at) rests_[at] = 0;
   }
 
   // Fills the table with the emissions of frames [t, t + frames), and `softmax`, if softmax_pitch() and unless it is
@@ -96,23 +95,24 @@ class EmissionSource {
   // `gradient`, if not null, is where the frames' gradient will be written soon, a frame every `gradient_stride`.
   BlockScale read(std::int64_t t, int frames, bool first_time, Real* softmax, bool softmax_known,
                   const T* gradient = nullptr, std::int64_t gradient_stride = 0) {
-    Real scale[kBlock] = {};
+    Real scale[kFramesPerBlock] = {};
     bool nan = false;
     if (softmax_pitch() != 0) {
       if (!softmax_known) compute_softmax(t, frames, softmax, gradient, gradient_stride);
       read_softmax(frames, softmax);
     } else {
-      for (int k = 0; k < kBlock && t + kBlock + k < frames_; ++k) rows_.prefetch(t + kBlock + k);
+      for (int k = 0; k < kFramesPerBlock && t + kFramesPerBlock + k < frames_; ++k)
+        rows_.prefetch(t + kFramesPerBlock + k);
       nan = read_named(t, frames, scale);
     }
-    zero_out(table_ + slots_.empty() * kBlock);
+    zero_out(table_ + slots_.empty() * kFramesPerBlock);
     extreme_ = softmax_pitch() != 0 ? has_lost(t, frames) : extreme_;
     if (!logits_) {
       double log_scale = 0;
       for (int k = 0; k < frames; ++k) log_scale += static_cast<double>(scale[k]);
       return {log_scale, 1, nan};
     }
-    constexpr int vectors = kBlock / kLanes;
+    constexpr int vectors = kFramesPerBlock / kLanes;
     F64 products[vectors];
     I64 confident{};
     for (int i = 0; i < vectors; ++i) {
@@ -132,8 +132,8 @@ class EmissionSource {
   bool extreme() const { return extreme_; }
 
   // The same with exponents apart, for any range.
-  CTCKIT_RARELY ExactTable read_exactly(std::int64_t t, int frames) {
-    for (int k = 0; k < kBlock; ++k) {
+  CTCKIT_COLD ExactTable read_exactly(std::int64_t t, int frames) {
+    for (int k = 0; k < kFramesPerBlock; ++k) {
       const std::int64_t at = k < frames ? t + k : t;
       double scale = -kInfinity;
       for (std::int64_t u = 0; u < slots_.used() && !logits_; ++u) {
@@ -148,27 +148,27 @@ class EmissionSource {
         // x log2(e) - n to the last digit: for a large x its own rounding would count.
         const double fraction = y == kSmallest ? 0.0 : std::fma(x, kLog2E, -n) + x * kLog2ERest;
         const bool never = x == -kInfinity;
-        mantissas_[u * kBlock + k] = never ? 0.0 : std::exp2(fraction);
-        exponents_[u * kBlock + k] = never ? 0 : static_cast<std::int64_t>(n);
+        mantissas_[u * kFramesPerBlock + k] = never ? 0.0 : std::exp2(fraction);
+        exponents_[u * kFramesPerBlock + k] = never ? 0 : static_cast<std::int64_t>(n);
       }
     }
-    zero_out(mantissas_ + slots_.empty() * kBlock);
-    zero_out(exponents_ + slots_.empty() * kBlock);
+    zero_out(mantissas_ + slots_.empty() * kFramesPerBlock);
+    zero_out(exponents_ + slots_.empty() * kFramesPerBlock);
     return {mantissas_, exponents_};
   }
 
  private:
   template <class Number>
   static void zero_out(Number* row) {
-    for (int k = 0; k < kBlock; ++k) row[k] = 0;
+    for (int k = 0; k < kFramesPerBlock; ++k) row[k] = 0;
   }
 
   void compute_softmax(std::int64_t t, int frames, Real* softmax, const T* gradient, std::int64_t gradient_stride) {
-    const Real* rows[kBlock];
-    const T* next[kBlock];
+    const Real* rows[kFramesPerBlock];
+    const T* next[kFramesPerBlock];
     for (int k = 0; k < frames; ++k) {
       rows[k] = rows_.row(t + k, buffer_ + k * pitch_);
-      next[k] = rows_.address(t + kBlock + k < frames_ ? t + kBlock + k : t + k);
+      next[k] = rows_.address(t + kFramesPerBlock + k < frames_ ? t + kFramesPerBlock + k : t + k);
     }
     softmax_rows(rows, frames, classes_, softmax, pitch_, maxima_ + t, rests_ + t, [&](int k, std::int64_t c) {
       __builtin_prefetch(next[k] + c);
@@ -177,37 +177,38 @@ class EmissionSource {
   }
 
   void read_softmax(int frames, const Real* softmax) {
-    const Real* rows[kBlock];
-    for (int k = 0; k < kBlock; ++k) rows[k] = softmax + (k < frames ? k : 0) * pitch_;  // beyond the end: any number
-    if (slots_.most_are_named()) {
-      transpose_rows(rows, pitch_);
+    const Real* rows[kFramesPerBlock];
+    for (int k = 0; k < kFramesPerBlock; ++k)
+      rows[k] = softmax + (k < frames ? k : 0) * pitch_;  // beyond the end: any number
+    if (slots_.whole_frames()) {
+      slots_.transpose_frames(rows, pitch_, table_);
     } else {
-      gather([&](int k, std::int64_t c) { return rows[k][c]; });
+      slots_.gather(table_, [&](int k, std::int64_t c) { return rows[k][c]; });
     }
   }
 
   // exp(x - scale) of the named classes; scale is the frame's largest class, of log-probabilities the largest named
   // one. Returns whether there is a NaN.
-  bool read_named(std::int64_t t, int frames, Real (&scale)[kBlock]) {
-    if (slots_.most_are_named()) {
-      const Real* rows[kBlock];
-      for (int k = 0; k < kBlock; ++k) rows[k] = rows_.row(k < frames ? t + k : t, buffer_ + k * pitch_);
-      transpose_rows(rows, classes_);
+  bool read_named(std::int64_t t, int frames, Real (&scale)[kFramesPerBlock]) {
+    if (slots_.whole_frames()) {
+      const Real* rows[kFramesPerBlock];
+      for (int k = 0; k < kFramesPerBlock; ++k) rows[k] = rows_.row(k < frames ? t + k : t, buffer_ + k * pitch_);
+      slots_.transpose_frames(rows, classes_, table_);
     } else {
-      gather([&](int k, std::int64_t c) { return rows_.at(k < frames ? t + k : t, c); });
+      slots_.gather(table_, [&](int k, std::int64_t c) { return rows_.at(k < frames ? t + k : t, c); });
     }
     constexpr Real infinity = std::numeric_limits<Real>::infinity();
     Integers nan{}, extreme{};
-    for (int k = 0; k < kBlock; k += kWidth) {
+    for (int k = 0; k < kFramesPerBlock; k += kWidth) {
       Vector high = broadcast<Vector>(-infinity);
       for (std::int64_t u = 0; u < slots_.used() && !logits_; ++u)
-        high = larger(load<Vector>(table_ + u * kBlock + k), high);
+        high = larger(load<Vector>(table_ + u * kFramesPerBlock + k), high);
       for (int j = 0; j < kWidth && logits_; ++j) high[j] = static_cast<Real>(maxima_[k + j < frames ? t + k + j : t]);
       // A frame in which nothing is possible: emissions of 0, relative to anything.
       high = high == -infinity ? Vector{} : high;
       store(scale + k, high);
       for (std::int64_t u = 0; u < slots_.used(); ++u) {
-        Real* const at = table_ + u * kBlock + k;
+        Real* const at = table_ + u * kFramesPerBlock + k;
         const Vector x = load<Vector>(at) - high;
         nan |= x != x;
         extreme |= (x < kLowest) & (x > -infinity);
@@ -222,43 +223,23 @@ class EmissionSource {
   bool has_lost(std::int64_t t, int frames) const {
     Integers zero{};
     for (std::int64_t u = 0; u < slots_.used(); ++u)
-      for (int k = 0; k < kBlock; k += kWidth) zero |= load<Vector>(table_ + u * kBlock + k) == Real{0};
+      for (int k = 0; k < kFramesPerBlock; k += kWidth)
+        zero |= load<Vector>(table_ + u * kFramesPerBlock + k) == Real{0};
     if (!any_lane(zero)) return false;
     for (std::int64_t u = 0; u < slots_.used(); ++u)
       for (int k = 0; k < frames; ++k)
-        if (table_[u * kBlock + k] == 0 && rows_.at(t + k, slots_.class_of(u)) > -kInfinity) return true;
+        if (table_[u * kFramesPerBlock + k] == 0 && rows_.at(t + k, slots_.class_of(u)) > -kInfinity) return true;
     return false;
   }
 
   // The slots of the frames' largest classes, -1 where the target does not name it.
   void find_largest(std::int64_t t) {
-    for (int k = 0; k < kBlock; k += kWidth) {
+    for (int k = 0; k < kFramesPerBlock; k += kWidth) {
       Vector largest = broadcast<Vector>(Real{-1});
       for (std::int64_t u = 0; u < slots_.used(); ++u)
-        largest = load<Vector>(table_ + u * kBlock + k) == Real{1} ? broadcast<Vector>(static_cast<Real>(u)) : largest;
+        largest = load<Vector>(table_ + u * kFramesPerBlock + k) == Real{1} ? broadcast<Vector>(static_cast<Real>(u))
+                                                                            : largest;
       store(largest_slot_ + t + k, largest);
-    }
-  }
-
-  template <class Value>
-  void gather(Value value) {
-    for (std::int64_t u = 0; u < slots_.used(); ++u) {
-      const std::int64_t c = slots_.class_of(u);
-      for (int k = 0; k < kBlock; ++k) table_[u * kBlock + k] = value(k, c);
-    }
-  }
-
-  // Rows of `readable` values to rows of the table.
-  void transpose_rows(const Real* const (&rows)[kBlock], std::int64_t readable) {
-    for (std::int64_t c = 0; c < classes_; c += kWidth) {
-      for (int group = 0; group < kBlock; group += kWidth) {
-        Vector tile[kWidth];
-        for (int j = 0; j < kWidth; ++j)
-          tile[j] =
-              readable - c >= kWidth ? load<Vector>(rows[group + j] + c) : load_tail(rows[group + j] + c, readable - c);
-        transpose(tile);
-        for (int j = 0; j < kWidth; ++j) store(table_ + slots_.of_class(c + j) * kBlock + group, tile[j]);
-      }
     }
   }
 

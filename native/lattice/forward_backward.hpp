@@ -1,7 +1,7 @@
 // The forward recursion of CTC over a block of frames, and by mirroring the backward one.
 //
-// Position i of a target of S labels holds label i and the blank before it (position S: the last blank, no label).
-// With p the emission of a frame (Graves et al. 2006, eq. 6, states split into blanks B and labels L):
+// Positions are those of target.hpp. With p the emission of a frame (Graves et al. 2006, eq. 6, states split into
+// blanks B and labels L):
 //
 //     B'[i] = (B[i] + L[i-1]) p(blank)
 //     L'[i] = (L[i] + B[i] + skip[i] L[i-1]) p(label i)        skip[i]: label i differs from label i-1
@@ -24,14 +24,13 @@
 // ratio makes much of it again: then the total is not reached (`holds_total`).
 #pragma once
 
+#include "lattice/rows.hpp"
+#include "lattice/target.hpp"
 #include "simd/simd.hpp"
 
 namespace ctckit::CTCKIT_ISA {
 namespace {
 
-constexpr int kBlock = 16;    // frames that share their powers of two
-constexpr int kUnroll = 4;    // vectors of positions held in registers over the frames of a block
-constexpr int kPad = kLanes;  // readable, neutral positions on either side of a row
 constexpr std::int64_t kNever = -(std::int64_t{1} << 61);  // exponent of a state that nothing has reached
 constexpr std::int64_t kVoid = std::int64_t{1} << 61;      // exponent of a position that holds no state
 constexpr std::int64_t kMiddle = 400;    // mantissas start a block at 2^400: growth by 2^600 is rarer than decay
@@ -42,22 +41,6 @@ template <class Real>
 constexpr std::int64_t kProduct = sizeof(Real) == 4 ? 60 : 600;
 template <class Real>
 constexpr double kProductUnit = sizeof(Real) == 4 ? 0x1p60 : 0x1p600;  // 2^kProduct
-
-// A row of positions: mantissas and exponents of blanks and labels.
-struct Row {
-  double *blank, *label;
-  std::int64_t *blank_exponent, *label_exponent;
-};
-
-// What a block multiplies neighbours by: 2^(exponent of the source - exponent of the destination).
-struct Ratios {
-  double *blank_from_label, *label_from_blank, *label_from_label;
-};
-
-// Which positions are walked: those that can be reached and can still finish, rounded out to whole vectors.
-struct Range {
-  std::int64_t begin, end;
-};
 
 struct Topology {
   std::int64_t labels;       // S
@@ -268,15 +251,16 @@ inline void walk_vectors(std::int64_t begin, int frames, const Row& row, const R
 template <int Direction, class Value, class Visit>
 __attribute__((noinline)) void walk_block(Range range, int frames, const Row& row, const Ratios& ratios,
                                           const Emissions<Value>& emissions, Visit visit) {
-  double edge[kBlock] = {};
-  constexpr std::int64_t stride = kUnroll * kLanes;
+  double edge[kFramesPerBlock] = {};
+  constexpr std::int64_t stride = kVectorsPerGroup * kLanes;
   // The vectors are taken in the order in which probability flows through them.
   std::int64_t left = range.end - range.begin;
   const auto next = [&](std::int64_t positions) {
     left -= positions;
     return Direction > 0 ? range.end - left - positions : range.begin + left;
   };
-  while (left >= stride) walk_vectors<Direction, kUnroll>(next(stride), frames, row, ratios, emissions, edge, visit);
+  while (left >= stride)
+    walk_vectors<Direction, kVectorsPerGroup>(next(stride), frames, row, ratios, emissions, edge, visit);
   if (left >= 2 * kLanes) walk_vectors<Direction, 2>(next(2 * kLanes), frames, row, ratios, emissions, edge, visit);
   if (left > 0) walk_vectors<Direction, 1>(next(kLanes), frames, row, ratios, emissions, edge, visit);
 }

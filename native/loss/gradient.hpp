@@ -40,23 +40,24 @@ class GradientSink {
     const Slots& slots = source.slots();
     const bool gradient = batch_.output == Output::gradient;
     const auto scale = static_cast<Real>(gradient ? -weight / total : 1 / total);
-    for (std::int64_t at = 0; at < slots.used() * kBlock; at += kWidth)
+    for (std::int64_t at = 0; at < slots.used() * kFramesPerBlock; at += kWidth)
       store(share + at, load<Vector>(share + at) * scale);
-    for (int k = 0; k < kBlock; ++k) share[slots.unnamed() * kBlock + k] = 0;
+    for (int k = 0; k < kFramesPerBlock; ++k) share[slots.unnamed() * kFramesPerBlock + k] = 0;
     const std::int64_t pitch = source.softmax_pitch();
-    Real inverse[kBlock] = {};  // by which exp(x - max) becomes weight times softmax
-    for (int k = 0; k < kBlock && softmax_ && !early_; k += kLanes)
+    Real inverse[kFramesPerBlock] = {};  // by which exp(x - max) becomes weight times softmax
+    for (int k = 0; k < kFramesPerBlock && softmax_ && !early_; k += kLanes)
       store_narrowed(inverse + k, weight / (1.0 + load<F64>(source.rests(t) + k)));
     if (early_) {
-      for (int k = 0; k < kBlock && t >= kBlock; ++k)  // what the next block adds to lies scattered over memory
+      for (int k = 0; k < kFramesPerBlock && t >= kFramesPerBlock;
+           ++k)  // what the next block adds to lies scattered over memory
         for (std::int64_t u = 0; u < slots.used(); ++u)
-          __builtin_prefetch(out_row(t - kBlock + k) + slots.class_of(u), 1);
+          __builtin_prefetch(out_row(t - kFramesPerBlock + k) + slots.class_of(u), 1);
       for (int k = 0; k < frames; ++k) {
         T* const row = out_row(t + k);
         for (std::int64_t u = 0; u < slots.used(); ++u)
-          row[slots.class_of(u)] = narrow<T>(widen(row[slots.class_of(u)]) + share[u * kBlock + k]);
+          row[slots.class_of(u)] = narrow<T>(widen(row[slots.class_of(u)]) + share[u * kFramesPerBlock + k]);
       }
-    } else if (slots.most_are_named() && (!softmax_ || pitch != 0)) {
+    } else if (slots.whole_frames() && (!softmax_ || pitch != 0)) {
       write_transposed(source, t, frames, share, inverse, softmax);
     } else {
       for (int k = 0; k < frames; ++k) write_row(source, t + k, k, share, inverse[k], softmax + k * pitch);
@@ -73,13 +74,14 @@ class GradientSink {
   T* out_row(std::int64_t t) const { return out_ + t * batch_.out_strides.frame; }
 
   void write_transposed(const EmissionSource<T>& source, std::int64_t t, int frames, const Real* share,
-                        const Real (&inverse)[kBlock], const Real* softmax) const {
+                        const Real (&inverse)[kFramesPerBlock], const Real* softmax) const {
     const Slots& slots = source.slots();
     const std::int64_t pitch = source.softmax_pitch();
     for (int group = 0; group < frames; group += kWidth) {
       for (std::int64_t c = 0; c < batch_.classes; c += kWidth) {
         Vector tile[kWidth];
-        for (int j = 0; j < kWidth; ++j) tile[j] = load<Vector>(share + slots.of_class(c + j) * kBlock + group);
+        for (int j = 0; j < kWidth; ++j)
+          tile[j] = load<Vector>(share + slots.of_class(c + j) * kFramesPerBlock + group);
         transpose(tile);
         const std::int64_t count = batch_.classes - c < kWidth ? batch_.classes - c : kWidth;
         for (int j = 0; j < kWidth && group + j < frames; ++j) {
@@ -116,10 +118,10 @@ class GradientSink {
     if (source.softmax_pitch() != 0 && softmax_) {  // not added to what was just stored, which would be waited for
       for (std::int64_t u = 0; u < slots.used(); ++u) {
         const std::int64_t c = slots.class_of(u);
-        to[c] = softmax[c] * inverse + share[u * kBlock + k];
+        to[c] = softmax[c] * inverse + share[u * kFramesPerBlock + k];
       }
     } else {
-      for (std::int64_t u = 0; u < slots.used(); ++u) to[slots.class_of(u)] += share[u * kBlock + k];
+      for (std::int64_t u = 0; u < slots.used(); ++u) to[slots.class_of(u)] += share[u * kFramesPerBlock + k];
     }
     if constexpr (!kNative)
       for (std::int64_t c = 0; c < classes; ++c) out[c] = narrow<T>(to[c]);
@@ -132,13 +134,14 @@ class GradientSink {
     const std::int64_t used = source.slots().used();
     const double* const rests = source.rests(t);
     I64 any{};
-    for (int k = 0; k < kBlock; k += kLanes) any |= load<F64>(rests + k) < kConfident;
+    for (int k = 0; k < kFramesPerBlock; k += kLanes) any |= load<F64>(rests + k) < kConfident;
     if (!any_lane(any)) return;
-    Vector largest[kBlock / kWidth], others[kBlock / kWidth] = {};
-    for (int k = 0; k < kBlock; k += kWidth) largest[k / kWidth] = load<Vector>(source.largest_slots(t) + k);
+    Vector largest[kFramesPerBlock / kWidth], others[kFramesPerBlock / kWidth] = {};
+    for (int k = 0; k < kFramesPerBlock; k += kWidth) largest[k / kWidth] = load<Vector>(source.largest_slots(t) + k);
     for (std::int64_t u = 0; u < used; ++u) {
-      for (int j = 0; j < kBlock / kWidth; ++j)
-        others[j] += largest[j] == static_cast<Real>(u) ? Vector{} : load<Vector>(share + u * kBlock + j * kWidth);
+      for (int j = 0; j < kFramesPerBlock / kWidth; ++j)
+        others[j] +=
+            largest[j] == static_cast<Real>(u) ? Vector{} : load<Vector>(share + u * kFramesPerBlock + j * kWidth);
     }
     for (int k = 0; k < frames; ++k) {
       const double rest = rests[k];

@@ -108,24 +108,24 @@ inline void sum_slots(Range range, int frames, const Occupancy<Real>& from, std:
   using Vector = typename VectorOf<Real>::Values;
   constexpr int width = sizeof(Vector) / sizeof(Real);
   // Where the mirror does not come, and where whole vectors read on: nothing.
-  for (int k = 0; k < kBlock; ++k) {
+  for (int k = 0; k < kFramesPerBlock; ++k) {
     Real* const row = from.label + k * pitch;
     for (std::int64_t i = k < frames ? range.end : range.begin; i <= range.end; i += kLanes)
       store_narrowed(row + i - 1, F64{});
     row[range.end + kPad - 1] = 0;
   }
   for (std::int64_t i = range.begin; i < range.end; i += width) {
-    for (int group = 0; group < kBlock; group += width) {
+    for (int group = 0; group < kFramesPerBlock; group += width) {
       Vector tile[width];
       for (int j = 0; j < width; ++j) tile[j] = load<Vector>(from.label + (group + j) * pitch + i);
       transpose(tile);
       for (int j = 0; j < width; ++j) {
-        Real* const sum = per_slot + std::int64_t{slots[i + j]} * kBlock + group;
+        Real* const sum = per_slot + std::int64_t{slots[i + j]} * kFramesPerBlock + group;
         store(sum, load<Vector>(sum) + tile[j]);
       }
     }
   }
-  for (int group = 0; group < kBlock; group += kLanes) {
+  for (int group = 0; group < kFramesPerBlock; group += kLanes) {
     F64 lanes[kLanes];
     for (int j = 0; j < kLanes; ++j) lanes[j] = load<F64>(from.blank_sums + (group + j) * kLanes);
     store_narrowed(per_slot + group, fold_rows(lanes, [](F64 a, F64 b) { return a + b; }));

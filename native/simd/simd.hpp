@@ -20,8 +20,8 @@
 #define CTCKIT_VECTOR_BYTES 16  // SSE4.2, NEON
 #endif
 
-// What few inputs need, kept apart, so that what all need lies close together when it comes from memory.
-#define CTCKIT_RARELY __attribute__((noinline))
+// Marks cold code, to keep hot code dense.
+#define CTCKIT_COLD __attribute__((noinline))
 
 namespace ctckit::CTCKIT_ISA {
 namespace {

@@ -154,7 +154,7 @@ void stream_scaled(const Real* row, std::int64_t classes, Real scale, Real* out)
 
 // A frame's rest from its exponentials, where it is so small that at most one of them is 1.
 template <class Real>
-CTCKIT_RARELY double small_rest(const Real* exponentials, std::int64_t classes) {
+CTCKIT_COLD double small_rest(const Real* exponentials, std::int64_t classes) {
   using Vector = typename VectorOf<Real>::Values;
   constexpr int width = sizeof(Vector) / sizeof(Real);
   Vector sum{};

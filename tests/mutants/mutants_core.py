@@ -48,6 +48,7 @@ _OF_FILES = {
             "loss/item.hpp",
             "lattice/forward_backward.hpp",
             "loss/occupancy.hpp",
+            "loss/states.hpp",
             "lattice/emissions.hpp",
             "lattice/checkpoints.hpp",
         ),
@@ -69,11 +70,14 @@ _OF_FILES = {
         ("core.cpp", "base/schedule.cpp"),
         ("lattice/test_bad_input", "loss/test_loss", "fuzz/test_fuzz", "loss/test_memory", "backends/test_threads"),
     ),
-    "alignment/best_path.hpp": ("alignment/test_forced", "fuzz/test_fuzz"),
-    "lattice/viterbi.hpp": ("alignment/test_forced", "fuzz/test_fuzz"),
-    "graph/graph.hpp": ("alignment/test_patterns", "fuzz/test_fuzz"),
-    "graph/best.cpp": ("alignment/test_patterns", "fuzz/test_fuzz"),
-    "graph/sum.cpp": ("alignment/test_patterns", "fuzz/test_fuzz"),
+    "lattice/target.hpp": ("lattice/test_rules", *_TESTS),
+    **dict.fromkeys(
+        ("alignment/best_path.hpp", "lattice/emission_table.hpp", "lattice/viterbi.hpp"),
+        ("alignment/test_forced", "fuzz/test_fuzz"),
+    ),
+    **dict.fromkeys(
+        ("graph/graph.hpp", "graph/best.cpp", "graph/sum.cpp"), ("alignment/test_patterns", "fuzz/test_fuzz")
+    ),
     "simd/elements.hpp": ("backends/test_simd", *_TESTS),
     "bindings.cpp": ("lattice/test_tensor_kinds", "loss/test_memory", "lattice/test_edges", "loss/test_loss"),
 }

@@ -172,7 +172,7 @@ def test_signs_between_words_of_the_caller_are_words(text: str, words: list[str]
 @pytest.mark.parametrize(
     ("words", "error", "message"),
     [
-        (["ab", "x"], ValueError, r"words\[1\] is 'x', which is not in the text behind position 2"),
+        (["ab", "x"], ValueError, r"words\[1\] is 'x', which is not in the text after position 2"),
         (["b"], ValueError, r"words has no word for 'a' at position 0"),
         (["a", "b"], ValueError, r"words has no word for 'c' at position 3 of the text, before the end of the text"),
         (["c", "ab"], ValueError, r"words has no word for 'ab'"),
@@ -617,9 +617,7 @@ def test_fold_case_takes_no_letter_for_another() -> None:
 
 
 def test_a_blank_that_is_a_letter() -> None:
-    message = (
-        r"character 'a' .*is the blank, which no text holds \(class 0 is taken for it, as nothing says which class"
-    )
+    message = r"character 'a' .*is the blank, which no text holds \(the blank is class 0 by default: pass blank=\)"
     with pytest.raises(ctckit.ArgumentValueError, match=message):
         Vocabulary(["a", "b"]).encode("ba", blank=0)
     with pytest.raises(ctckit.ArgumentValueError, match=message.replace("'a'", "'A'")):

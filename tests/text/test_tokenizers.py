@@ -144,7 +144,7 @@ def test_a_letter_that_is_the_blank_in_the_other_case() -> None:
             return [self.get_vocab()[token] for token in tokens]
 
     with pytest.raises(
-        ctckit.ArgumentValueError, match=r"'A' .*is the blank, which no text holds \(class 0 is taken for"
+        ctckit.ArgumentValueError, match=r"'A' .*is the blank, which no text holds \(the blank is class 0"
     ):
         Vocabulary(Letters()).encode("BA", blank=0)
 

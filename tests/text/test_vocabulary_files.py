@@ -84,12 +84,12 @@ def test_class_0_may_go_without_saying(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("tokens.txt", "a 0\nb 1\na 2\n", "tokens.txt', which has 'a' a second time in line 3"),
-        ("tokens.txt", "a 0\nb 1\nc 1\n", "has 'c' as class 1 in line 3, which 'b' is"),
+        ("tokens.txt", "a 0\nb 1\nc 1\n", "has 'c' as class 1 in line 3, which is the class of 'b'"),
         ("tokens.txt", "a 0\nb -1\nc 1\n", "has 'b' as class -1 in line 2, but classes are numbered from 0"),
         ("tokens.txt", "a 0\nb 1\nc 5\n", "has no token for class 2, but one for class 5"),
         ("tokens.txt", "a 0\nb 2\nc 3\n", "has no token for class 1, but one for class 3"),
         ("dict.txt", "| 94802\nE 51860\nT 38431\n", "if its numbers are counts, as in a dict.txt of fairseq"),
-        ("tokens.txt", "a 0\nb\nc 2\nd 3\n", "has no class in line 2, 'b', but others have a token and its class"),
+        ("tokens.txt", "a 0\nb\nc 2\nd 3\n", "has no class in line 2, 'b', but other lines have one"),
         ("list.txt", "a\nb\na\n", "vocabulary has 'a' twice, as classes 0 and 2"),
         ("list.txt", "", "vocabulary is empty"),
         ("list.txt", MARK + b"\n\n", "vocabulary is empty"),
@@ -103,7 +103,7 @@ def test_class_0_may_go_without_saying(tmp_path: Path) -> None:
         ("tokenizer.json", '{"version": "1.0", "model": {"vocab": {"a": 0}}}', "read it with tokenizers.Tokenizer"),
         ("vocab.json", '{"a": 1e400}', r"vocabulary\['a'\] is inf"),
         ("vocab.json", "", "which is not a JSON file"),
-        ("tokens.txt", "0 <blk>\n1 |\n2 A\n3 B\n", r"has '0 <blk>' in line 1, .*: write each class behind its token"),
+        ("tokens.txt", "0 <blk>\n1 |\n2 A\n3 B\n", r"has '0 <blk>' in line 1, .*: write each class after its token"),
         ("tokens.txt", "<blk> 0\nA one\n| two\n", r"has 'A one' in line 2, but must have a token, or a token and its"),
         ("unigram.txt", "<unk>\t0\n▁A\t-1.5\nB\t-2.25\nC\t-3.0\n", r"has '▁A\\t-1.5' in line 2, but must have a token"),
     ],
@@ -118,5 +118,5 @@ def test_paths_that_are_none(tmp_path: Path) -> None:
         Vocabulary(tmp_path / "vocab.json")
     with pytest.raises(ctckit.ArgumentValueError, match="is a folder: name the file in it"):
         Vocabulary(tmp_path)
-    with pytest.raises(ctckit.ArgumentValueError, match="is no path"):
+    with pytest.raises(ctckit.ArgumentValueError, match="is not a path"):
         Vocabulary("a\0b")

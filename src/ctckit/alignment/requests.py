@@ -1,4 +1,4 @@
-"""What `ctckit.align` is asked to place, item by item: texts and rows of tokens, as a vocabulary spells them."""
+"""Turns the texts or tokens given to `ctckit.align` into one request per item: its transcript and its pattern."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ __all__ = ["Request", "Spelling", "refuse_lost", "requests_of", "transcript_of"]
 
 
 class Spelling(NamedTuple):
-    """How transcripts are to be spelt."""
+    """How to spell transcripts: the options of `ctckit.align`."""
 
     vocabulary: Vocabulary | None
     blank: int
     unknown: UnknownPolicy
     wildcard: str | None
     words: Words | Sequence[Words | None] | None = None
-    """Of one text; for a batch a function, or words or None per item."""
+    """The words of one text; for a batch a function, or the words or None for each item."""
 
 
 class Request(NamedTuple):
     """One item's transcript, and the pattern to align."""
 
     transcript: Transcript
-    """Its pieces are the pattern's tokens, those of all options of alternatives included."""
+    """Its pieces are the tokens of the pattern, including those of every option of alternatives."""
     pattern: list[Element]
     """As for `ctckit.best_paths`."""
 
@@ -45,11 +45,12 @@ class Request(NamedTuple):
 
 
 def requests_of(given: Any, items: int | None, spelling: Spelling) -> list[Request]:
-    """Spell the text, or look up the tokens, of every item; `items` is None without a batch.
+    """Spell the text, or look up the tokens, of each item. `items` is None if there is no batch.
 
     Raises:
-        TypeError: for what is neither text nor tokens.
-        ValueError: for a wrong number of items; for text without a vocabulary; as `Vocabulary.encode`.
+        TypeError: if an item is neither a text nor tokens.
+        ValueError: for a wrong number of items; for a text without a vocabulary; for the reasons of
+            `Vocabulary.encode`.
     """
     if items is None:
         return [_request(given, spelling)]
@@ -100,7 +101,7 @@ def _request(given: Any, spelling: Spelling) -> Request:
         refuse_lost(transcript)
         return Request(transcript, [_element(piece) for piece in transcript.pieces])
     if spelling.words is not None and not callable(spelling.words):
-        raise ArgumentValueError("words is given, but text_or_tokens is a row of tokens: it is about a text")
+        raise ArgumentValueError("words is given, but text_or_tokens is a row of tokens: words are those of a text")
     row = _row(given)
     pieces: list[Piece] = []
     pattern: list[Element] = []
@@ -115,16 +116,17 @@ def _request(given: Any, spelling: Spelling) -> Request:
 
 
 def refuse_lost(transcript: Transcript) -> None:
-    """Refuse a text that is not empty and of which nothing is left.
+    """Refuse a text that is not empty, but of which nothing is left.
 
     Raises:
-        ArgumentValueError: if it is one.
+        ArgumentValueError: for such a text.
     """
     if transcript.is_lost:
         shown = ", ".join(map(repr, transcript.dropped[:5])) + (", ..." if len(transcript.dropped) > 5 else "")
         raise ArgumentValueError(
-            f"nothing is left of the text {excerpt(transcript.text, 0, 40)}: {shown} had to be left out, as the "
-            f"vocabulary has none of it: is it the model's, and the text in its case (fold_case=True)?"
+            f"nothing is left of the text {excerpt(transcript.text, 0, 40)}: {shown} had to be left out, since the "
+            f"vocabulary has none of it: check that it is the model's vocabulary, and that the text is in its case (or "
+            f"pass fold_case=True)"
         )
 
 

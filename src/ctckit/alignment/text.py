@@ -368,7 +368,7 @@ def _check_classes(
             what = f"token {position} of {item_name(item, batched=batched)}, {piece.text!r}, is class {piece.id}"
             if piece.id == blank:
                 by_default = vocabulary is not None and vocabulary.blank is None and blank == 0
-                why = " (class 0 is taken for it, as nothing says which class it is)" if by_default else ""
+                why = " (the blank is class 0 by default)" if by_default else ""
                 raise ArgumentValueError(
                     f"{what}, the blank, which no transcript holds{why}: leave it out, or correct blank="
                 )

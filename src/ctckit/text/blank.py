@@ -1,4 +1,4 @@
-"""Which class is the blank: the one place where the caller, the vocabulary and the emissions agree on it."""
+"""Which class is the blank: the one place that decides, from the caller, the vocabulary and the emissions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["blank_of"]
 
 
 class _Vocabulary(Protocol):
-    """What is asked of a `ctckit.Vocabulary`."""
+    """The members of a `ctckit.Vocabulary` that are read here."""
 
     blank: int | None
     blank_reason: str
@@ -25,16 +25,20 @@ class _Vocabulary(Protocol):
 def blank_of(vocabulary: _Vocabulary | None, classes: int | None, given: int | None) -> int:
     """Return the class of the blank.
 
-    It is what the caller says; else what the vocabulary says (`Vocabulary.blank`); else the last class, if there is one
-    class more than the vocabulary has (as NeMo's models have it); else 0.
+    The first of these that applies:
+
+    - the caller's class;
+    - the vocabulary's (`Vocabulary.blank`);
+    - the last class, if the emissions have one class more than the vocabulary (as for NeMo's models);
+    - class 0.
 
     Args:
-        vocabulary: the vocabulary, if there is one.
-        classes: how many classes the emissions have, if that is known.
+        vocabulary: the vocabulary; None if there is none.
+        classes: number of classes of the emissions; None if it is not known.
         given: the caller's argument ``blank``; None if it was left out.
 
     Raises:
-        ArgumentTypeError: if `given` is no integer.
+        ArgumentTypeError: if `given` is not an integer.
         ArgumentValueError: if `given` is negative, or contradicts the vocabulary.
 
     >>> from ctckit import Vocabulary

@@ -1,7 +1,7 @@
-"""Byte-level alphabets: a character for each of the 256 bytes, as GPT-2's tokenizer has it.
+"""Byte-level alphabets: one character for each of the 256 bytes, as in GPT-2's tokenizer.
 
-Bytes that print in Latin-1 stand for themselves. The others, in order, are the characters from U+0100 on: the space is
-"Ġ", the line feed "Ċ". "é", two bytes in UTF-8, is "Ã©".
+Bytes that print in Latin-1 stand for themselves. The other bytes, in order, are the characters from U+0100 on: the
+space is "Ġ", the line feed "Ċ". "é" has two bytes in UTF-8 and is written "Ã©".
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _BYTES: Final = {character: byte for byte, character in enumerate(_CHARACTERS)}
 
 
 def bytes_of(text: str) -> tuple[str, list[int]]:
-    """Write a text in characters for bytes; beside each, the index of the text's character it is a byte of.
+    """Write a text in characters for bytes. Also return, for each byte, the index of its character in the text.
 
     >>> bytes_of("né")
     ('nÃ©', [0, 1, 1])
@@ -33,7 +33,7 @@ def bytes_of(text: str) -> tuple[str, list[int]]:
 
 
 def text_of(token: str) -> str:
-    """Read characters for bytes as text; a character that is cut off is "\N{REPLACEMENT CHARACTER}".
+    """Read characters for bytes as text. A character that is cut off becomes "\N{REPLACEMENT CHARACTER}".
 
     >>> text_of("ĠnÃ©")
     ' né'
@@ -44,11 +44,11 @@ def text_of(token: str) -> str:
 
 
 def is_byte_level(tokens: Collection[str]) -> bool:
-    """Tell whether tokens are written in characters for bytes.
+    """Return whether tokens are written in characters for bytes.
 
-    They are if some start with "Ġ", or nearly all bytes are tokens, and all are cut from text in UTF-8. Where nearly
-    all bytes are tokens, a few tokens may be written as text: somebody added them. Where no token has a byte of a
-    character beyond ASCII, there is no telling, and no need to.
+    They are if all tokens are cut from text in UTF-8, and some token starts with "Ġ" or nearly all bytes are tokens. If
+    nearly all bytes are tokens, a few tokens may be written as text: these were added later. Without a byte of a
+    character beyond ASCII both readings are the same, and the result is False.
     """
     has_bytes = sum(token in _BYTES for token in tokens) > 200
     marked = has_bytes or any(len(token) > 1 and token[0] == "Ġ" for token in tokens)
@@ -58,7 +58,7 @@ def is_byte_level(tokens: Collection[str]) -> bool:
 
 
 def is_written_as_text(token: str) -> bool:
-    """Tell whether a token is not written in characters for bytes.
+    """Return whether a token is written as text, not in characters for bytes.
 
     >>> is_written_as_text("Ã©"), is_written_as_text("été"), is_written_as_text("今")
     (False, True, True)
@@ -68,7 +68,7 @@ def is_written_as_text(token: str) -> bool:
 
 
 def _is_cut_from_utf8(encoded: bytes) -> bool:
-    """Tell whether bytes are a part of a text: at its ends characters may be cut off."""
+    """Return whether bytes are a part of a text in UTF-8. Characters may be cut off at both ends."""
     if len(encoded) == 1:
         return True
     start = 0

@@ -1,6 +1,6 @@
-"""One case for the other, letter by letter: what changes the length or the letter is left alone.
+"""Upper and lower case, letter by letter. A letter stays as it is if its other case is another number of characters.
 
-`str.casefold` is no help here: it makes "ss" of "ß", and two characters of "İ".
+`str.casefold` does not fit: it turns "ß" into "ss", and "İ" into two characters.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ __all__ = ["CaseFolding"]
 class CaseFolding:
     """The cases of a vocabulary's letters.
 
-    In a vocabulary with a dotless "ı" or a dotted "İ", as for Turkish, "I" is the capital of "ı", and "İ" that of "i".
+    If the vocabulary has a dotless "ı" or a dotted "İ", as for Turkish, "I" is the capital of "ı", and "İ" that of "i".
 
     >>> folding = CaseFolding(["a"])
     >>> folding.lower("ΟΔΟΣ"), folding.lower("İß"), folding.upper("ß")
@@ -28,17 +28,17 @@ class CaseFolding:
         self._upper = {ord("i"): "İ"} if dotless else {}
 
     def lower(self, word: str) -> str:
-        """Write a word in lower case, a capital sigma at its end as the final one."""
+        """Return a word in lower case. A capital sigma at its end becomes the final sigma."""
         word = word.translate(self._lower)
         whole = word.lower()
         return whole if len(whole) == len(word) else "".join(map(_lower, word))
 
     def upper(self, word: str) -> str:
-        """Write a word in upper case."""
+        """Return a word in upper case."""
         return "".join(map(_upper, word.translate(self._upper)))
 
     def key(self, word: str) -> str:
-        """Write a word so that it is equal to one that differs in case only."""
+        """Return a key that words share if they differ in case only."""
         return "".join(map(_lower, word.translate(self._lower))).replace("\u03c2", "\u03c3")  # the final sigma
 
 

@@ -1,7 +1,7 @@
-"""A text becomes a row of tokens: words are found, spelt, and what cannot be spelt is left out or a wildcard.
+"""Spells a text in tokens. Characters without a token are an error, are left out, or become wildcards.
 
-What is left out is left out before the rest is spelt, so that the result is that of the text without it. Separators are
-put between the tokens that are left, where there is white space between them.
+Characters are left out before the rest is spelt, so the result is that of the text without them. A separator is put
+between two tokens if there is white space between them.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from ctckit.text.word_layout import Layout
 __all__ = ["Explain", "Spell", "encode_text"]
 
 Spell: TypeAlias = Callable[[Chunk], list[Unit]]
-"""What segments a chunk of text into tokens; what has none is a unit without a class."""
+"""Segments a chunk of text into tokens. Characters without a token are a unit without a class."""
 Explain: TypeAlias = Callable[[str, int, int], str]
-"""What says why a part of a text, from start to end, has no token."""
+"""Returns an error message: why a part of a text, from start to end, has no token."""
 
 _KEPT: Final = 0
 _SKIPPED: Final = 1
@@ -34,11 +34,11 @@ class _Item(NamedTuple):
     piece: Piece
     start: int
     end: int
-    is_edge: bool = False  # a wildcard of punctuation at an end of a word, which is no part of it
+    is_edge: bool = False  # a wildcard of punctuation at either end of a word, and no part of the word
 
 
-class _Fates:
-    """What becomes of each character of a text."""
+class _Decisions:
+    """The decision on each character of a text: kept, skipped, or a wildcard."""
 
     def __init__(self, text: str, wildcard: str | None, policy: UnknownPolicy) -> None:
         self.text = text
@@ -46,7 +46,7 @@ class _Fates:
         self.states = [_KEPT] * len(text)
         for match in re.finditer(re.escape(wildcard), text) if wildcard else ():
             self.states[match.start() : match.end()] = [_WILD] * len(match[0])
-        self.asked = [state == _WILD for state in self.states]  # for, by the caller
+        self.asked = [state == _WILD for state in self.states]  # wildcards that the caller wrote
         self._kinds: list[Kind] | None = None
 
     def kind(self, at: int) -> Kind:
@@ -54,16 +54,16 @@ class _Fates:
             self._kinds = kinds_of(self.text)
         return self._kinds[at]
 
-    def call_word(self, start: int, end: int) -> None:
-        """Take a part for a word, whatever its characters are."""
+    def count_as_word(self, start: int, end: int) -> None:
+        """Count characters as part of a word, whatever they are."""
         self.kind(start)
         assert self._kinds is not None  # noqa: S101  # for the type checker
         self._kinds[start:end] = ["words"] * (end - start)
 
     def decide(self, places: list[int]) -> bool:
-        """Decide on characters that belong together and have no token; False if the caller is to be told.
+        """Decide on characters that belong together and have no token. Return False if they are an error.
 
-        Where they are of several kinds, it is one kind at a time: the others may then be spelt.
+        Characters of several kinds are decided one kind at a time, since the rest may then have a token.
         """
         for kind in _ORDER:
             chosen = [at for at in places if self.kind(at) == kind and self.states[at] == _KEPT]
@@ -75,7 +75,7 @@ class _Fates:
         return all(self.states[at] != _KEPT for at in places)
 
     def edges(self, layout: Layout) -> list[bool]:
-        """Tell which characters are wildcards of punctuation at an end of a word that has others."""
+        """Return which characters are wildcards of punctuation at either end of a word that has other characters."""
         edges = [False] * len(self.text)
         for word, (start, end) in enumerate(layout.spans):
             own = [at for at in range(start, end) if layout.word_of[at] == word and self.states[at] != _SKIPPED]
@@ -104,24 +104,24 @@ def encode_text(
     Args:
         text: the text.
         layout: its words.
-        spell: what segments a chunk of it.
-        policy: what to do with what has no token.
-        wildcard: a character that stands for a wildcard.
-        special: where names of special tokens start and end.
-        separator: the token of the space, and its class; None if there is none.
-        explain: what says why a part has no token.
+        spell: segments a chunk of the text.
+        policy: the treatment of characters without a token.
+        wildcard: a character that stands for a wildcard; None if there is none.
+        special: start and end of each name of a special token.
+        separator: the token for the space, and its class; None if there is none.
+        explain: returns the error message for a part without a token.
 
     Raises:
-        ArgumentValueError: for what has no token, if the policy says so.
+        ArgumentValueError: for characters without a token, if the policy is to raise.
     """
-    fates = _Fates(text, wildcard, policy)
+    decisions = _Decisions(text, wildcard, policy)
     for start, end in special:
-        fates.call_word(start, end)
-        if not fates.decide([*range(start, end)]):
+        decisions.count_as_word(start, end)
+        if not decisions.decide([*range(start, end)]):
             raise ArgumentValueError(explain(text, start, end))
     while True:
-        edges = fates.edges(layout)
-        chunks = _chunks(text, layout, fates.states, edges)
+        edges = decisions.edges(layout)
+        chunks = _chunks(text, layout, decisions.states, edges)
         spelt = [(chunk, places, spell(chunk)) for chunk, places in chunks]
         unknown = [
             [places[at] for at in range(unit.start, unit.end) if chunk.text[at] != " "]
@@ -129,24 +129,28 @@ def encode_text(
             for unit in units
             if unit.id is None
         ]
-        told = next((places for places in unknown if not fates.decide(places)), None)
+        told = next((places for places in unknown if not decisions.decide(places)), None)
         if told is not None:
             raise ArgumentValueError(explain(text, told[0], told[-1] + 1))
-        if not any(unknown):  # a unit without characters is a mark that there is no token for
+        if not any(unknown):  # a unit without characters is a mark without a token
             break
     items = [item for _, places, units in spelt for item in _items(layout, places, units)]
-    items = _with_wildcards(layout, fates, edges, items)
-    return _transcript(text, layout, fates, items, separator)
+    items = _with_wildcards(layout, decisions, edges, items)
+    return _transcript(text, layout, decisions, items, separator)
 
 
 def _chunks(text: str, layout: Layout, states: list[int], edges: list[bool]) -> list[tuple[Chunk, list[int]]]:
-    """Cut a text into chunks at its wildcards, without what is skipped; beside each, where its characters are."""
+    """Cut a text into chunks at its wildcards, without skipped characters.
+
+    Returns:
+        Each chunk, and the place of each of its characters in the text.
+    """
     found: list[tuple[Chunk, list[int]]] = []
     signs: list[str] = []
     places: list[int] = []
     cuts: list[int] = []
     spaced, word = False, -1
-    wild = False  # whether there was a wildcard before the chunk
+    wild = False  # whether a wildcard comes before the chunk
 
     def close(*, closes: bool) -> None:
         if signs:
@@ -184,11 +188,11 @@ def _items(layout: Layout, places: list[int], units: list[Unit]) -> list[_Item]:
     """Find the word of each token of a chunk."""
     items: list[_Item] = []
     word: int | None = None
-    for unit in reversed(units):  # a mark belongs to the word of what follows
+    for unit in reversed(units):  # a mark belongs to the word of the character after it
         if unit.id is None:
             continue
         first = min(unit.start, len(places) - 1)
-        # The place of a space in a chunk is that of the character behind it.
+        # A space in a chunk has the place of the character after it.
         start, end = places[first], places[max(first, unit.end - 1)] + 1
         if unit.start == unit.end:
             end = start
@@ -198,18 +202,18 @@ def _items(layout: Layout, places: list[int], units: list[Unit]) -> list[_Item]:
     return items[::-1]
 
 
-def _with_wildcards(layout: Layout, fates: _Fates, edges: list[bool], items: list[_Item]) -> list[_Item]:
-    """Add the wildcards: one for neighbours of one word."""
+def _with_wildcards(layout: Layout, decisions: _Decisions, edges: list[bool], items: list[_Item]) -> list[_Item]:
+    """Add the wildcards. Neighbours of one word are one wildcard."""
     merged: list[_Item] = []
     pending = iter(items)
     following = next(pending, None)
-    for at, state in enumerate(fates.states):
+    for at, state in enumerate(decisions.states):
         while following is not None and following.start <= at:
             merged.append(following)
             following = next(pending, None)
         if state != _WILD or layout.word_of[at] < 0:
             continue
-        word, sign = layout.word_of[at], fates.text[at]
+        word, sign = layout.word_of[at], decisions.text[at]
         last = merged[-1] if merged else None
         if last is not None and last.piece.id is None and last.piece.word == word:
             piece = last.piece._replace(text=last.piece.text + sign)
@@ -222,12 +226,13 @@ def _with_wildcards(layout: Layout, fates: _Fates, edges: list[bool], items: lis
 
 
 def _transcript(
-    text: str, layout: Layout, fates: _Fates, items: list[_Item], separator: tuple[str, int] | None
+    text: str, layout: Layout, decisions: _Decisions, items: list[_Item], separator: tuple[str, int] | None
 ) -> Transcript:
-    spans, numbers, dropped = _words(text, layout, fates, items)
+    spans, numbers, dropped = _words(text, layout, decisions, items)
     pieces: list[Piece] = []
     before: _Item | None = None
-    with_others = {item.piece.word for item in items if not item.is_edge}  # a tokenizer may have removed the others
+    # A tokenizer may have dropped all other characters of a word. Then its punctuation is the word.
+    with_others = {item.piece.word for item in items if not item.is_edge}
     for item in items:
         if separator is not None and before is not None and _has_space(layout, before.end, item.start):
             pieces.append(Piece(separator[0], separator[1], None))
@@ -240,28 +245,28 @@ def _transcript(
 
 
 def _words(
-    text: str, layout: Layout, fates: _Fates, items: list[_Item]
+    text: str, layout: Layout, decisions: _Decisions, items: list[_Item]
 ) -> tuple[list[tuple[int, int]], dict[int, int], list[str]]:
-    """Tell the words that are left, the new number of each, and what is left out.
+    """Return the spans of the words that are left, the new index of each, and the texts that are left out.
 
-    Words are one where a token reaches over both.
+    Two words become one where a token covers both.
     """
-    reach: dict[int, int] = {}  # of each word with items, the last place that its tokens cover
+    reach: dict[int, int] = {}  # of each word with tokens: the end of its last token
     for item in items:
         if item.piece.word is not None:
             reach[item.piece.word] = max(reach.get(item.piece.word, 0), item.end)
     spans: list[tuple[int, int]] = []
     numbers: dict[int, int] = {}
     dropped: list[str] = []
-    last = 0  # place that the last word's tokens cover
+    last = 0  # the end of the last token of the word before
     for word, (start, end) in enumerate(layout.spans):
         own = [at for at in range(start, end) if layout.word_of[at] >= 0]
         if word in reach:
             numbers[word] = len(spans)
             spans.append((start, end))
             last = reach[word]
-            dropped += _runs(text, [at for at in own if fates.states[at] == _SKIPPED])
-        elif spans and any(fates.states[at] == _KEPT and at < last for at in own):
+            dropped += _runs(text, [at for at in own if decisions.states[at] == _SKIPPED])
+        elif spans and any(decisions.states[at] == _KEPT and at < last for at in own):
             spans[-1] = (spans[-1][0], end)
         elif own:
             dropped.append(text[start:end])

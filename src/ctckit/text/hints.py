@@ -1,4 +1,4 @@
-"""Why a vocabulary cannot spell a part of a text, in words, and what it has instead."""
+"""Parts of error messages about characters that a vocabulary lacks: the place in the text, and a remedy."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _SIBLINGS: Final = (
 
 
 def excerpt(text: str, start: int, end: int) -> str:
-    """Quote what is around a part of a text."""
+    """Quote a part of a text, with up to 12 characters on each side."""
     first, last = max(0, start - 12), max(end, start + 1) + 12
     return repr(("..." if first > 0 else "") + text[first:last] + ("..." if last < len(text) else ""))
 
 
 def named(part: str) -> str:
-    """Quote a part of a text; its characters with their names, if it is one letter."""
+    """Quote a part of a text. A single letter also gets the Unicode names of its characters."""
     if len(part) > 1 and not any(unicodedata.combining(sign) or sign >= "\u1100" for sign in part[1:]):
         return repr(part)
     names = " + ".join(f"U+{ord(sign):04X}, {unicodedata.name(sign, 'unnamed')}" for sign in part[:4])
@@ -33,16 +33,16 @@ def named(part: str) -> str:
 
 
 def hint(part: str, tokens: Collection[str], *, by_tokenizer: bool) -> str:
-    """Say where a vocabulary has something like a part of a text; empty if it has not.
+    """Return a hint at similar tokens that a vocabulary has for a part of a text; empty if it has none.
 
     >>> hint("A", {"a"}, by_tokenizer=False)
-    " (it has 'a'; fold_case=True takes one case for the other)"
+    " (it has 'a'; fold_case=True matches either case)"
     """
 
     def has(other: str) -> bool:
         return other != part and (other in tokens or (bool(other) and all(sign in tokens for sign in other)))
 
-    fold = "write the text in this case" if by_tokenizer else "fold_case=True takes one case for the other"
+    fold = "write the text in this case" if by_tokenizer else "fold_case=True matches either case"
     for other in (part.lower(), part.upper()):
         if has(other):
             return f" (it has {other!r}; {fold})"

@@ -1,7 +1,7 @@
-"""The short way to spell: a vocabulary of single characters, and a text that has no others.
+"""The fast path: a vocabulary of single characters, and a text of these characters and white space.
 
-Most models for CTC have such a vocabulary, and most texts are of its letters and white space. Then each character is a
-token, and nothing of `ctckit.text.encode`, which gives the same, is needed.
+Most CTC models have such a vocabulary, and most texts consist of its letters and white space. Then each character is a
+token. `ctckit.text.encode` returns the same result in more steps.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ __all__ = ["SingleCharacters"]
 
 
 class SingleCharacters:
-    """The letters of a vocabulary without marks of words.
+    """The tokens of a vocabulary of single characters.
 
     Args:
         ids: the class of each token.
         special: tokens that are no text.
-        separator: the token that stands for the space; None if there is none.
+        separator: the token for the space; None if there is none.
 
     >>> letters = SingleCharacters({"<pad>": 0, "|": 1, "a": 2, "b": 3}, {"<pad>"}, "|")
     >>> letters.spell("ab  a", 0).ids
@@ -31,7 +31,7 @@ class SingleCharacters:
 
     def __init__(self, ids: Mapping[str, int], special: Collection[str], separator: str | None) -> None:
         text_tokens = {token: number for token, number in ids.items() if token not in special}
-        # With "<" and "[" names of special tokens begin, also of such as the vocabulary does not have.
+        # "<" and "[" may start the name of a special token, also of one that the vocabulary lacks.
         self._ids = {token: number for token, number in text_tokens.items() if token not in ("<", "[", separator)}
         spelt = any(name and all(sign in self._ids for sign in name) for name in special)
         self._apply = not spelt and all(len(token) <= 1 for token in text_tokens)
@@ -39,7 +39,7 @@ class SingleCharacters:
         self._word = re.compile(r"[^\s]+" if separator is None else rf"[^\s{re.escape(separator)}]+")
 
     def spell(self, text: str, blank: int | None) -> Transcript | None:
-        """Spell a text whose characters all are letters or white space; None for any other."""
+        """Spell a text of the vocabulary's letters and white space; None for any other text."""
         if not self._apply:
             return None
         ids = self._ids

@@ -1,4 +1,4 @@
-"""Names of tokens that are no text: the blank, padding, the unknown, starts and ends of sentences, bytes."""
+"""Names of special tokens, which are no text: blank, padding, unknown, sentence start and end, bytes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Final
 
 __all__ = ["blank_name", "find_special_names", "is_byte_name", "is_special_name"]
 
-# In the order in which they count.
+# The first of these that the vocabulary has is its blank.
 _BLANKS: Final[tuple[str, ...]] = ("<blank>", "<blk>", "[BLANK]", "<b>", "ε", "<eps>", "<ctc_blank>", "[CTCblank]")
-_PADDING: Final[tuple[str, ...]] = ("<pad>", "[PAD]", "<PAD>")  # which many models have for the blank
+_PADDING: Final[tuple[str, ...]] = ("<pad>", "[PAD]", "<PAD>")  # the blank of many models
 _GREEK: Final = frozenset("αβγδζηθικλμνξοπρστυφχψω")
 
 _ANGLED: Final = (
@@ -23,7 +23,7 @@ _SPECIAL: Final = re.compile(rf"<(?:{_ANGLED})>|\[(?:{_SQUARE})\]", re.IGNORECAS
 
 
 def is_special_name(token: str) -> bool:
-    """Tell whether a token's name says that it is no text.
+    """Return whether the name of a token is that of a special token.
 
     >>> [is_special_name(token) for token in ("<unk>", "[PAD]", "<space>", "<noise>", "a", "[")]
     [True, True, False, False, False, False]
@@ -32,7 +32,7 @@ def is_special_name(token: str) -> bool:
 
 
 def is_byte_name(token: str) -> bool:
-    """Tell whether a token is a byte of a character that no token has.
+    """Return whether a token is one byte in UTF-8, for characters that no other token has.
 
     >>> is_byte_name("<0xE4>"), is_byte_name("<unk>")
     (True, False)
@@ -41,10 +41,10 @@ def is_byte_name(token: str) -> bool:
 
 
 def find_special_names(text: str, special: Collection[str], characters: Collection[str]) -> list[tuple[int, int]]:
-    """Find the special names in a text, as places where they start and end.
+    """Find the special names in a text: the start and end of each.
 
-    A name of `special` is one wherever it is, also within a word. So is any other that `is_special_name` knows, unless
-    its signs are among `characters`, so that it can be spelt by them.
+    The names in `special` count everywhere, also within a word. Other names that `is_special_name` knows count as well,
+    unless all their signs are in `characters` and so can be spelt.
     """
     folded = {name.casefold() for name in special}
     found = {
@@ -59,13 +59,13 @@ def find_special_names(text: str, special: Collection[str], characters: Collecti
 
 
 def blank_name(tokens: Collection[str], *, padding: bool) -> str | None:
-    """Give the token that is the blank by its name; None if there is none.
+    """Return the token that is the blank by its name; None if there is none.
 
-    In a vocabulary with other Greek letters, "ε" is one, too.
+    In a vocabulary with other Greek letters, "ε" is a letter.
 
     Args:
         tokens: the vocabulary.
-        padding: whether to look for a name of padding, rather than one of the blank itself.
+        padding: whether to look for names of padding, instead of names of the blank.
     """
     for name in _PADDING if padding else _BLANKS:
         if name in tokens and not (name == "ε" and any(letter in tokens for letter in _GREEK)):

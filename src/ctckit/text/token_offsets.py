@@ -1,4 +1,4 @@
-"""Where a tokenizer's tokens are in a text, for tokenizers that do not say."""
+"""Finds the characters of each token in a text, for tokenizers that return no offsets."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ __all__ = ["Row", "find_in_order", "segment_by_words"]
 Row: TypeAlias = list[tuple[str, int]]
 """Tokens and their classes."""
 
-_SPACES = ("▁", "Ġ", "|", "<space>", " ")  # what a tokenizer may have for a space, or before a word
+_SPACES = ("▁", "Ġ", "|", "<space>", " ")  # tokens for a space, and marks before a word
 _AROUND = ("##", "</w>", "@@")
 
 
 def segment_by_words(text: str, row_of: Callable[[str], Row], unknown_id: int | None) -> list[Unit]:
     """Segment a text whose words have one space between them, and find the places of its tokens.
 
-    The tokens of each word are those that the tokenizer gives to the word alone, or with its space before it, as long
-    as these in a row are what it gives to the text. If they are not, tokens are sought by what they spell.
+    The tokenizer also segments each word alone, and with a space before it. If these tokens in a row are those of the
+    whole text, the word of each token is known. If not, tokens are found by the characters that they spell.
 
     Args:
-        text: what to segment.
+        text: the text.
         row_of: the tokenizer.
-        unknown_id: the class of what it does not know.
+        unknown_id: class of the unknown token.
     """
     whole = row_of(text)
     units: list[Unit] = []
@@ -54,13 +54,16 @@ def _starts(whole: Row, at: int, row: Row) -> bool:
 
 
 def _within(text: str, row: Row, unknown_id: int | None) -> list[Unit]:
-    """Find tokens in a text by the characters that they spell. One that is not found is what lies between others."""
+    """Find tokens in a text by the characters that they spell.
+
+    A token that is not found gets the characters between its neighbours.
+    """
     folded = _folded(text)
     places: list[tuple[int, int] | None] = []
     at = 0
     for token, _ in row:
         spelt = _folded(token)
-        if not folded.startswith(spelt, at):  # a space or a mark may stand for itself, if the text has it
+        if not folded.startswith(spelt, at):  # first as it is: the text may hold the mark itself
             spelt = _folded(_bare(token))
         found = folded.find(spelt, at)
         is_next = not text[at:found].strip() or (bool(places) and places[-1] is None)
@@ -82,7 +85,7 @@ def _within(text: str, row: Row, unknown_id: int | None) -> list[Unit]:
 
 
 def find_in_order(text: str, units: list[Unit]) -> list[Unit] | None:
-    """Find tokens in a text by what they spell, whatever lies between them; None if one is not there."""
+    """Find tokens in a text by the characters that they spell, whatever lies between them; None if one is missing."""
     folded = _folded(text)
     found: list[Unit] = []
     at = 0
@@ -97,7 +100,7 @@ def find_in_order(text: str, units: list[Unit]) -> list[Unit] | None:
 
 
 def _folded(text: str) -> str:
-    """Write a text without case and accents, character by character."""
+    """Return a text without case and accents, one character for each."""
     return "".join(unicodedata.normalize("NFKD", sign)[0].lower() for sign in text)
 
 

@@ -1,6 +1,6 @@
-"""The tokenizers of other libraries, as one thing: what segments a text into tokens, and says where they are.
+"""One interface to the tokenizers of other libraries: they segment a text into tokens, with the place of each.
 
-Tokenizers are known by their methods, so that none of the libraries needs to be installed.
+A tokenizer is recognised by its methods, so none of the libraries needs to be installed.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ __all__ = ["Tokenizer", "read_tokenizer"]
 
 
 class Tokenizer(ABC):
-    """What segments a text."""
+    """A tokenizer of another library."""
 
     ids: dict[str, int]
-    """The class of each token; empty if it does not tell."""
+    """The class of each token; empty if the tokenizer does not list them."""
     special: frozenset[str] = frozenset()
     """Tokens that are no text."""
     unknown_id: int | None = None
-    """The class of what it does not know."""
+    """The class of the unknown token."""
     padding_id: int | None = None
-    """The class that it pads with: for models of CTC, the blank."""
+    """The class of padding, which is the blank of CTC models."""
 
     @cached_property
     def needs_space(self) -> bool:
-        """Whether the tokens of a word behind another are those of the word with its space before it."""
+        """Whether a word after another has the tokens of the word with a space before it."""
         known = [token for token in self.ids if len(token) == 1 and token.isalnum()]
         letters = known[:5] or string.ascii_lowercase
         for letter in letters:
@@ -44,11 +44,11 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def tokens(self, text: str) -> list[str]:
-        """Segment a text, and give the tokens alone."""
+        """Segment a text; return the names of the tokens only."""
 
     @abstractmethod
     def segment(self, text: str) -> list[Unit]:
-        """Segment a text whose words have one space between them. What it does not know is a unit without a class."""
+        """Segment a text whose words have one space between them. Unknown characters are a unit without a class."""
 
 
 def read_tokenizer(source: Any) -> Tokenizer | None:
@@ -91,7 +91,7 @@ class _SentencePiece(Tokenizer):
 
 
 class _Slow(Tokenizer):
-    """A ``transformers.PreTrainedTokenizer``, which does not say where its tokens are."""
+    """A ``transformers.PreTrainedTokenizer``, which returns no offsets."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
@@ -124,7 +124,7 @@ class _Tokenizers(Tokenizer):
         model = getattr(tokenizer, "model", None)
         name = getattr(model, "unk_token", None)
         self.unknown_id = self.ids.get(name) if name else _unknown_of_unigram(tokenizer, model)
-        self._loses = self.unknown_id is None  # it gives nothing for what the model does not know
+        self._loses = self.unknown_id is None  # it returns nothing for unknown characters
         added = tokenizer.get_added_tokens_decoder() if hasattr(tokenizer, "get_added_tokens_decoder") else {}
         self.special = frozenset(str(token.content) for token in added.values() if token.special)
 
@@ -135,7 +135,7 @@ class _Tokenizers(Tokenizer):
         covered = bytearray(len(text))
         for unit in units:
             covered[unit.start : unit.end] = b"\1" * (unit.end - unit.start)
-        if self._loses:  # then the offsets behind what is lost are wrong
+        if self._loses:  # then the offsets after a lost character are wrong
             found = find_in_order(text, units)
             if found is None:
                 covered = bytearray(bool(self.tokens(sign)) for sign in text)
@@ -153,12 +153,12 @@ class _Tokenizers(Tokenizer):
         return list(self._tokenizer.encode(text, add_special_tokens=False).tokens)
 
     def _survives(self, text: str, at: int) -> bool:
-        """Whether the tokenizer means to segment a character: its normalizer and pre-tokenizer do not remove it."""
+        """Return whether the normalizer and pre-tokenizer keep a character, so that it should have a token."""
         normalizer, splitter = self._tokenizer.normalizer, self._tokenizer.pre_tokenizer
         rest = text[at]
         if normalizer is not None:
             rest = normalizer.normalize_str(rest)
-            if unicodedata.category(text[at]).startswith("M") and at:  # it may compose with what is before it
+            if unicodedata.category(text[at]).startswith("M") and at:  # it may compose with the character before it
                 return text[at] in normalizer.normalize_str(text[at - 1 : at + 1])
         if splitter is not None:
             rest = "".join(part for part, _ in splitter.pre_tokenize_str(rest))
@@ -166,7 +166,7 @@ class _Tokenizers(Tokenizer):
 
 
 class _Encoder(Tokenizer):
-    """Whatever has an ``encode`` that gives classes, and perhaps a ``decode``."""
+    """An object with an ``encode`` that returns classes, and perhaps a ``decode``."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
@@ -200,7 +200,7 @@ class _Encoder(Tokenizer):
 
 
 def _fast(tokenizer: Any) -> Tokenizer | None:
-    """Read a fast tokenizer of ``transformers``, which has one of ``tokenizers`` inside; None if it is another kind."""
+    """Read a fast tokenizer of ``transformers``, which holds one of ``tokenizers``; None for any other tokenizer."""
     inner = getattr(tokenizer, "backend_tokenizer", None)
     if not (hasattr(inner, "encode") and hasattr(inner, "token_to_id")):
         return None
@@ -213,7 +213,7 @@ def _fast(tokenizer: Any) -> Tokenizer | None:
 
 
 def _unknown_of_unigram(tokenizer: Any, model: Any) -> int | None:
-    """Return the class of the unknown in a model of the kind Unigram, which tells it in its JSON only."""
+    """Return the class of the unknown token of a Unigram model, which only its JSON holds."""
     if type(model).__name__ != "Unigram":
         return None
     found = json.loads(tokenizer.to_str())["model"].get("unk_id")

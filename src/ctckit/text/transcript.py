@@ -1,4 +1,4 @@
-"""What a spelt text consists of: its tokens, and the words that they belong to."""
+"""A spelt text: its tokens, and the words that they belong to."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ class Piece(NamedTuple):
     """One token of a transcript."""
 
     text: str
-    """The vocabulary's name of it; for a wildcard, the characters it stands for."""
+    """Its name in the vocabulary; for a wildcard, the characters that it stands for."""
     id: int | None
     """Its class; None for a wildcard."""
     word: int | None
-    """Which word it is part of, from 0; None for a separator, and for a wildcard of punctuation at a word's edge."""
+    """Index of its word, from 0; None for a separator, and for a wildcard of punctuation at either end of a word."""
 
 
 class Transcript(NamedTuple):
     """A text, or a row of tokens, as a vocabulary spells it."""
 
     text: str
-    """As it was given; of tokens, what they spell."""
+    """The text as given; of a row of tokens, the text that they spell."""
     pieces: list[Piece]
     """Its tokens, in order."""
     words: list[str]
-    """Its words, in order, as they are in the text; without those of which nothing is left."""
+    """Its words, in order, as the text has them. Words that are left out as a whole are missing."""
     spans: list[tuple[int, int]] = []  # noqa: RUF012  # never changed
-    """Of each word, where in the text it starts and ends; empty for rows of tokens."""
+    """Start and end of each word in the text; empty for rows of tokens."""
     dropped: tuple[str, ...] = ()
-    """Words, and parts of words, that are left out (``unknown="skip"``), as they are written."""
+    """Words, and parts of words, that ``unknown="skip"`` left out, as they are written."""
 
     @property
     def ids(self) -> list[int]:
@@ -44,28 +44,28 @@ class Transcript(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """A piece of a text, without wildcards and without what is left out: what is spelt at one go."""
+    """A part of a text that is spelt at once: without wildcards, and without characters that are left out."""
 
     text: str
-    """Its words, with one space where there is white space between them."""
+    """Its words, with one space for each run of white space."""
     opens: bool
-    """Whether it starts where a word does."""
+    """Whether it starts at the start of a word."""
     closes: bool
-    """Whether it ends where a word does."""
+    """Whether it ends at the end of a word."""
     is_first: bool
-    """Whether nothing of the text is before it."""
+    """Whether nothing of the text comes before it."""
     cuts: tuple[int, ...]
-    """Where one word ends and the next starts without white space."""
+    """Positions where a word ends and the next one starts without white space."""
 
 
 class Unit(NamedTuple):
-    """A token, or what there is none for, and its place in a chunk."""
+    """A token, or characters without a token, and its place in a chunk."""
 
     token: str
-    """Its name in the vocabulary."""
+    """Its name in the vocabulary; the characters, if they have no token."""
     id: int | None
     """Its class; None if there is no token."""
     start: int
     """Where it starts."""
     end: int
-    """Where it ends. A mark that stands for no character starts and ends before the character that follows."""
+    """Where it ends. A mark without characters starts and ends before the character that follows it."""

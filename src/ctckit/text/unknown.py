@@ -1,4 +1,4 @@
-"""What to do with what a vocabulary lacks: apart for words, numbers and punctuation."""
+"""The option ``unknown``: how to treat characters that a vocabulary lacks, in words, numbers and punctuation."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from ctckit.errors import ArgumentTypeError, ArgumentValueError
 __all__ = ["Kind", "Unknown", "UnknownPolicy", "kinds_of"]
 
 Unknown: TypeAlias = Literal["raise", "wildcard", "skip"]
-"""What to do with characters that the vocabulary lacks."""
+"""How to treat characters that the vocabulary lacks."""
 
 Kind: TypeAlias = Literal["words", "numbers", "punctuation"]
-"""What a character is part of."""
+"""The kind of text that a character is part of."""
 
 _CHOICES: Final = get_args(Unknown)
 _KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
-# Digits, the marks between digits (3.14, 1,000, 12:30, 1/2), and a sign or unit right beside them (-5, $5, 50%).
+# Digits, the marks between digits (3.14, 1,000, 12:30, 1/2), and a sign or unit next to them (-5, $5, 50%).
 _NUMBER: Final = re.compile(r"[-+\u2212±#]?[$£¥€₹]?\d(?:[\d.,:/'\u2019\u066b\u066c]*\d)?[$£¥€₹%‰°]*")
 
 
 class UnknownPolicy(NamedTuple):
-    """What to do with unknown characters of each kind.
+    """How to treat unknown characters of each kind.
 
     >>> UnknownPolicy.of({"numbers": "wildcard", "punctuation": "skip"})
     UnknownPolicy(words='raise', numbers='wildcard', punctuation='skip')
@@ -46,7 +46,7 @@ class UnknownPolicy(NamedTuple):
 
         Raises:
             ArgumentTypeError: if it is neither.
-            ArgumentValueError: for a choice or a kind that there is not.
+            ArgumentValueError: for an unknown choice or kind.
         """
         if isinstance(value, UnknownPolicy):
             return value
@@ -66,7 +66,7 @@ class UnknownPolicy(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> UnknownPolicy:
-        """Read it from a command line: "skip", or "numbers=wildcard,punctuation=skip".
+        """Read a policy from a command line: "skip", or "numbers=wildcard,punctuation=skip".
 
         Raises:
             ArgumentValueError: for anything else.
@@ -89,7 +89,7 @@ class UnknownPolicy(NamedTuple):
         return cls.of(pairs)
 
     def __str__(self) -> str:
-        """Write it as `parse` reads it."""
+        """Return the policy as `parse` reads it."""
         if self.words == self.numbers == self.punctuation:
             return self.words
         return ",".join(f"{kind}={choice}" for kind, choice in self._asdict().items() if choice != "raise")
@@ -99,7 +99,7 @@ _FOR_ALL: Final = {choice: UnknownPolicy(choice, choice, choice) for choice in _
 
 
 def kinds_of(text: str) -> list[Kind]:
-    """Tell of each character of a text what it is part of.
+    """Return the kind of each character of a text.
 
     >>> kinds_of("a 3.5!")
     ['words', 'punctuation', 'numbers', 'numbers', 'numbers', 'punctuation']

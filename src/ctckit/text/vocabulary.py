@@ -1,16 +1,16 @@
-"""Text to tokens: the classes that a model's vocabulary has for a transcript, and the words they belong to.
+"""Text to tokens: the classes of a transcript in a model's vocabulary, and the words that they belong to.
 
-A vocabulary says which class each token is. Models come with it as a list, a dict, the ``vocab.json`` of a Hugging Face
-checkpoint, the ``tokens.txt`` of k2 and sherpa, or a tokenizer; `Vocabulary` reads all of these. Words are what white
-space separates in a text. How a model is told of the space differs, and is seen from the vocabulary:
+A vocabulary is the class of each token. A model comes with a list, a dict, the ``vocab.json`` of a Hugging Face
+checkpoint, the ``tokens.txt`` of k2 and sherpa, or a tokenizer. `Vocabulary` reads all of these. White space separates
+the words of a text. Models differ in how they write the space, and the vocabulary shows which way it is:
 
 ============  =========================================================  ==============================
-style         the space between two words is                             for instance
+style         the space between two words                                examples
 ============  =========================================================  ==============================
-separator     a token of its own, " ", "|" or "▁"                        wav2vec 2.0, most OCR
-marks         nothing, but tokens at a word's start, end or middle       SentencePiece, byte-level BPE,
-              have a mark (`ctckit.text.word_marks`)                          WordPiece
-none          nothing                                                    MMS, phonemes
+separator     is a token, " ", "|" or "▁"                                wav2vec 2.0, most OCR
+marks         has no token; tokens at the start, middle or end of a      SentencePiece, byte-level BPE,
+              word have a mark (`ctckit.text.word_marks`)                WordPiece
+none          has no token                                               MMS, phonemes
 ============  =========================================================  ==============================
 """
 
@@ -35,35 +35,39 @@ from ctckit.text.word_layout import Words, layout_of
 
 __all__ = ["Piece", "Transcript", "Unknown", "Vocabulary", "Words"]
 
-# Which token stands for the space, in the order in which it is sought. "Ġ" is the byte 0x20 of byte-level alphabets.
+# The first of these that the vocabulary has is its space. "Ġ" is the byte 0x20 of byte-level alphabets.
 _SEPARATORS: Final = (" ", "|", "▁", "<space>", "<SPACE>", "[SPACE]")
-_SIGNS: Final = "#$%&*+/<=>@[\\]^_{}~"  # a vocabulary with many of these has "|" for itself
+_SIGNS: Final = "#$%&*+/<=>@[\\]^_{}~"  # a vocabulary with 12 or more of these has "|" as a character
 
 
 class Vocabulary:
-    """Which class each token is, and how a text is spelt in tokens.
+    """The class of each token, and how to spell a text in tokens.
 
     Args:
-        source: a list of tokens, whose index is the class (None where a class has no text); a dict from token to
-            class; the path of a JSON file that holds either, as a Hugging Face ``vocab.json``, or of a ``.txt`` file
-            with a token per line, or with a token and its class, as ``tokens.txt`` of k2; a tokenizer: any object with
-            ``tokenize`` and ``convert_tokens_to_ids`` (``transformers``), with ``encode`` (``tokenizers``), with
-            ``encode_as_pieces`` and ``piece_to_id`` (``sentencepiece``), or a processor that has such a ``tokenizer``;
-            or a `Vocabulary`, whose options stay unless others are given.
-        word_separator: the token that stands for the space between words; None to find it, "" if there is none.
-        fold_case: whether a character that the vocabulary lacks may be looked up in the other case. With a tokenizer
-            this is the tokenizer's business.
-        blank: class of the blank; None to take it from the vocabulary where it says.
+        source: one of
+
+            - a list of tokens, whose index is the class (None where a class has no text);
+            - a dict from token to class;
+            - the path of a JSON file that holds either, such as a Hugging Face ``vocab.json``;
+            - the path of a ``.txt`` file with one token per line, or one token and its class, as ``tokens.txt`` of k2;
+            - a tokenizer: any object with ``tokenize`` and ``convert_tokens_to_ids`` (``transformers``), with
+              ``encode`` (``tokenizers``), or with ``encode_as_pieces`` and ``piece_to_id`` (``sentencepiece``);
+            - a processor that has such a ``tokenizer``;
+            - a `Vocabulary`. Its options stay, unless others are given.
+        word_separator: the token for the space between words; None to find it, "" if there is none.
+        fold_case: whether a character that the vocabulary lacks may be looked up in the other case. It has no effect
+            with a tokenizer.
+        blank: class of the blank; None to find it by name.
 
     Attributes:
-        blank: class of the blank: as given, or that of a token ``<blank>``, ``<blk>``, ``[BLANK]``, ``<b>``, ``ε`` or
-            ``<eps>``, or a tokenizer's ``pad_token_id``, or that of ``<pad>``, ``[PAD]`` or ``<PAD>``; None if nothing
-            says.
+        blank: class of the blank. It is the first of these: the class given; the class of ``<blank>``, ``<blk>``,
+            ``[BLANK]``, ``<b>``, ``ε`` or ``<eps>``; a tokenizer's ``pad_token_id``; the class of ``<pad>``, ``[PAD]``
+            or ``<PAD>``. None if there is none of them.
 
     Raises:
         ArgumentTypeError: if `source` is none of these.
-        ArgumentValueError: if two tokens are one class, a class is negative, `word_separator` is no token of it, or a
-            file is no vocabulary.
+        ArgumentValueError: if two tokens have the same class, a class is negative, `word_separator` is not one of the
+            tokens, or a file does not hold a vocabulary.
         FileNotFoundError: if there is no file at a path.
 
     Example:
@@ -96,7 +100,7 @@ class Vocabulary:
         self._letters = SingleCharacters(self.ids, self._special, self.word_separator) if is_plain else None
 
     def _find_blank(self, source: Any, given: int | None) -> tuple[int | None, str]:
-        """Return the class of the blank, if anything says, and what says so."""
+        """Return the class of the blank, if it is known, and the reason for errors."""
         if given is not None:
             given = as_int(given, "blank")
             if given < 0:
@@ -117,8 +121,8 @@ class Vocabulary:
         if given is not None:
             if given and given not in self.ids:
                 raise ArgumentValueError(
-                    f"word_separator is {given!r}, which is not in the vocabulary: name the token that stands for the "
-                    f"space, or pass '' if there is none"
+                    f"word_separator is {given!r}, which is not in the vocabulary: name the token for the space, "
+                    f"or pass '' if there is none"
                 )
             return given or None
         if self._tokens.marks:
@@ -128,14 +132,14 @@ class Vocabulary:
         return next((token for token in _SEPARATORS if token in self.ids and not self._is_letter(token)), None)
 
     def _is_letter(self, separator: str) -> bool:
-        """Whether "|" is a character among others, as in sets of all that ASCII prints, and not the space."""
+        """Return whether "|" is a character, not the space: the vocabulary has all that ASCII prints, for example."""
         if separator != "|":
             return False
         around = [self.ids.get(sign, -2) for sign in "{|}"]
         return around[2] - around[0] == 2 * (around[1] - around[0]) == 2 or sum(s in self.ids for s in _SIGNS) >= 12
 
     def _uses_separator(self) -> bool:
-        """Whether words are separated by the token for the space; a tokenizer may have one and not use it."""
+        """Return whether the token for the space separates words. A tokenizer may have one and not use it."""
         tokenizer = self.source.tokenizer
         if tokenizer is None:
             return True
@@ -143,7 +147,7 @@ class Vocabulary:
         return any(self.word_separator in tokenizer.tokens(f"{letter} {letter}") for letter in letters)
 
     def __len__(self) -> int:
-        """Give the number of tokens."""
+        """Return the number of tokens."""
         return len(self.ids)
 
     def __repr__(self) -> str:
@@ -151,18 +155,18 @@ class Vocabulary:
 
     @cached_property
     def classes_needed(self) -> int:
-        """How many classes emissions must have: special tokens behind all others need none."""
+        """Number of classes that emissions must have. Special tokens after all others need none."""
         return max([-1, *(number for token, number in self.ids.items() if token not in self._special)]) + 1
 
     def classes_named(self, classes: int) -> int | None:
-        """How many of the emissions' classes the vocabulary names, for `implausible`; None if it does not tell.
+        """Return how many of the emissions' classes the vocabulary names, for `implausible`; None if it is not known.
 
-        It is the vocabulary's size, or all of the classes where only special tokens are behind them.
+        This is the vocabulary's size. It is `classes` if the emissions lack only special tokens at the end.
         """
         return (classes if self.classes_needed <= classes <= self.size else self.size) or None
 
     def name(self, number: int) -> str:
-        """Give the token that is a class; its number in angle brackets if none is.
+        """Return the token of a class; the class in angle brackets if it has no token.
 
         >>> Vocabulary(["-", "a"]).name(1), Vocabulary(["-", "a"]).name(7)
         ('a', '<7>')
@@ -182,25 +186,24 @@ class Vocabulary:
     ) -> Transcript:
         """Spell a text in tokens.
 
-        A tokenizer segments the text as it does; of any other vocabulary the longest token that fits is taken, from
-        left to right. White space at the ends is dropped, and a run of it is one space. The name of a special token,
-        such as ``<unk>``, is an unknown word.
+        A tokenizer segments the text itself. With any other vocabulary the longest token that fits is taken, from left
+        to right. White space at the ends is dropped, and a run of white space is one space. The name of a special
+        token, such as ``<unk>``, is an unknown word.
 
         Args:
-            text: what to spell.
-            blank: class of the blank, which is no part of any text, even if it has a name. None for what the vocabulary
-                says.
-            unknown: what to do with characters that the vocabulary lacks: "raise", replace those next to each other by
-                a "wildcard", or "skip" them; a word of which nothing is left takes its separator along. It can be said
-                apart for "words", "numbers" and "punctuation", in a dict; what that leaves out is "raise". A wildcard
-                of punctuation at an end of a word is no part of it.
+            text: the text to spell.
+            blank: class of the blank, which is no part of any text, even if it has a name. None for the vocabulary's.
+            unknown: how to treat characters that the vocabulary lacks: "raise" an error, replace them by a "wildcard"
+                (one for a run of them), or "skip" them. A word that is skipped as a whole loses its separator, too. A
+                dict sets this for each of "words", "numbers" and "punctuation"; a key that is missing is "raise". A
+                wildcard of punctuation at either end of a word is no part of the word.
             wildcard: a character that stands for a wildcard wherever it is; None if there is none.
-            words: the words of the text, or a function that tells them; None for what white space separates. A token of
-                a list or dict is within one word; words that a tokenizer's token reaches over are one.
+            words: the words of the text, or a function from the text to its words; None to split at white space. A
+                token of a list or dict never reaches over two words. If a tokenizer's token does, they are one word.
 
         Raises:
             ArgumentTypeError: if `text` is not a str.
-            ArgumentValueError: for a character that the vocabulary lacks, naming it and its place.
+            ArgumentValueError: for a character that the vocabulary lacks; the message names it and its position.
 
         Example:
             >>> transcript = Vocabulary(["-", "|", "a", "b"]).encode("ab, & <unk> a", unknown="skip")
@@ -237,7 +240,7 @@ class Vocabulary:
         if tokenizer is None:
             return self._tokens.spell(chunk, blank)
         halves = [at for at, sign in enumerate(chunk.text) if "\ud800" <= sign <= "\udfff"]
-        if halves:  # of characters beyond U+FFFF: not text, and tokenizers take none of it
+        if halves:  # lone surrogates are no text, and tokenizers refuse them
             return [Unit(chunk.text[at], None, at, at + 1) for at in halves]
         needs_space = chunk.opens and not (chunk.is_first or self._separates) and tokenizer.needs_space
         before = " " if needs_space else ""
@@ -248,7 +251,7 @@ class Vocabulary:
             start, end = max(0, start - len(before)), max(0, end - len(before))  # noqa: PLW2901
             is_special = token in self._special and not is_byte_name(token)
             if number is not None and (number == blank or is_special):
-                number = None  # noqa: PLW2901  # it is no text, whatever the tokenizer says
+                number = None  # noqa: PLW2901  # no text has it, although the tokenizer returns it
             if not units and not chunk.opens and self._tokens.marks.start:
                 token, number = self._within_word(token, number)  # noqa: PLW2901
                 if not token:
@@ -257,7 +260,7 @@ class Vocabulary:
         return units
 
     def _within_word(self, token: str, number: int | None) -> tuple[str, int | None]:
-        """Return the token for the middle of a word in place of one for its start; an empty one for a bare mark."""
+        """Return a token without the mark of a start, and its class; unchanged if there is no such token."""
         rest = token.removeprefix(self._tokens.marks.start or "")
         return (rest, self.ids.get(rest, number)) if rest in self.ids or not rest else (token, number)
 
@@ -270,11 +273,7 @@ class Vocabulary:
         if blank is not None and blank in self._classes_of(part):
             why = self.blank_reason
             if self.blank is None:
-                why = (
-                    f"blank={blank}"
-                    if blank
-                    else "class 0 is taken for it, as nothing says which class it is: pass blank="
-                )
+                why = f"blank={blank}" if blank else "the blank is class 0 by default: pass blank="
             return f"{named(part)} {place}, is the blank, which no text holds ({why}): {remedy}"
         by_tokenizer = self.source.tokenizer is not None
         clue = hint(part, self._spellable(blank), by_tokenizer=by_tokenizer)
@@ -284,7 +283,7 @@ class Vocabulary:
         return f"{named(part)} {place}, is not in the vocabulary{clue}: {remedy}"
 
     def _classes_of(self, part: str) -> set[int]:
-        """Give the classes that a part of a text has, the blank among them."""
+        """Return the classes of a part of a text, the blank included."""
         names = {part, part.lower(), part.upper()} if self.fold_case else {part}
         found = {self.ids[name] for name in names if name in self.ids}
         tokenizer = self.source.tokenizer
@@ -301,7 +300,7 @@ class Vocabulary:
         """Look up a row of tokens, each a name or a class, and find its words.
 
         Raises:
-            ArgumentTypeError: for what is neither a name nor a class.
+            ArgumentTypeError: for a token that is neither a name nor a class.
             ArgumentValueError: for a name that the vocabulary lacks, and for a negative class.
 
         Example:
@@ -331,10 +330,10 @@ class Vocabulary:
         return self.ids[token]
 
     def in_words(self, pieces: list[Piece]) -> Transcript:
-        """Find the words of a row of tokens by their marks; by separators, where there are none."""
+        """Find the words of a row of tokens: by their marks, or by separators if there are no marks."""
         result: list[Piece] = []
         words: list[str] = []
-        before: str | None = None  # the token before, in the same word
+        before: str | None = None  # the token before in the same word
         marks = 0
         spelt = bool(self._tokens.marks) or self.word_separator is not None
         for piece in pieces:
@@ -343,7 +342,7 @@ class Vocabulary:
                 before = None
                 result.append(piece)
                 continue
-            # A tokenizer that decodes to text has the space itself before a word.
+            # The tokens of some tokenizers start a word with the space itself.
             marked = not spelt and name.startswith(" ")
             if marked or self._tokens.marks.starts_word(name, before):
                 words.append("")

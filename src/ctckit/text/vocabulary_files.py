@@ -1,7 +1,7 @@
-"""Vocabularies in files: JSON, and text with a token per line.
+"""Reads vocabularies from files: JSON, and text with one token per line.
 
-A text file has the tokens in the order of their classes, or, as ``tokens.txt`` of k2 and sherpa, a token and its class
-in each line. A byte-order mark is passed over.
+A text file lists the tokens in the order of their classes. Or each line has a token and its class, as in ``tokens.txt``
+of k2 and sherpa. A byte-order mark is ignored.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from ctckit.errors import ArgumentValueError
 __all__ = ["content_of"]
 
 _TOKEN_AND_CLASS: Final = re.compile(r"(.+?)[ \t]+([+-]?\d+)\s*")
-_DISAMBIGUATION: Final = re.compile(r"#\d+")  # of a lexicon; behind the classes of the model
+_DISAMBIGUATION: Final = re.compile(r"#\d+")  # symbols of a lexicon, after the classes of the model
 
 
 def content_of(path: Path) -> list[Any] | dict[str, Any]:
-    """Read the list of tokens, or the dict from token to class, in a file.
+    """Read a list of tokens, or a dict from token to class, from a file.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ArgumentValueError: if it cannot be read as one.
+        ArgumentValueError: if the file holds neither.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -36,7 +36,7 @@ def content_of(path: Path) -> list[Any] | dict[str, Any]:
     except UnicodeDecodeError as error:
         raise _fault(path, f"is not in UTF-8: {error}") from error
     except ValueError as error:  # a NUL in the path
-        raise ArgumentValueError(f"vocabulary is {str(path)!r}, which is no path: {error}") from None
+        raise ArgumentValueError(f"vocabulary is {str(path)!r}, which is not a path: {error}") from None
     except IsADirectoryError:
         raise _fault(path, "is a folder: name the file in it, such as vocab.json or tokens.txt") from None
     if path.suffix.lower() == ".txt":
@@ -57,7 +57,7 @@ def content_of(path: Path) -> list[Any] | dict[str, Any]:
 
 
 def _tokens_of_lines(path: Path, text: str) -> list[Any] | dict[str, Any]:
-    # Not splitlines(), nor strip(): a space, or a rare kind of line end, may be a token.
+    # Not splitlines() or strip(): a space, or a rare line separator, may be a token.
     lines = [line.removesuffix("\r") for line in text.split("\n")]
     while lines and not lines[-1]:
         lines.pop()
@@ -75,9 +75,9 @@ def _tokens_of_lines(path: Path, text: str) -> list[Any] | dict[str, Any]:
             token, value = match[1], int(match[2])
             token = " " if token.isspace() else token
         elif line.strip().isdecimal():
-            token, value = " ", int(line)  # a space that was taken for the one between token and class
+            token, value = " ", int(line)  # the token is a space, with no other before the class
         else:
-            raise _fault(path, f"has no class in line {number + 1}, {line!r}, but others have a token and its class")
+            raise _fault(path, f"has no class in line {number + 1}, {line!r}, but other lines have one")
         if _DISAMBIGUATION.fullmatch(token):
             continue
         where = f"in line {number + 1}"
@@ -86,9 +86,9 @@ def _tokens_of_lines(path: Path, text: str) -> list[Any] | dict[str, Any]:
         if token in tokens:
             raise _fault(path, f"has {token!r} a second time {where}")
         if value in owners:
-            raise _fault(path, f"has {token!r} as class {value} {where}, which {owners[value]!r} is")
+            raise _fault(path, f"has {token!r} as class {value} {where}, which is the class of {owners[value]!r}")
         tokens[token], owners[value] = value, token
-    # Class 0 may go without saying: in units.txt of ESPnet it is the blank.
+    # Class 0 may be missing: in units.txt of ESPnet it is the blank, which is not listed.
     missing = next((number for number in range(1, max(owners, default=0)) if number not in owners), None)
     if missing is not None:
         raise _fault(
@@ -100,12 +100,12 @@ def _tokens_of_lines(path: Path, text: str) -> list[Any] | dict[str, Any]:
 
 
 def _refuse_columns(path: Path, lines: list[tuple[int, str]]) -> None:
-    """Refuse lines that hold more than a token, unless those with white space in them are the exception."""
+    """Refuse a file in which more than half of the lines hold several columns."""
     several = [(number, line) for number, line in lines if len(line.split()) > 1]
     if 2 * len(several) > len(lines):
         number, line = several[0]
         swapped = all(line.split()[0].isdigit() for _, line in several)
-        remedy = ": write each class behind its token" if swapped else ""
+        remedy = ": write each class after its token" if swapped else ""
         raise _fault(
             path, f"has {line!r} in line {number + 1}, but must have a token, or a token and its class, in each{remedy}"
         )

@@ -1,4 +1,4 @@
-"""What a vocabulary may be read from: lists, dicts, files, and the tokenizers of other libraries."""
+"""Reads a vocabulary from a list, a dict, a file, or a tokenizer of another library."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ __all__ = ["Source", "read_source"]
 
 
 class Source(NamedTuple):
-    """What there is to know of a vocabulary."""
+    """The contents of a vocabulary."""
 
     ids: dict[str, int]
-    """The class of each token; empty if a tokenizer does not tell."""
+    """The class of each token; empty if a tokenizer does not list them."""
     size: int
-    """How many classes it has, with those that have no text."""
+    """Number of classes, including those without text."""
     special: frozenset[str]
-    """Tokens that are no text, by their names or by what a tokenizer says."""
+    """Special tokens, which are no text: by their names, or as a tokenizer lists them."""
     tokenizer: Tokenizer | None = None
-    """What segments the text, if the source knows better than to take the longest token."""
+    """The tokenizer that segments texts; None if the longest tokens are taken."""
 
 
 def read_source(source: Any) -> Source:
-    """Read a vocabulary in any form. `ctckit.Vocabulary` says in which."""
+    """Read a vocabulary in any of the forms that `ctckit.Vocabulary` lists."""
     if isinstance(source, (str, os.PathLike)):
         return _source_of(content_of(Path(source)))
     if isinstance(source, (Mapping, Sequence)):

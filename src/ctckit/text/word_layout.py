@@ -1,4 +1,4 @@
-"""Where the words of a text are: what white space separates, or what the caller says."""
+"""Splits a text into words: by white space, or as the caller says."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ctckit.errors import ArgumentTypeError, ArgumentValueError
 __all__ = ["Layout", "Words", "layout_of"]
 
 Words: TypeAlias = Sequence[str] | Callable[[str], Sequence[str]]
-"""The words of a text, or a function that tells them."""
+"""The words of a text, or a function from a text to its words."""
 
 
 class Layout(NamedTuple):
     """Which characters of a text are white space, and which word the others belong to."""
 
     spans: list[tuple[int, int]]
-    """Where each word starts and ends."""
+    """Start and end of each word."""
     word_of: list[int]
-    """Of each character, the word; -1 for white space, also within a word."""
+    """The word of each character; -1 for white space, also within a word."""
 
 
 def layout_of(
@@ -30,13 +30,13 @@ def layout_of(
 
     Args:
         text: the text.
-        words: as `ctckit.align` has it.
-        separators: what stands for white space beside it.
-        names: where names of special tokens start and end, in which separators are none.
+        words: as for `ctckit.align`.
+        separators: further characters that count as white space.
+        names: start and end of each name of a special token. Separators within a name are not white space.
 
     Raises:
-        ArgumentTypeError: if `words` is no list of str, and no function that returns one.
-        ArgumentValueError: for words that are not in the text, in this order, and for letters that belong to none.
+        ArgumentTypeError: if `words` is neither a list of str nor a function that returns one.
+        ArgumentValueError: for words that are not in the text in this order, and for letters that are in no word.
     """
     white = re.compile("|".join([r"\s", *map(re.escape, separators)]))
     named = bytearray(len(text))
@@ -76,7 +76,7 @@ def _spans_of(text: str, words: Words, word_of: list[int]) -> list[tuple[int, in
         start = text.find(bare, at)
         if start < 0:
             raise ArgumentValueError(
-                f"words[{number}] is {word!r}, which is not in the text behind position {at}: the words must be those "
+                f"words[{number}] is {word!r}, which is not in the text after position {at}: the words must be those "
                 f"of the text, in order"
             )
         spans += _between(text, at, start, word_of, f"words[{number}], {word!r}")
@@ -86,7 +86,7 @@ def _spans_of(text: str, words: Words, word_of: list[int]) -> list[tuple[int, in
 
 
 def _between(text: str, start: int, end: int, word_of: list[int], what: str) -> list[tuple[int, int]]:
-    """Give what lies between the caller's words: white space, and punctuation as words of its own."""
+    """Return the words between two of the caller's words: runs of punctuation."""
     spans: list[tuple[int, int]] = []
     for at in range(start, end):
         if word_of[at] < 0:

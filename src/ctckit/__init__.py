@@ -1,4 +1,4 @@
-"""CTC for PyTorch: the loss and its gradient, and where each label is in the signal.
+"""CTC for PyTorch: the loss, its gradient, and forced alignment of labels, patterns and texts.
 
 >>> import torch, ctckit
 >>> ctckit.ctc_loss_with_logits(torch.zeros(4, 1, 3), torch.tensor([[1, 2]]))

@@ -1,6 +1,6 @@
-"""The gate: the arguments of every public function, checked by type and shape and brought to one form.
+"""The gate: checks types and shapes of every public function's arguments, and converts them to one form.
 
-It has two halves: emissions with their lengths, and targets with theirs. No half reads a value, so both work under
+It has two halves: emissions with their lengths, and targets with theirs. Neither reads a value, so both work under
 ``torch.compile``, ``torch.export`` and ``torch.func``.
 """
 
@@ -30,7 +30,7 @@ def gate(
     name: str = "log_probs",
     needs_numbers: bool = False,
 ) -> tuple[Tensor, Lattice, bool]:
-    """Check types and shapes, and bring the arguments of any public function to one form: both halves.
+    """Check types and shapes of a public function's arguments, and convert them to one form: both halves of the gate.
 
     Args:
         emissions: (T, N, C), or (N, T, C) if `batch_first`, or (T, C) unbatched; floating-point, any strides.
@@ -40,9 +40,9 @@ def gate(
         target_lengths: labels per item, likewise; None with padded targets: up to the first -100.
         blank: class of the blank.
         batch_first: whether the batch is the first dimension of `emissions`.
-        name: what the caller's signature calls `emissions`, for messages.
+        name: the name of `emissions` in the caller's signature, for messages.
         needs_numbers: whether the caller reads memory by its address. If not, it calls only operators of torch, and
-            can take tensors whose numbers are elsewhere, or not there yet.
+            also accepts tensors without memory of their own.
 
     Returns:
         The emissions as a (T, N, C) view, the lattice, and whether the input had a batch dimension.
@@ -68,10 +68,10 @@ def gate(
 def gate_emissions(
     emissions: Tensor, input_lengths: Lengths, *, batch_first: bool = False, name: str, needs_numbers: bool = False
 ) -> tuple[Tensor, Tensor, bool]:
-    """Check emissions and their lengths: the first half of `gate`, whose arguments these are.
+    """Check emissions and their lengths: the first half of `gate`, with the same arguments.
 
     Returns:
-        The emissions as a (T, N, C) view, the frames of each item, (N,) int64 on their device, and whether the input
+        The emissions as a (T, N, C) view; the frames of each item, (N,) int64 on the same device; and whether the input
         had a batch dimension.
 
     Raises:
@@ -96,15 +96,15 @@ def gate_targets(
     name: str,
     needs_numbers: bool = False,
 ) -> tuple[Tensor, Tensor, int]:
-    """Check targets and their lengths: the second half of `gate`, whose arguments these are.
+    """Check targets and their lengths: the second half of `gate`.
 
     Args:
         targets: as for `gate`.
         target_lengths: as for `gate`.
         items: N, the number of items.
         batched: whether there is a batch dimension.
-        beside: the emissions, on whose device the targets must be; None if there are none.
-        name: what the caller's signature calls the emissions, for messages.
+        beside: the emissions; the targets must be on their device. None if there are no emissions.
+        name: the name of the emissions in the caller's signature, for messages.
         needs_numbers: as for `gate`.
 
     Returns:
@@ -127,8 +127,8 @@ def gate_targets(
         targets = targets.unsqueeze(0)
 
     if target_lengths is None:
-        # All labels are counted, not only those before the first -100: where a label follows a -100, that -100 then
-        # lies within the length and is found as the invalid label it is, on every device.
+        # All labels are counted, also those after a -100. Then a -100 between labels lies within the length and is
+        # found as an invalid label, on every device.
         lengths, longest = (targets != PADDING).sum(1), None
     else:
         lengths, longest = lengths_of(
@@ -145,11 +145,11 @@ def gate_targets(
 
 
 def checked_blank(blank: int, classes: int, name: str) -> int:
-    """Return the class of the blank, which must be one of the classes of `name`.
+    """Return the class of the blank as an int.
 
     Raises:
         ArgumentTypeError: if it is no int.
-        ArgumentValueError: if it is no class.
+        ArgumentValueError: if it is no class of `name`.
     """
     blank = as_int(blank, "blank")
     if not 0 <= blank < classes:
@@ -159,7 +159,7 @@ def checked_blank(blank: int, classes: int, name: str) -> int:
 
 
 def _as_targets(targets: object) -> str:
-    """Say how to make targets of what is no tensor: Python that works on rows of any lengths."""
+    """Return advice, in Python, that converts a list to targets; it works for rows of any lengths."""
     rows = targets if isinstance(targets, (list, tuple)) else ()
     lengths = {len(row) if hasattr(row, "__len__") else None for row in rows}
     if len(lengths) < 2 and not any(isinstance(row, Tensor) for row in rows):
@@ -173,7 +173,7 @@ def _as_targets(targets: object) -> str:
 def _check_targets(
     targets: Tensor, target_lengths: Lengths, items: int, batched: bool, device: torch.device, name: str
 ) -> int:
-    """Return how many labels a row has."""
+    """Check the targets, and return the number of labels in a row."""
     if targets.dtype not in INTEGER_DTYPES:
         remedy = "targets.dequantize().long()" if targets.is_quantized else "targets.long()"
         raise ArgumentTypeError(
@@ -203,14 +203,14 @@ def _check_targets(
         )
     elif target_lengths is None and batched:
         raise ArgumentValueError(
-            f"target_lengths is None, but targets of shape {tuple(shape)} are concatenated and cannot be told apart "
-            f"without: pass target_lengths, or targets of shape (N, S) padded with {PADDING}"
+            f"target_lengths is None, but targets of shape {tuple(shape)} are concatenated and cannot be split without "
+            f"lengths: pass target_lengths, or targets of shape (N, S) padded with {PADDING}"
         )
     return shape[-1]
 
 
 def _check_emissions(emissions: Tensor, batch_first: bool, name: str, needs_numbers: bool) -> tuple[Tensor, bool]:
-    """Return a (T, N, C) view, and whether there is a batch dimension."""
+    """Check the emissions, and return a (T, N, C) view and whether there is a batch dimension."""
     if type(emissions) is not Tensor:
         emissions = plain(emissions, name, "convert it with torch.as_tensor", needs_numbers=needs_numbers)
     if emissions.dtype not in _EMISSION_DTYPES:
@@ -223,7 +223,7 @@ def _check_emissions(emissions: Tensor, batch_first: bool, name: str, needs_numb
         raise not_dense(emissions, name)
     try:
         shape = emissions.shape
-    except RuntimeError:  # a nested tensor of strided layout has none
+    except RuntimeError:  # a nested tensor of strided layout has no shape
         raise nested(name) from None
     batched = len(shape) == 3
     if batched:

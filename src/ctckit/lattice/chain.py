@@ -1,8 +1,8 @@
 """A pattern without alternatives as a plain target, for the kernels of plain targets.
 
-A wildcard becomes a label with a column of its own in the emissions. Two wildcards in a row take two columns in turn,
-because two equal labels need a blank between them. A free end is a wildcard too, with one frame more in which only the
-wildcard is possible: so the wildcard has at least that frame, and need not have another.
+A wildcard becomes a label with its own column in the emissions. Consecutive wildcards alternate between two columns,
+because two equal labels would need a blank between them. A free end is a wildcard too. It gets one extra frame, in
+which only the wildcard is possible; so it needs no frame of the input.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ __all__ = ["Chain", "chain_of"]
 
 
 class Chain(NamedTuple):
-    """A plain target that has the paths of a pattern."""
+    """A plain target with the same paths as a pattern."""
 
     emissions: Tensor
-    """(T', 1, C'): with a column for each wildcard, and a frame for each free end."""
+    """(T', 1, C'): with up to two columns for wildcards, and a frame for each free end."""
     lattice: Lattice
     """One item; its labels are columns of the emissions."""
     frames: slice
-    """Which of the T' frames are those of the input."""
+    """The frames of the input among the T'."""
     size: int
     """P, the number of tokens of the pattern."""
 
@@ -47,10 +47,10 @@ def chain_of(
     Args:
         tokens: the pattern; its labels are columns of `x`.
         x: (T, C) emissions on the CPU.
-        wildcard: (T,) what a frame of a wildcard scores.
+        wildcard: (T,) the wildcard's score in each frame.
         blank: the column of the blank.
         free_start: whether the pattern may begin at any frame.
-        free_end: whether it may end at any frame.
+        free_end: whether the pattern may end at any frame.
 
     Example:
         >>> chain = chain_of([1, WILDCARD], torch.zeros(3, 2), torch.zeros(3), 0, free_start=False, free_end=True)

@@ -1,7 +1,7 @@
-"""Every rule for the values of a batch: what is wrong, where, and in which words.
+"""Every rule for the values of a batch, and the messages of its errors.
 
-Types and shapes are checked by `ctckit.lattice.arguments`; here are the faults that only values show, on the CPU. The
-core finds the same ones by itself and takes the words from here.
+`ctckit.lattice.arguments` checks types and shapes; this module checks values, on the CPU. The C++ core checks the same
+values itself and takes the messages from here.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ Integers = TypeVar("Integers", Tensor, npt.NDArray[Any], int)
 
 
 class Problem(NamedTuple):
-    """What is wrong with one item."""
+    """A problem of one item: its kind, and a message with a remedy."""
 
     item: int
-    """The item of the batch, from 0; -1 if the batch as a whole is at fault."""
+    """The item of the batch, from 0; -1 for a problem of the whole batch."""
     kind: str
-    """'infeasible': more frames are needed than there are; 'impossible_frame': in one, all classes of the target are at
-    -inf; 'non_finite': NaN or +inf among the emissions; or what makes the item invalid: 'input_length',
-    'target_length', 'target_sum', 'label', 'blank_label'."""
+    """'infeasible': the target needs more frames than there are. 'impossible_frame': in one frame all classes of the
+    target are at -inf. 'non_finite': NaN or +inf among the emissions. For an invalid item: 'input_length',
+    'target_length', 'target_sum', 'label' or 'blank_label'."""
     message: str
-    """The same in words, and what to do."""
+    """The problem and a remedy, in words."""
 
 
 def item_name(item: int, *, batched: bool = True) -> str:
@@ -56,25 +56,25 @@ def item_name(item: int, *, batched: bool = True) -> str:
 
 
 def bad_length(lengths: Integers, bound: int) -> Integers:
-    """Tell, of tensors, arrays or an int, where a length is impossible."""
+    """Return where lengths are out of 0..bound, for a tensor, an array or an int."""
     return (lengths < 0) | (lengths > bound)
 
 
 def bad_label(labels: Integers, classes: int, blank: int) -> Integers:
-    """Tell, of tensors, arrays or an int, where a label is no class, or the blank."""
+    """Return where labels are the blank or no class, for a tensor, an array or an int."""
     bad: Integers = (labels < 0) | (labels >= classes) | (labels == blank)
     return bad
 
 
 def is_invalid(lattice: Lattice, frames: int, classes: int) -> Tensor:
-    """(N,) bool: which items `validate` would reject. Reads no value: for devices and traces where nobody may."""
+    """(N,) bool: the items that `validate` would reject. Reads no value: no device sync, and works in traces."""
     total = lattice.labels.shape[0]  # if concatenated
     inside = torch.arange(lattice.max_target, device=lattice.labels.device) < lattice.target_lengths[:, None]
     bad: Tensor = (bad_label(padded_labels(lattice), classes, lattice.blank) & inside).any(1)
     bad = bad | bad_length(lattice.input_lengths, frames)
     bad = bad | bad_length(lattice.target_lengths, total if lattice.concatenated else lattice.max_target)
     if lattice.concatenated:
-        # Which item's length is the wrong one cannot be told.
+        # No single length can be blamed for a wrong sum, so all items are invalid.
         bad = bad | (lattice.target_lengths.sum() != total)
     return bad
 
@@ -98,7 +98,7 @@ def validate(lattice: Lattice, frames: int, classes: int) -> None:
         elif _within(labels, classes - 1) and not (labels == lattice.blank).any():
             return
         elif not lattice.concatenated:
-            # Padding often looks like a bad label: only now is it worth asking which labels are within the lengths.
+            # Padding often looks like a bad label, so labels within the lengths are checked separately, only here.
             bad = bad_label(labels, classes, lattice.blank).reshape(len(targets), width)
             if not (bad & (np.arange(width) < targets[:, None])).any():
                 return
@@ -106,7 +106,7 @@ def validate(lattice: Lattice, frames: int, classes: int) -> None:
 
 
 def validate_input_lengths(input_lengths: Tensor, frames: int) -> None:
-    """Check the frames of each item, (N,) int64 on the CPU, where there are no targets to check.
+    """Check input lengths, (N,) int64 on the CPU, for functions without targets.
 
     Raises:
         ArgumentValueError: for the first length that is not from 0 to `frames`.
@@ -117,12 +117,12 @@ def validate_input_lengths(input_lengths: Tensor, frames: int) -> None:
 
 
 def _within(values: npt.NDArray[np.int64], bound: int) -> bool:
-    """Whether all values are from 0 to the bound, in one pass: as an unsigned number, a negative one is huge."""
+    """Whether all values are from 0 to the bound, in one pass: read as unsigned, a negative number is huge."""
     return bool(np.maximum.reduce(values.view(np.uint64), initial=0) <= bound)
 
 
 def faults(lattice: Lattice, frames: int, classes: int, *, batched: bool = True) -> list[Problem]:
-    """List all that `validate` objects to: of each item its lengths and its first bad label. Waits for a GPU.
+    """List all problems that `validate` finds: each item's lengths, and its first bad label. Causes a device sync.
 
     Args:
         lattice: what `gate` returned.
@@ -151,7 +151,7 @@ def faults(lattice: Lattice, frames: int, classes: int, *, batched: bool = True)
         )
         of_targets.append(Problem(-1, "target_sum", message))
     if concatenated and of_targets:
-        return found + of_targets  # nobody can tell whose labels are whose
+        return found + of_targets  # the labels cannot be assigned to items
     found += of_targets
     offsets = lattice.offsets.cpu().numpy()
     for item, (offset, length) in enumerate(zip(offsets.tolist(), targets.tolist(), strict=True)):
@@ -177,24 +177,24 @@ def _bad_input_lengths(lengths: npt.NDArray[np.int64], frames: int) -> list[Prob
 
 
 def _about_label(where: str, value: int, classes: int, blank: int) -> tuple[str, str]:
-    """Give the kind and the message of a bad label."""
+    """Return the kind and the message of a bad label."""
     where = f"targets: {where} is {value}"
     if value == blank:
         return "blank_label", (
-            f"{where}, the blank, but the blank is not part of a target: leave it out (it is put between the labels by "
-            f"itself), or name the class that is the blank with blank="
+            f"{where}, the blank, but the blank is not part of a target: leave it out (the loss inserts blanks "
+            f"itself), or pass the class of the blank as blank="
         )
     if value == PADDING:
         return "label", (
             f"{where}, which marks padding, but {PADDING} must not stand before or among an item's labels: put the "
-            f"labels first, and give as target_lengths only the number of labels"
+            f"labels first, and count only labels in target_lengths"
         )
     remedy = f"pad with {PADDING}, or beyond the target_lengths" if value < 0 else "give the input as many classes"
     return "label", f"{where}, but the input has classes 0 to {classes - 1}: correct the label, or {remedy}"
 
 
 def too_few_frames(lattice: Lattice, *, batched: bool = True) -> list[Problem]:
-    """List the items that have fewer frames than their targets need. Waits for a GPU."""
+    """List the items that have fewer frames than their targets need. Causes a device sync."""
     needed, lengths, labels = frames_needed(lattice), lattice.input_lengths, lattice.target_lengths
     items = torch.nonzero(needed > lengths)[:, 0].tolist()
     return [
@@ -204,13 +204,13 @@ def too_few_frames(lattice: Lattice, *, batched: bool = True) -> list[Problem]:
 
 
 def no_path(item: int, frames: int, needed: int, *, labels: int | None = None, batched: bool = True) -> Problem:
-    """Say why no path fits an item that none fits: it has too few frames, or -inf bars all paths.
+    """Make the problem of an item that no path fits: it has too few frames, or -inf bars all paths.
 
     Args:
         item: the number of the item.
-        frames: the frames that it has.
+        frames: its frames.
         needed: the frames that it needs.
-        labels: the labels of its target; None for a pattern, whose frames have no such sum.
+        labels: the labels of its target; None for a pattern.
         batched: whether the message numbers the item.
 
     >>> print(no_path(0, 3, 4, labels=3).message)

@@ -1,4 +1,4 @@
-"""Which items of a batch cannot be aligned, and which are invalid: before training, instead of an infinite loss."""
+"""Find infeasible and invalid items of a batch: `feasible` and `check`."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ __all__ = ["Problem", "check", "feasible"]
 
 @as_node
 def feasible(targets: Tensor, input_lengths: Lengths, target_lengths: Lengths = None, blank: int = 0) -> Tensor:
-    """Tell which targets fit into their frames: labels + pairs of equal neighbours <= frames.
+    """Return which targets fit into their frames: labels + pairs of equal neighbours <= frames.
 
-    Between two equal labels there must be a blank, or they would be merged; so "aab" takes four frames, "abc" three.
-    An infeasible target has the loss inf, and the gradient 0.
+    Two equal labels need a blank between them, or they would be merged. So "aab" needs four frames, "abc" three. An
+    infeasible target has the loss inf and the gradient 0.
 
     Args:
         targets: as for `ctckit.ctc_loss`.
-        input_lengths: the frames per item that are left when the loss sees them (behind subsampling layers).
+        input_lengths: the frames per item of the loss, that is after all subsampling layers.
         target_lengths: as for `ctckit.ctc_loss`.
         blank: as for `ctckit.ctc_loss`.
 
     Returns:
-        (N,) bool, on the device of the targets; nothing waits for it. For (S,) targets of one item: (1,).
+        (N,) bool, on the device of the targets, without a device sync. For (S,) targets of one item: (1,).
 
     Raises:
         ArgumentTypeError: as `ctckit.ctc_loss`.
-        ArgumentValueError: as `ctckit.ctc_loss`, for what shapes show.
+        ArgumentValueError: as `ctckit.ctc_loss`, for shapes.
 
     Example:
         >>> import torch, ctckit
@@ -56,9 +56,9 @@ def check(
     *,
     batch_first: bool = False,
 ) -> list[Problem]:
-    """Say in words which items are invalid or cannot be aligned; for a look at a data set, or after a NaN.
+    """List the items that are invalid or cannot be aligned, with the reason: before training, or after a NaN.
 
-    Looks at all values: waits for a GPU.
+    Reads all values, so it causes a device sync on a GPU.
 
     Args:
         emissions: log-probabilities or logits as for the loss, or None to check targets and lengths alone.
@@ -69,7 +69,7 @@ def check(
         batch_first: whether the batch is the first dimension of `emissions`.
 
     Returns:
-        A list of `Problem`, empty if there is none, by item.
+        A list of `Problem`, sorted by item; empty if there is none.
 
     Raises:
         ArgumentTypeError: for an argument of the wrong type.
@@ -112,14 +112,14 @@ def check(
 def _lattice_without_emissions(
     targets: Any, input_lengths: Lengths, target_lengths: Lengths, blank: int, *, needs_numbers: bool = False
 ) -> tuple[Lattice, bool]:
-    """Make the lattice of targets alone, and say whether there is a batch."""
+    """Make the lattice of targets without emissions; return it and whether there is a batch."""
     if input_lengths is None:
         raise ArgumentValueError(
-            "input_lengths is None, but without emissions nothing else says how many frames there are"
+            "input_lengths is None, but without emissions the number of frames is unknown: pass input_lengths"
         )
     blank = as_int(blank, "blank")
     if blank < 0:
-        raise ArgumentValueError(f"blank is {blank}, but classes are numbered from 0: name the class that is the blank")
+        raise ArgumentValueError(f"blank is {blank}, but classes are numbered from 0: pass the class of the blank")
     if isinstance(targets, Tensor) and targets.ndim == 2:
         items = targets.shape[0]
     elif isinstance(input_lengths, Tensor):
@@ -141,7 +141,7 @@ def _non_finite(x: Tensor, lattice: Lattice, invalid: set[int], *, batched: bool
     problems = []
     named = padded_labels(lattice)
     for item, length in enumerate(lattice.input_lengths.tolist()):
-        if item in invalid:  # its lengths and labels point nowhere
+        if item in invalid:  # its lengths or labels may be out of bounds
             continue
         name = item_name(item, batched=batched)
         values = x[:length, item].detach()

@@ -1,4 +1,4 @@
-"""Lengths, and other integers, in the forms in which callers give them."""
+"""Lengths and other integers, in every form that callers may pass."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ def lengths_of(
     beside: type[Tensor],
     needs_numbers: bool,
 ) -> tuple[Tensor, int | None]:
-    """Bring lengths to one form.
+    """Convert lengths to one form.
 
     Args:
         lengths: in any accepted form.
-        name: what the caller's signature calls them.
+        name: their name in the caller's signature.
         items: N, the number of items.
-        device: that of the emissions.
+        device: the device of the emissions.
         beside: the type of the emissions.
         needs_numbers: as for `ctckit.lattice.gate`.
 
     Returns:
-        (N,) int64 on the device, and the largest if it is known without reading a tensor.
+        (N,) int64 on the device, and the largest length, or None if only reading a tensor would give it.
 
     Raises:
         ArgumentTypeError: for a wrong type or dtype.
@@ -72,14 +72,14 @@ def lengths_of(
                 )
             lengths = lengths.reshape(1)
         if lengths.device != device:
-            # A copy from pageable memory to a GPU has read it when the call returns, and need not be waited for. One
-            # from pinned memory may read it later, after the caller has changed it, so that is copied first. (A copy
-            # to the CPU must be waited for.)
+            # A copy from pageable memory to a GPU has read its source when the call returns, so it needs no sync. A
+            # copy from pinned memory may read it later, after the caller has changed it, so the lengths are cloned
+            # first. (A copy to the CPU must sync.)
             on_host = lengths.device.type == "cpu"
             if lengths.device.type == "meta":
                 raise ArgumentValueError(
                     f"{name} is on the device meta, where tensors have no numbers, but the input is on {device}: pass "
-                    f"the lengths themselves"
+                    f"lengths that have numbers"
                 )
             if on_host and lengths.is_pinned():
                 lengths = lengths.clone()
@@ -105,17 +105,17 @@ def lengths_of(
     longest = max(values, default=None)
     if device.type == "cpu":
         return torch.tensor(values, dtype=torch.int64, device="cpu"), longest
-    # (With device=device it would wait for the device.)
+    # (torch.tensor with device=device would sync.)
     return torch.tensor(values, dtype=torch.int64, device="cpu").to(device, non_blocking=True), longest
 
 
 def as_int(value: Any, name: str) -> int:
-    """Return what stands for an integer as an int, or raise an ArgumentTypeError that names it."""
+    """Return an integer of any type as an int, or raise an ArgumentTypeError with its name."""
     if type(value) is int:
         return value
     if not isinstance(value, bool):
         if isinstance(value, torch.SymInt):
-            return value  # type: ignore[return-value]  # a size under tracing, which stands for an int
+            return value  # type: ignore[return-value]  # an int while a graph is traced
         try:
             return operator.index(value)
         except TypeError:

@@ -1,31 +1,36 @@
-r"""What may be aligned beside a plain row of labels: patterns, and the graphs that they become.
+r"""Patterns, which generalise targets, and their graphs.
 
-A *pattern* is a row of elements, of three kinds:
+A *pattern* is a row of elements. An element is one of:
 
 - a label, an int, as in a plain target;
-- `WILDCARD`: a run, of at least one frame, of anything;
+- `WILDCARD`: a run of at least one frame of any classes;
 - `Alternatives`: one of several rows of labels and wildcards, of which one may be empty.
 
-**The graph.** `ctckit.lattice` draws the states and arcs of a plain target. A pattern has more general ones, made by
-the same rules: a blank before the first element, after the last, and between any two (inside an option, too); every
-state has an arc to itself; a blank is entered from what ends before it; a label is entered from the blank before it,
-and straight from what ends before that blank, unless this is the same label. A plain row of labels gets exactly the
-states and arcs of `ctckit.lattice`, in the same order. A wildcard is a state of a class of its own, numbered C, one
-after the last; it never merges with what is beside it, not even with another wildcard.
+**The graph.** `ctckit.lattice` draws the states and arcs of a plain target. The graph of a pattern follows the same
+rules:
 
-Options part at the blank before them and join at the blank after them::
+- There is a blank before the first element, after the last, and between any two (inside an option, too).
+- Every state has an arc to itself.
+- A blank is entered from the states that end before it.
+- A label is entered from the blank before it. It is also entered from the states that end before that blank, unless
+  they are the same label.
+
+A plain row of labels gets exactly the states and arcs of `ctckit.lattice`, in the same order. A wildcard is a state
+with its own class, numbered C, one after the last class. It never merges with a neighbour, not even with another
+wildcard.
+
+Options branch at the blank before them and join at the blank after them::
 
     Alternatives([1], [2, 3])            ┌──────► 1 ───────┐
                                  blank ──┤                 ├──► blank
                                          └► 2 ► blank ► 3 ─┘
 
-An *empty* option has no state. What could lead to the blank after it leads on from the blank before it instead: so a
-run of blanks is in one state, not divided between two in every possible way, and no alignment is counted twice. Two
-options of one element that are equal are one reading, the first. (Readings that differ by more than one element may
-well spell the same labels: ``Alternatives([1], [1, 2]), Alternatives([2], [])``. Each is counted.)
+An *empty* option has no state. Skipping it reuses the blank before it, so no alignment is counted twice. Two equal
+options of one element count once, as the first. (Readings of several elements may spell the same labels:
+``Alternatives([1], [1, 2]), Alternatives([2], [])``. Each reading is counted.)
 
-**Free ends.** A free start is a wildcard state before everything else that may be left out, without a blank before it:
-a path begins there, or as ever. A free end is likewise one after everything else.
+**Free ends.** A free start is an optional wildcard state before all others, without a blank before it: a path begins
+there or in the usual states. A free end is an optional wildcard state after all others.
 """
 
 from __future__ import annotations
@@ -45,9 +50,9 @@ from ctckit.lattice.tensor_kinds import plain, present, require_numbers
 __all__ = ["WILDCARD", "Alternatives", "Element", "Graph", "Pattern", "Token", "Wildcard", "compile_pattern"]
 
 BLANK: Final = -1
-"""Stands in `Graph.tokens` for a blank."""
+"""A blank in `Graph.tokens`."""
 OUTSIDE: Final = -2
-"""Stands in `Graph.tokens` for what precedes the pattern at a free start, or follows it at a free end."""
+"""A free start or a free end in `Graph.tokens`: frames before or after the pattern."""
 
 _START: Final = -1  # among the sources of a state: before the first frame
 
@@ -58,25 +63,25 @@ class Wildcard(Enum):
     WILDCARD = "*"
 
     def __repr__(self) -> str:
-        """Give the name by which it is imported."""
+        """Return the name by which it is imported."""
         return "WILDCARD"
 
 
 WILDCARD: Final = Wildcard.WILDCARD
-"""An element of a pattern that any run, of at least one frame, of any classes matches."""
+"""An element of a pattern that matches any run of at least one frame, of any classes."""
 
 Token: TypeAlias = "int | Wildcard"  # noqa: S105  # no password
 
 
 class Alternatives:
-    """An element of a pattern that is read in one of several ways.
+    """An element of a pattern that matches one of several options.
 
     Args:
         options: each a sequence of labels and wildcards, possibly empty; or one label or wildcard.
 
     Raises:
-        ArgumentTypeError: if an option is or holds something else.
-        ArgumentValueError: if there is no option.
+        ArgumentTypeError: for an option of another type.
+        ArgumentValueError: without options.
 
     >>> Alternatives([7, 3], [12], [])
     Alternatives((7, 3), (12,), ())
@@ -89,12 +94,12 @@ class Alternatives:
     def __init__(self, *options: Sequence[Token] | Token) -> None:
         if not options:
             raise ArgumentValueError(
-                "Alternatives has no options, but must have at least one: pass [] for nothing at all"
+                "Alternatives has no options, but must have at least one: pass [] for an empty option"
             )
         self.options = tuple(_option(option, f"option {number}") for number, option in enumerate(options))
 
     def __repr__(self) -> str:
-        """Write it as Python would."""
+        """Return the call that makes it."""
         return f"Alternatives({', '.join(map(repr, self.options))})"
 
     def __eq__(self, other: object) -> bool:
@@ -113,33 +118,33 @@ Pattern: TypeAlias = "Sequence[Element] | Tensor"
 class Graph(NamedTuple):
     """The states and arcs of a pattern: K states, A arcs, P tokens; the tensors are int64, on the CPU.
 
-    A state comes after all states that it is entered from, but for itself.
+    States are in topological order: arcs lead from earlier states, or from the state itself.
     """
 
     classes: Tensor
-    """(K,): the class of each state; that of a wildcard, and of a free end, is C, the number of classes."""
+    """(K,): the class of each state; C, the number of classes, for a wildcard, a free start and a free end."""
     tokens: Tensor
-    """(K,): which of the pattern's tokens a state is; -1 for a blank, -2 for a free start or end. The tokens are the
-    pattern's elements in order, with an `Alternatives` replaced by the tokens of all its options."""
+    """(K,): the pattern's token of each state; -1 for a blank, -2 for a free start or end. The tokens are the pattern's
+    elements in order, with an `Alternatives` replaced by the tokens of all its options."""
     sources: Tensor
-    """(A,): where arcs come from. Those into state s are ``sources[offsets[s] : offsets[s + 1]]``, in the order in
-    which one is preferred where several are equally good: from s itself, from the blank before it, from what ends
-    before that (first option first), and so on before an empty option."""
+    """(A,): the source states of the arcs. ``sources[offsets[s] : offsets[s + 1]]`` are those into state s, in order of
+    preference among equally good ones: s itself, the blank before it, the states that end before that blank (first
+    option first), and so on before an empty option."""
     offsets: Tensor
-    """(K + 1,)."""
+    """(K + 1,): the first arc into each state."""
     initial: Tensor
-    """(K,) bool: where a path may begin."""
+    """(K,) bool: the states in which a path may begin."""
     final: Tensor
-    """(F,): states in which a path may end, in order of preference."""
+    """(F,): the states in which a path may end, in order of preference."""
     matches_nothing: bool
-    """Whether no frame at all matches the pattern."""
+    """Whether an input without frames matches the pattern."""
     token_options: tuple[tuple[int, int], ...]
-    """(P,): the `Alternatives` (from 0) that a token is in, and the option; (-1, -1) for a token of none."""
+    """(P,): for each token its `Alternatives` (from 0) and the option; (-1, -1) for a token outside of all."""
     empty_options: tuple[int, ...]
-    """For each `Alternatives` its empty option, -1 if it has none."""
+    """For each `Alternatives` its empty option, or -1."""
 
     def frames_needed(self) -> int:
-        """Give the fewest frames that match the pattern.
+        """Return the fewest frames that match the pattern.
 
         >>> compile_pattern([1, 1, Alternatives([2, 2], [3])], classes=4).frames_needed()
         4
@@ -165,14 +170,14 @@ def compile_pattern(
         classes: C, the number of classes.
         blank: class of the blank.
         free_start: whether the pattern may begin at any frame.
-        free_end: whether it may end at any frame.
+        free_end: whether the pattern may end at any frame.
 
     Returns:
         The `Graph`.
 
     Raises:
-        ArgumentTypeError: if the pattern is or holds something else.
-        ArgumentValueError: if a label is no class, or the blank, naming its place in the pattern.
+        ArgumentTypeError: for a pattern, or an element, of another type.
+        ArgumentValueError: for a label that is no class, or the blank, with its position in the pattern.
 
     Example:
         >>> compile_pattern([1, 2], classes=3).classes
@@ -184,7 +189,7 @@ def compile_pattern(
     builder = _Builder(classes, blank)
     outside = builder.add(classes, OUTSIDE, [_START]) if free_start else None
     ends = [_START] if outside is None else [outside, _START]
-    before = [builder.add(blank, BLANK, ends), *ends]  # what an element can be entered from
+    before = [builder.add(blank, BLANK, ends), *ends]  # the states from which the next element is entered
     token_options: list[tuple[int, int]] = []
     empty_options: list[int] = []
     for element in elements:
@@ -203,7 +208,7 @@ def compile_pattern(
 
     final = [state for state in before if state != _START]
     if free_end:
-        # Not from a free start straight into a free end: that is one run of frames outside the pattern, not two.
+        # No arc from a free start to a free end: that is one run of frames outside the pattern, not two.
         skipped = outside, None if outside is None else _START
         final.insert(0, builder.add(classes, OUTSIDE, [state for state in before if state not in skipped]))
     else:
@@ -222,7 +227,7 @@ def compile_pattern(
 
 
 class _Builder:
-    """A graph in the making."""
+    """Builds a graph state by state."""
 
     def __init__(self, wildcard: int, blank: int) -> None:
         self.wildcard, self.blank = wildcard, blank
@@ -233,7 +238,7 @@ class _Builder:
         self.initial: list[bool] = []
 
     def add(self, clazz: int, token: int, before: Sequence[int]) -> int:
-        """Add a state that is entered from those given, except where the label would merge with one of them."""
+        """Add a state with arcs from the given states, except from those with which its label would merge."""
         state = len(self.classes)
         allowed = [source for source in before if source == _START or self._may_follow(clazz, source)]
         self.classes.append(clazz)
@@ -244,12 +249,12 @@ class _Builder:
         return state
 
     def _may_follow(self, clazz: int, source: int) -> bool:
-        """Give the skip rule of `ctckit.lattice.may_skip`; no label merges with a wildcard."""
+        """Apply the skip rule of `ctckit.lattice.may_skip`; a wildcard merges with no label."""
         return clazz != self.classes[source] or clazz == self.wildcard
 
 
 def _add_option(builder: _Builder, option: Sequence[Token], first: int, before: list[int]) -> int:
-    """Add the states of one option, and return its last."""
+    """Add the states of one option; return the last."""
     state = _START
     for number, token in enumerate(option):
         if number > 0:
@@ -259,7 +264,7 @@ def _add_option(builder: _Builder, option: Sequence[Token], first: int, before: 
 
 
 def checked_pattern(pattern: Pattern, classes: int, blank: int) -> list[Element]:
-    """Return the elements of a pattern as Python's own ints and the types of this module, all labels valid."""
+    """Check a pattern, and return its elements as ints and the types of this module."""
     rows = _rows(pattern)
     for position, element in enumerate(rows):
         if type(element) is int:
@@ -294,7 +299,7 @@ def _rows(pattern: Pattern) -> list[Element]:
 
 
 def _option(option: Sequence[Token] | Token, name: str) -> tuple[Token, ...]:
-    # What is neither a sequence nor a label, `_label` will complain of.
+    # `_label` raises for an option that is neither a sequence nor a label.
     row = option if isinstance(option, Sequence) and not isinstance(option, (str, bytes)) else (option,)
     return tuple(
         token if isinstance(token, Wildcard) else _label(token, f"{name}[{place}] of Alternatives")

@@ -1,4 +1,4 @@
-"""What a person would see at once in emissions: that they are no log-probabilities, or not of this vocabulary."""
+"""Check the plausibility of emissions: that they are log-probabilities, and fit the vocabulary."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from ctckit.lattice.checks import Problem
 
 __all__ = ["implausible"]
 
-# Log-probabilities from 8 to 16 nats below 0 are rounded by up to 2^-8 = 0.004 in float16, and 2^-5 = 0.03 in bfloat16,
-# and a sum over many such classes may be off by as much. Forgotten logits are off by whole nats.
+# Log-probabilities from -16 to -8 nats have rounding errors up to 2^-8 = 0.004 in float16, and 2^-5 = 0.03 in bfloat16.
+# A sum over many such classes may have the same error. Logits passed by mistake are off by whole nats.
 _TOLERANCE: Final = {torch.float16: 0.01, torch.bfloat16: 0.05}
-_TOLERANCE_OTHERS: Final = 0.01  # float32 and float64 may have been float16 on the way
-_FRAMES: Final = 256  # that are added up: of a longer input, so many at equal distances
+_TOLERANCE_OTHERS: Final = 0.01  # float32 and float64 may have been converted from float16
+_FRAMES: Final = 256  # checked frames: of a longer input, this many at equal distances
 
 
 def implausible(
     emissions: Tensor, *, logits: bool, blank: int | None = None, classes_named: int | None = None
 ) -> list[Problem]:
-    """Tell what is implausible about the emissions of one item.
+    """List what is implausible about the emissions of one item.
 
-    Sums are looked at in up to 256 frames at equal distances; everything else in all frames. Values that
-    are NaN or infinite are passed over (`ctckit.check` finds these), and so are the sums of frames that have classes
-    barred with -inf.
+    Sums are checked in up to 256 frames at equal distances, everything else in all frames. NaN and infinite values are
+    ignored (`ctckit.check` finds them). So are the sums of frames with classes masked by -inf.
 
     Args:
-        emissions: (T, C), on any device (waits for a GPU).
-        logits: whether they are said to be logits, which need not add up to anything.
-        blank: class of the blank, to see whether it is ever the most probable class; None for no such look.
-        classes_named: how many classes the vocabulary has; None if there is none.
+        emissions: (T, C), on any device (a device sync on a GPU).
+        logits: whether the caller says that they are logits, whose sums are arbitrary.
+        blank: class of the blank, to check whether it is ever the most probable class; None to skip this check.
+        classes_named: how many classes the vocabulary has; None without a vocabulary.
 
     Returns:
-        Problems of item 0, of the kinds "positive" (log-probabilities above 0), "unnormalised" (frames whose
-        probabilities do not add up to 1), "blank" (the blank is nowhere the most probable class, but a class without a
-        name is) and "classes" (fewer than the vocabulary has, or at least two more).
+        Problems of item 0, with one of these kinds. "positive": log-probabilities are above 0. "unnormalised": the
+        probabilities of a frame do not add up to 1. "blank": the blank is the most probable class of no frame, but a
+        class without a name is that of some. "classes": there are fewer classes than in the vocabulary, or at least two
+        more.
 
     Example:
         >>> import torch
@@ -63,7 +63,7 @@ def implausible(
         )
     elif blank is not None and classes_named is not None and frames and 0 <= blank < classes:
         winners = x.argmax(1)
-        unnamed = int((winners == classes_named).sum())  # there is one such class at most
+        unnamed = int((winners == classes_named).sum())  # at most one class has no name
         if unnamed and not bool((winners == blank).any()):
             problems.append(
                 _problem(
@@ -97,7 +97,7 @@ def _not_log_probs(x: Tensor) -> Problem | None:
         )
     rows = _rows(x)
     sums = rows.logsumexp(1)
-    masked = (rows == -torch.inf).any(1) & (sums < 0)  # whoever bars classes need not give their share to others
+    masked = (rows == -torch.inf).any(1) & (sums < 0)  # after masking classes the others may add up to less than 1
     sums = sums[sums.isfinite() & ~masked]
     off = (sums.abs() > tolerance).nonzero()
     if len(off):
@@ -111,12 +111,12 @@ def _not_log_probs(x: Tensor) -> Problem | None:
 
 
 def _add_up(x: Tensor, tolerance: float) -> bool:
-    """Tell at once, of a few frames, that the probabilities of each add up to 1, as they mostly do.
+    """Return quickly whether the probabilities of every frame add up to 1, for a few frames; the common case.
 
-    Then none is above 1. (What is within rounding of the tolerance, NaN, or barred is for the caller to judge.)
+    Then none is above 1. (False for NaN, for masked classes and within rounding of the tolerance: the caller decides.)
     """
     rows = _rows(x).cpu().resolve_neg().numpy()
-    if not np.maximum.reduce(rows, axis=None) <= tolerance:  # so that nothing overflows below
+    if not np.maximum.reduce(rows, axis=None) <= tolerance:  # or exp would overflow
         return False
     sums = np.add.reduce(np.exp(rows), axis=1)
     return bool(np.minimum.reduce(sums) >= math.exp(-tolerance) and np.maximum.reduce(sums) <= math.exp(tolerance))
@@ -126,8 +126,8 @@ def _not_logits(x: Tensor) -> Problem | None:
     if _are_probabilities(x):
         return _problem(
             "positive",
-            "emissions hold probabilities, but are said to be logits: pass the network's output before softmax, or the "
-            "logarithms of the probabilities without logits=True (--logits)",
+            "emissions hold probabilities, but logits=True (--logits) says logits: pass the network's output before "
+            "softmax, or the logarithms of the probabilities without logits=True (--logits)",
         )
     return None
 
@@ -138,7 +138,7 @@ def _are_probabilities(x: Tensor) -> bool:
 
 
 def _rows(x: Tensor) -> Tensor:
-    """Take some frames, in a dtype to add in."""
+    """Return up to `_FRAMES` frames, in a dtype precise enough for sums."""
     step = -(-len(x) // _FRAMES)
     rows = x if step == 1 else x[::step]
     return rows if x.dtype == torch.float64 else rows.float()

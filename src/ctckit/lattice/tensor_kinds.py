@@ -1,9 +1,9 @@
-# ruff: noqa: SLF001  # torch has no public names for most of what is asked here
-"""What may stand where a plain tensor is expected: subclasses, nested and fake tensors, traces, views of no memory.
+# ruff: noqa: SLF001  # torch has no public names for most of these queries
+"""Tensors that are not plain: subclasses, nested and fake tensors, traces, tensors without memory.
 
-torch sees through a tensor subclass wherever an operator of torch is called. A function that reads memory by its
-address does not: a DTensor, an AsyncCollectiveTensor or a FakeTensor has no memory of its own, and its address is 0. So
-such tensors go to operators of torch, or are refused in words.
+An operator of torch handles every tensor subclass. A function that reads memory by its address cannot: a DTensor, an
+AsyncCollectiveTensor or a FakeTensor has no memory of its own, and its address is 0. Such tensors go to operators of
+torch, or raise an error with a remedy.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ R = TypeVar("R")
 _C: Any = torch._C
 _watchers: Callable[[], int] = _C._len_torch_dispatch_stack
 is_traced: Callable[[], object] = _C._get_tracing_state
-"""Tell, by a value that is true or false, whether torch.jit.trace is recording."""
+"""Return a true value while torch.jit.trace records, else a false one."""
 
 _memoryless_modes = [getattr(_C._TorchDispatchModeKey, kind) for kind in ("FAKE", "PROXY", "FUNCTIONAL")]
 _Parameter: Final = torch.nn.Parameter
@@ -51,30 +51,30 @@ _NO_DISPATCH: Any = _C._disabled_torch_dispatch_impl
 
 
 def is_plain(tensor: object) -> bool:
-    """Tell a tensor of torch's own class; most arguments are one."""
+    """Whether the type is `torch.Tensor` or `torch.nn.Parameter`, not another subclass; most arguments are plain."""
     kind = type(tensor)
     return kind is Tensor or kind is _Parameter
 
 
 def is_eager(tensor: Tensor) -> bool:
-    """Tell a tensor with numbers from one that stands for it while a graph is traced, or while calls are watched."""
+    """Whether a plain tensor has numbers now: no graph is traced, and no dispatch mode is active."""
     kind = type(tensor)
     return (kind is Tensor or kind is _Parameter) and not (is_compiling() or _watchers() or is_traced())
 
 
 def plain(tensor: Any, name: str, convert: str, *, needs_numbers: bool, beside: type[Tensor] | None = None) -> Tensor:
-    """Give an argument that is no plain tensor as one, if it can be, or as it is, if torch's operators see through it.
+    """Convert a tensor subclass to a plain tensor if possible; else return it unchanged for operators of torch.
 
     Args:
         tensor: the argument.
         name: its name, for messages.
-        convert: how to make a tensor of it if it is none.
-        needs_numbers: whether the caller reads its memory by the address; if not, it does nothing with it but
-            operations of torch.
-        beside: the type of the emissions, if it is not these: fake tensors are taken beside fake ones only.
+        convert: advice for the message if it is no tensor.
+        needs_numbers: whether the caller reads memory by its address; if not, it calls only operators of torch.
+        beside: the type of the emissions, unless this argument is the emissions: a fake tensor is accepted only beside
+            fake emissions.
 
     Raises:
-        ArgumentTypeError: if it is no tensor, or one without memory of its own that the caller needs.
+        ArgumentTypeError: if it is no tensor, or if the caller needs memory and it has none of its own.
     """
     if not isinstance(tensor, Tensor):
         raise ArgumentTypeError(f"{name} is a {type(tensor).__name__}, but must be a torch.Tensor: {convert}")
@@ -94,33 +94,33 @@ def plain(tensor: Any, name: str, convert: str, *, needs_numbers: bool, beside: 
         return cast("Tensor", cast("Any", tensor).wait())
     if isinstance(tensor, FakeTensor) and beside is not None and beside is not kind and not _watchers():
         raise ArgumentTypeError(
-            f"{name} is a FakeTensor, which has no numbers: pass a tensor that has, or all as fakes"
+            f"{name} is a FakeTensor, which has no numbers: pass a tensor that has numbers, or all tensors as fakes"
         )
     if not needs_numbers:
         return tensor
     raise ArgumentTypeError(
         f"{name} is a {kind.__name__}, a tensor subclass without memory of its own, but its numbers are needed: pass "
-        f"the plain torch.Tensor that it stands for"
+        f"the plain torch.Tensor that it wraps"
     )
 
 
 def like(tensor: Tensor, emissions: Tensor) -> Tensor:
-    """Give a tensor as a fake one if the emissions are fake: torch takes no others beside them."""
+    """Convert a tensor to a fake one if the emissions are fake: torch does not mix the two."""
     if isinstance(emissions, FakeTensor) and not isinstance(tensor, FakeTensor) and not is_compiling():
         return emissions.fake_mode.from_tensor(tensor)
     return tensor
 
 
 def require_numbers(tensors: tuple[Tensor, ...], name: str) -> None:
-    """Raise where the numbers of plain tensors are not there, or would become constants of a graph.
+    """Raise if the numbers of plain tensors are missing, or would become constants of a graph.
 
     Raises:
         ArgumentTypeError: under ``torch.jit.trace``, ``make_fx``, a ``FakeTensorMode`` and ``torch.func``.
     """
     if is_traced():
         raise ArgumentTypeError(
-            f"{name} is traced by torch.jit.trace, but this function is no operation that a trace can hold: call it on "
-            f"the results of the traced function, or use torch.compile"
+            f"{name} is traced by torch.jit.trace, but a trace cannot hold this function: call it on the results of "
+            f"the traced function, or use torch.compile"
         )
     if _watchers() and any(_C._get_dispatch_mode(mode) is not None for mode in _memoryless_modes):
         raise ArgumentTypeError(
@@ -131,16 +131,16 @@ def require_numbers(tensors: tuple[Tensor, ...], name: str) -> None:
         for tensor in tensors:
             if _C._functorch.is_functorch_wrapped_tensor(tensor):
                 raise ArgumentTypeError(
-                    f"{name} is transformed by torch.func (vmap, grad, jvp), which this function cannot follow: call "
-                    f"it outside of the transformed function, and pass batches as batches"
+                    f"{name} is transformed by torch.func (vmap, grad, jvp), but this function does not support that: "
+                    f"call it outside of the transformed function, and pass batches as batches"
                 )
 
 
 def require_memory(tensor: Tensor, name: str) -> None:
-    """Raise for a tensor on the meta device, which has a shape and nothing else.
+    """Raise for a tensor on the meta device, which has a shape but no numbers.
 
     Raises:
-        ArgumentTypeError: if it is one.
+        ArgumentTypeError: for a tensor on the meta device.
     """
     if tensor.is_meta:
         raise ArgumentTypeError(
@@ -165,14 +165,14 @@ def nested(name: str) -> ArgumentTypeError:
 
 
 def in_memory(tensor: Tensor, name: str) -> Tensor:
-    """Give a tensor that can be read by its address: itself, or a copy if it is not aligned for its elements.
+    """Return a tensor that can be read by its address: itself, or a copy if it is not aligned for its elements.
 
     Raises:
         ArgumentTypeError: if it has no memory.
     """
     if _is_readable(tensor) or tensor.numel() == 0:
         return tensor
-    if tensor._is_zerotensor():  # torch keeps no memory for these zeros
+    if tensor._is_zerotensor():  # torch allocates no memory for these zeros
         return tensor.clone()
     try:
         exists = tensor.untyped_storage().data_ptr() != 0
@@ -181,7 +181,7 @@ def in_memory(tensor: Tensor, name: str) -> Tensor:
     if not exists:
         raise ArgumentTypeError(
             f"{name} has {tensor.numel()} elements, but no memory: its storage was freed, or it is a functional or "
-            f"fake tensor; pass a tensor that has its numbers"
+            f"fake tensor; pass a tensor that has numbers"
         )
     if tensor.data_ptr() % tensor.element_size():
         return tensor.clone(memory_format=torch.contiguous_format)
@@ -189,7 +189,7 @@ def in_memory(tensor: Tensor, name: str) -> Tensor:
 
 
 def _is_readable(tensor: Tensor) -> bool:
-    """Tell, in few calls, a tensor that has memory and is aligned; False for some that need a closer look."""
+    """Whether a tensor has memory and is aligned, in few calls; False also for some that need further checks."""
     try:
         address, size = tensor.data_ptr(), tensor.element_size()
         return address % size == 0 and address != tensor.storage_offset() * size
@@ -198,7 +198,7 @@ def _is_readable(tensor: Tensor) -> bool:
 
 
 def present(tensor: Tensor, name: str) -> Tensor:
-    """Do the same for a tensor on the CPU that torch is to compute with: its own operations end the process."""
+    """Do the same for a CPU tensor before an operator of torch reads it, which would crash without memory."""
     if type(tensor) is Tensor and not is_dynamo_compiling() and _is_readable(tensor):
         return tensor
     if is_eager(tensor) and tensor.device.type == "cpu" and not _C._are_functorch_transforms_active():
@@ -207,12 +207,12 @@ def present(tensor: Tensor, name: str) -> Tensor:
 
 
 def symbolic(*arguments: object) -> list[object]:
-    """Give those arguments that stand for tensors and are none, such as the proxies of ``torch.fx``."""
+    """Return the arguments that are proxies for tensors, such as those of ``torch.fx``."""
     return [a for a in arguments if not isinstance(a, Tensor) and hasattr(type(a), "__torch_function__")]
 
 
 def as_node(function: Callable[P, R]) -> Callable[P, R]:
-    """Let ``torch.fx.symbolic_trace`` keep a call of the function as one node, as it does with torch's own."""
+    """Make ``torch.fx.symbolic_trace`` keep a call of the function as one node, as it does for torch's functions."""
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -220,7 +220,7 @@ def as_node(function: Callable[P, R]) -> Callable[P, R]:
             return handle_torch_function(call, standing, *args, **kwargs)
         if is_traced():
             with warnings.catch_warnings():
-                # Sizes are tensors now. The comparisons that find faults in the example are rightly not recorded.
+                # Sizes are tensors while tracing. The trace need not record the comparisons that check the example.
                 warnings.simplefilter("ignore", TracerWarning)
                 return function(*args, **kwargs)
         return function(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""A batch of targets, and the states and arcs of their paths."""
+"""The topology: a batch of targets, and the states and arcs of their paths."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ PADDING = -100
 
 
 class Lattice(NamedTuple):
-    """A batch of N targets, in the one form that all backends read.
+    """A batch of N targets: their labels and lengths, in the one form that all backends read.
 
     Label s (from 0) of item n is ``labels[n, s]`` if the targets are padded, ``labels[offsets[n] + s]`` if they are
-    concatenated, for s < ``target_lengths[n]``. What lies between the items (padding) may hold anything and is never
-    read.
+    concatenated, for s < ``target_lengths[n]``. Padding between items may hold any value and is never read.
     """
 
     labels: Tensor
@@ -31,13 +30,13 @@ class Lattice(NamedTuple):
     target_lengths: Tensor
     """(N,) int64, on the device of the emissions."""
     max_target: int
-    """No target is longer; known without reading a tensor (the width if padded; at most the total if concatenated)."""
+    """An upper bound of the target lengths, without a device sync: the width if padded, the total if concatenated."""
     blank: int
     """The class of the blank."""
 
     @classmethod
     def of_rows(cls, rows: Sequence[Sequence[int]], input_lengths: Tensor, blank: int) -> Lattice:
-        """Make the lattice of rows of labels that are known to be valid, on the CPU.
+        """Make the lattice of rows of valid labels, on the CPU.
 
         Args:
             rows: the labels of each item.
@@ -57,7 +56,7 @@ class Lattice(NamedTuple):
 
     @property
     def concatenated(self) -> bool:
-        """Whether `labels` must hold the items' labels and nothing else: M must be the sum of `target_lengths`."""
+        """Whether `labels` has one dimension, (M,); then M must be the sum of `target_lengths`."""
         return self.labels.ndim == 1
 
     @property
@@ -68,7 +67,7 @@ class Lattice(NamedTuple):
         return torch.arange(self.labels.shape[0], device=self.labels.device) * self.max_target
 
     def contiguous(self) -> Lattice:
-        """Bring the numbers of each tensor side by side in memory; itself where they are."""
+        """Make the tensors contiguous, without torch's negative bit; returns itself if they are."""
         labels, input_lengths, target_lengths, max_target, blank = self
         negative = labels.is_neg() or input_lengths.is_neg() or target_lengths.is_neg()
         if labels.is_contiguous() and input_lengths.is_contiguous() and target_lengths.is_contiguous() and not negative:
@@ -77,7 +76,7 @@ class Lattice(NamedTuple):
         return Lattice(labels, input_lengths, target_lengths, max_target, blank)
 
     def in_memory(self) -> Lattice:
-        """Bring the tensors to where they can be read by their address: copies of those that are not aligned."""
+        """Make the tensors readable by their address: copies those that are not aligned for their elements."""
         labels, input_lengths, target_lengths, max_target, blank = self
         return Lattice(
             in_memory(labels, "targets"),
@@ -88,7 +87,7 @@ class Lattice(NamedTuple):
         )
 
     def cpu(self) -> Lattice:
-        """Bring the tensors to the CPU. Waits for a GPU."""
+        """Move the tensors to the CPU. Causes a device sync."""
         labels, input_lengths, target_lengths, max_target, blank = self
         return Lattice(labels.cpu(), input_lengths.cpu(), target_lengths.cpu(), max_target, blank)
 
@@ -103,34 +102,34 @@ def state_labels(labels: Tensor, blank: int) -> Tensor:
 def may_skip(labels: Tensor, blank: int) -> Tensor:
     """(..., K) classes of states -> (..., K) bool: whether state s may be entered from s - 2.
 
-    Only a label may be, and only from a different one. (Two blanks are equal, so no blank may be entered so.)
+    A skip goes from a label to a different label. (Blanks are all equal, so no skip enters a blank.)
     """
     two_before = torch.nn.functional.pad(labels, (2, 0), value=blank)[..., : labels.shape[-1]]
     differs = (labels != blank) & (labels != two_before)
-    # States 0 and 1 have no state two before them.
+    # States 0 and 1 have no state s - 2.
     return differs & (torch.arange(labels.shape[-1], device=labels.device) >= 2)
 
 
 def padded_labels(lattice: Lattice) -> Tensor:
-    """Give the labels as a table (N, max_target) int64, with the blank beyond each item's length."""
+    """Return the labels as a table (N, max_target) int64, with the blank beyond each item's length."""
     column = torch.arange(lattice.max_target, device=lattice.labels.device)
     table = lattice.labels
     if lattice.concatenated:
-        # Clamped, because lengths that nobody has validated may point anywhere.
+        # Clamped, because lengths that are not validated may be out of bounds.
         table = table[(lattice.offsets[:, None] + column).clamp(0, table.shape[0] - 1)]
     return torch.where(column < lattice.target_lengths[:, None], table, lattice.blank)
 
 
 def frames_needed(lattice: Lattice) -> Tensor:
-    """(N,) int64: the fewest frames in which each target can be spelt, labels + pairs of equal neighbours."""
+    """(N,) int64: the fewest frames that each target needs, labels + pairs of equal neighbours."""
     labels = padded_labels(lattice)
-    # Beyond the length the table holds only blanks, which are no label of a valid target.
+    # Beyond the length the table holds only blanks. No valid target has a blank among its labels.
     repeats = (labels[:, 1:] == labels[:, :-1]) & (labels[:, 1:] != lattice.blank)
     return lattice.target_lengths + repeats.sum(1)
 
 
 def tighten(lattice: Lattice) -> Lattice:
-    """Make `max_target` the longest target of the batch. Reads the lengths: waits for a GPU."""
+    """Set `max_target` to the longest target of the batch. Reads the lengths: causes a device sync."""
     if lattice.target_lengths.shape[0] == 0 or not lattice.concatenated:
         return lattice
     return lattice._replace(max_target=int(lattice.target_lengths.max().clamp(0, lattice.labels.shape[0])))

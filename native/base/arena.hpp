@@ -1,7 +1,7 @@
-// Scratch memory: pieces handed out one after the other from a block, or, without a block, only counted.
+// Scratch memory: arrays taken one after the other from a block. Without a block, only their bytes are counted.
 //
-// Built with AddressSanitizer, what lies between two pieces must not be touched: the unused end of a piece's last line,
-// and one line more. A piece beyond the end of the block ends the process.
+// With AddressSanitizer, the gap after an array is poisoned: the unused end of its last cache line, and one line more.
+// An array beyond the end of the block aborts the process.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// What the caller hands over and what it gets back. Plain data: the only header that every part of the core shares.
+// The inputs and outputs of a batch, as plain data.
 #pragma once
 
 #include <cstddef>
@@ -8,23 +8,23 @@ namespace ctckit {
 
 enum class DType : int { float16, bfloat16, float32, float64 };
 
-// What is written per frame and class: nothing, the derivative of the loss, or the occupancy.
+// The values that are written per frame and class: none, the derivative of the loss, or the occupancy.
 enum class Output : int { none, gradient, occupancy };
 
 struct Strides {  // in elements
   std::int64_t frame, item, clazz;
 };
 
-// The best path of each item, (items, frames) contiguous. Frames beyond an item's length, and all frames of an item
-// that has no path or holds a NaN: the blank, state -1, and a score of 0, -infinity or NaN.
+// The best path of each item, (items, frames) contiguous. Frames beyond an item's length get the blank, state -1 and a
+// score of 0. So do all frames of an item without a path or with a NaN, with a score of -infinity or NaN.
 struct PathOutput {
   std::int64_t* classes;
   std::int64_t* states;           // 2s of the blank before label s (or after the last), 2s + 1 of label s
   void* scores;                   // log-probability of the frame's class, of the emissions' dtype
-  std::int64_t checkpoint_bytes;  // how much memory a level of checkpoints may take, unless eight of them take more
+  std::int64_t checkpoint_bytes;  // the most memory of a level of checkpoints; eight of them are always allowed
 };
 
-// A batch as the lattice describes it: label s of item n is labels[offsets[n] + s]. Validated before it comes here.
+// A batch: label s of item n is labels[offsets[n] + s]. All of it is validated before.
 struct Batch {
   DType dtype;
   const void* emissions;  // (frames, items, classes), any strides
@@ -53,11 +53,11 @@ struct Batch {
   const std::int64_t* path_states;  // null, or (items, frames) contiguous: a state of each frame, or negative for none,
   void* path_occupancy;             // and the occupancy of these alone, likewise, of dtype
 
-  PathOutput path = {};  // unless null, the best path is asked for, and nll is minus its score
+  PathOutput path = {};  // if not null, compute the best path; nll is minus its score
 };
 
-// One instruction set's kernels. `scratch_bytes` is what `run_item` needs for item n, beyond the buffers of the batch;
-// it depends on the item's lengths alone. `bytes` is how much there is.
+// The kernels of one instruction set. `scratch_bytes` is the size of the scratch memory that `run_item` needs for item
+// n; it depends only on the item's lengths. `bytes` is the size of the memory at `scratch`.
 struct Kernels {
   const char* name;
   std::size_t (*scratch_bytes)(const Batch&, std::int64_t n);

@@ -1,6 +1,5 @@
-// Memory that outlives a call: what the system would have to clear and map anew for each costs more than the loss
-// itself. The last large result that was freed is kept for the next one, and so is the scratch memory of each thread of
-// a call.
+// Memory that is kept between calls: the system maps and clears fresh memory, which costs more than the loss itself.
+// The last large result that was freed is kept for the next one, and so is each thread's scratch memory.
 #pragma once
 
 #include <array>
@@ -20,7 +19,7 @@ namespace ctckit {
 
 class Buffer {
  public:
-  // A kept buffer if one is large enough, and not more than twice as large, else a fresh one.
+  // Reuses the kept buffer if it is large enough and at most twice as large; else allocates.
   static std::unique_ptr<Buffer> take(std::size_t bytes) {
     std::unique_ptr<Buffer> kept(kept_.exchange(nullptr));
     if (!kept || kept->bytes_ < bytes || kept->bytes_ / 2 > bytes) {
@@ -32,13 +31,12 @@ class Buffer {
   }
   static void give_back(std::unique_ptr<Buffer> buffer) { delete kept_.exchange(buffer.release()); }
 
-  // Scratch memory of at least so many bytes: any that is kept, grown if need be. What this thread had the last time
-  // before others, since its processor's caches hold it.
+  // Reuses a kept buffer, preferring the one this thread used last (it is in its cache). Allocates if it is too small.
   static std::unique_ptr<Buffer> take_scratch(std::size_t bytes) {
     for (std::size_t k = 0; k < kept_scratch_.size(); ++k) {
       std::unique_ptr<Buffer> kept(scratch_slot(k).exchange(nullptr));
       if (kept && kept->bytes_ >= bytes) return kept;
-      if (kept) break;  // too small: make room for one that is not
+      if (kept) break;  // too small: free it and allocate
     }
     return std::unique_ptr<Buffer>(new Buffer(bytes));
   }
@@ -50,8 +48,8 @@ class Buffer {
     }
   }
 
-  // For tests: from now on fresh results, and scratch memory before each item, are filled with this byte, so that what
-  // is read before it is written shows. -1 ends it.
+  // For tests: from now on results, and scratch memory before each item, are filled with this byte, so that reading a
+  // value before it is written shows. -1 ends this.
   static void fill_with(int byte) { filler_ = byte; }
   void soil(std::size_t bytes) const {
     const int filler = filler_.load(std::memory_order_relaxed);
@@ -75,13 +73,13 @@ class Buffer {
  private:
   explicit Buffer(std::size_t bytes)
       : bytes_(bytes), data_(static_cast<std::byte*>(::operator new[](bytes, kLargePage, std::nothrow))) {
-    if (data_ == nullptr) throw std::bad_alloc();  // not from operator new, which ends the process under a sanitizer
+    if (data_ == nullptr) throw std::bad_alloc();  // operator new would abort the process under a sanitizer
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
-    madvise(data_, bytes, MADV_HUGEPAGE);  // advice: a refusal does no harm
+    madvise(data_, bytes, MADV_HUGEPAGE);  // only advice: it may fail
 #endif
   }
 
-  // The slot that this thread looks at as its k-th.
+  // The k-th slot in this thread's order of search.
   static std::atomic<Buffer*>& scratch_slot(std::size_t k) {
     static std::atomic<std::size_t> threads{0};
     static thread_local const std::size_t number = threads++;

@@ -1,5 +1,5 @@
-// Which of the x86-64 levels this processor, and the operating system on it, can run. Asked of the processor itself:
-// the compilers' own question needs a run-time library that not every platform's Clang comes with.
+// Which x86-64 level the processor and the operating system can run. Uses CPUID directly: the compilers' builtin needs
+// a run-time library that some platforms' Clang lacks.
 #pragma once
 
 #if defined(__x86_64__) || defined(_M_X64)
@@ -21,7 +21,7 @@ inline int x86_level() {
   if (__get_cpuid(1, &a, &b, &c, &d) == 0) return 2;
   // FMA, MOVBE, OSXSAVE, AVX, F16C
   if (!has_all(c, {12, 22, 27, 28, 29})) return 2;
-  std::uint32_t saved_low = 0, saved_high = 0;  // the registers that the operating system keeps for a thread
+  std::uint32_t saved_low = 0, saved_high = 0;  // XCR0: the registers that the operating system saves
   __asm__ volatile("xgetbv" : "=a"(saved_low), "=d"(saved_high) : "c"(0));
   if ((saved_low & 0x06u) != 0x06u) return 2;
   if (__get_cpuid(0x80000001u, &a, &b, &c, &d) == 0 || !has_all(c, {5})) return 2;       // LZCNT

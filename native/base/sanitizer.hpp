@@ -1,4 +1,4 @@
-// Whether this is built with AddressSanitizer, and its macros, which otherwise do nothing.
+// Whether this is built with AddressSanitizer; without it, its macros do nothing.
 #pragma once
 
 #if defined(__has_feature)

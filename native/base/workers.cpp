@@ -18,17 +18,16 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// How long a thread looks out for something before it sleeps: about as long as it takes to wake one up, so that at most
-// twice the time is spent that a thread would spend that knew how long it will be. It lets others have the processor
-// meanwhile: where other programs are busy too, the system may well put caller and worker on the same one.
-constexpr std::chrono::microseconds kPatience{50};
+// Spin about as long as a wake-up costs, then sleep. This costs at most twice the optimum. A spinning thread yields: on
+// a busy machine the system may put caller and worker on the same processor.
+constexpr std::chrono::microseconds kSpin{50};
 
 template <class Condition>
-void look_out(Clock::time_point end, Condition condition) {
+void spin(Clock::time_point end, Condition condition) {
   while (!condition() && Clock::now() < end) std::this_thread::yield();
 }
 
-// The lock is held for some tens of instructions: to sleep until it is free would take longer.
+// The lock is held for some tens of instructions, so spin before sleeping.
 void take(std::unique_lock<std::mutex>& lock) {
   for (int k = 0; k < 100; ++k) {
     if (lock.try_lock()) return;
@@ -37,12 +36,12 @@ void take(std::unique_lock<std::mutex>& lock) {
   lock.lock();
 }
 
-// A call of `share`, on its caller's stack. Others know of it while it is in the list of open jobs or they are inside.
+// A call of `share`, on its caller's stack. Workers may use it while it is in the list of open jobs or they are inside.
 struct Job {
   const std::function<void()>& work;
-  int places;                  // for workers who may yet come
-  int uncalled;                // of these, so many are for workers who sleep and that nobody has woken up
-  std::atomic<int> inside{0};  // workers who came and have not left
+  int places;                  // for workers that may still join
+  int asleep;                  // places of workers that sleep and have not been woken
+  std::atomic<int> inside{0};  // workers that joined and have not left
   Job* next = nullptr;
 };
 
@@ -65,19 +64,19 @@ class Workers {
     *last = &job;
     ++open_;
     promised_ += job.places;
-    // Enough for all jobs, but for several together no more than there are processors.
+    // Enough workers for all places; for several jobs together, no more than there are processors.
     const int processors = static_cast<int>(std::thread::hardware_concurrency());
     const int wanted = std::min(promised_, std::max(job.places, processors));
     int missing = std::max(0, wanted - workers_);
     workers_ += missing;
-    job.uncalled = std::max(0, job.places - missing - looking_out_);
+    job.asleep = std::max(0, job.places - missing - spinning_);
     const int calls = count_calls(job);
     lock.unlock();
 
     call(calls);
     try {
       for (; missing > 0; --missing) std::thread([this] { serve(); }).detach();
-    } catch (const std::exception&) {  // no more threads to be had: those that there are do the work
+    } catch (const std::exception&) {  // the system refuses threads: the present ones do the work
       take(lock);
       workers_ -= missing;
     }
@@ -90,13 +89,13 @@ class Workers {
     promised_ -= helpers;
     if (job.inside == 0) return;
     lock.unlock();
-    look_out(Clock::now() + kPatience, [&] { return job.inside == 0; });
+    spin(Clock::now() + kSpin, [&] { return job.inside == 0; });
     if (job.inside == 0) return;
     take(lock);
     left_.wait(lock, [&] { return job.inside == 0; });
   }
 
-  // What a worker does all its life.
+  // The loop of a worker.
   void serve() {
     std::unique_lock lock(mutex_, std::defer_lock);
     take(lock);
@@ -111,19 +110,19 @@ class Workers {
       job.work();
       take(lock);
       admit_no_more(job);
-      if (--job.inside == 0) left_.notify_all();  // the job may be gone from here on
+      if (--job.inside == 0) left_.notify_all();  // the job may be destroyed from here on
     }
   }
 
   void wait_for_job(std::unique_lock<std::mutex>& lock) {
-    const auto end = Clock::now() + kPatience;
-    ++looking_out_;
+    const auto end = Clock::now() + kSpin;
+    ++spinning_;
     while (first_ == nullptr && Clock::now() < end) {
       lock.unlock();
-      look_out(end, [&] { return open_ > 0; });
+      spin(end, [&] { return open_ > 0; });
       take(lock);
     }
-    --looking_out_;
+    --spinning_;
     came_.wait(lock, [&] { return first_ != nullptr; });
   }
 
@@ -136,31 +135,31 @@ class Workers {
     }
   }
 
-  // Everyone wakes two at most, so that many are up soon and the caller soon at work.
+  // Each thread wakes at most two others: the number of woken threads doubles, and the caller soon starts to work.
   static int count_calls(Job& job) {
-    const int calls = std::min(2, job.uncalled);
-    job.uncalled -= calls;
+    const int calls = std::min(2, job.asleep);
+    job.asleep -= calls;
     return calls;
   }
   void call(int calls) {
     for (; calls > 0; --calls) came_.notify_one();
   }
 
-  std::mutex mutex_;  // for all but what is atomic
+  std::mutex mutex_;  // guards all members that are not atomic
   std::condition_variable came_, left_;
-  Job* first_ = nullptr;      // of the open jobs, in the order of their coming
-  std::atomic<int> open_{0};  // how many these are
-  int promised_ = 0;          // places of all jobs that are not done, taken or not
+  Job* first_ = nullptr;      // the list of open jobs, oldest first
+  std::atomic<int> open_{0};  // length of that list
+  int promised_ = 0;          // places of all unfinished jobs, taken or free
   int workers_ = 0;           // threads; they live as long as the process
-  int looking_out_ = 0;       // those who need no call
+  int spinning_ = 0;          // workers that need no wake-up
 };
 
 // Never destroyed: threads wait in it until the process ends.
 Workers& workers = *new Workers;
 
 #if !defined(_WIN32)
-// Threads do not come along into a forked child, and whoever held the lock cannot release it there: the child begins
-// anew, in the same place.
+// A forked child has no worker threads, and a lock held at the fork is never released there: the child starts with
+// fresh workers at the same address.
 [[maybe_unused]] const int registered = pthread_atfork(nullptr, nullptr, [] { ::new (&workers) Workers; });
 #endif
 

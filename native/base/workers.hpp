@@ -1,14 +1,14 @@
-// Threads that live on between calls. To start one takes as long as a small batch does.
+// Threads that are kept between calls: starting one takes as long as a small batch.
 #pragma once
 
 #include <functional>
 
 namespace ctckit {
 
-// Runs `work` on this thread and, meanwhile, on up to `helpers` others; returns when all that began it have ended it.
-// Whoever calls it shares out what there is to do, by a counter say; it ends when nothing is left to begin, and throws
-// nothing. This thread never waits for others to begin: one that comes when some call of `work` has ended does not.
-// Without a helper (the system may refuse one) this thread does it all.
+// Runs `work` on this thread and at the same time on up to `helpers` others. Returns when every thread that started
+// `work` has returned. `work` divides the tasks itself, by a counter for example, returns when no task is left, and
+// does not throw. This thread never waits for others to start: threads that arrive after a first one has finished do
+// not start. If the system refuses threads, this thread does all the work.
 void share(int helpers, const std::function<void()>& work);
 
 }  // namespace ctckit

@@ -1,11 +1,11 @@
-// From the caller's tensor to emissions: a table of one row per class that the target names (a slot) and one column per
-// frame of a block.
+// From the caller's tensor to emissions: a table of a block of frames with a row per class that the target names (a
+// slot) and a column per frame.
 //
-// Emissions are relative to the frame's largest class: the best class's is exactly 1, so that runs of confident frames
-// add no rounding. What that divides by is added up apart, in double.
+// Emissions are relative to the frame's largest class: that of the largest class is exactly 1, so confident frames add
+// no rounding. The divisors are accumulated separately, in double.
 //
-// Of logits with few classes, the whole softmax is computed at once and kept for the gradient; with many, only the
-// named classes' are, and the gradient computes it again.
+// For logits with few classes, the softmax of all classes is computed once and kept for the gradient. With many
+// classes, only that of the named classes is, and the gradient computes the softmax again.
 #pragma once
 
 #include "lattice/classes.hpp"
@@ -16,9 +16,10 @@
 namespace ctckit::CTCKIT_ISA {
 namespace {
 
+// log-likelihood = log(table result) + log_scale - log(normaliser)
 struct BlockScale {
-  double log_scale;   // the frames' log-likelihood is this much above what the table says,
-  double normaliser;  // and its likelihood smaller by this factor
+  double log_scale;
+  double normaliser;
   bool nan;
 };
 
@@ -35,7 +36,7 @@ class EmissionSource {
   static constexpr int kWidth = sizeof(Vector) / sizeof(Real);  // frames side by side; kFramesPerBlock is a multiple
   static constexpr double kLog2E = 0x1.71547652b82fep0, kLog2ERest = 0x1.777d0ffda0d24p-56;
   static constexpr double kInfinity = std::numeric_limits<double>::infinity();
-  static constexpr double kSmallest = -1.0 * (std::int64_t{1} << 40);  // log2 of an emission: less counts as this
+  static constexpr double kSmallest = -1.0 * (std::int64_t{1} << 40);          // the least log2 of an emission
   static constexpr Real kLowest = sizeof(Real) == 4 ? Real(-87) : Real(-708);  // e^kLowest is a normal number
   static constexpr std::int64_t kFewClasses = 1024;
 
@@ -46,7 +47,7 @@ class EmissionSource {
         frames_(batch.input_lengths[n]),
         rows_(batch, n),
         slots_(batch, n, kWidth, 0, arena),
-        // An odd number of vectors: the rows of a block do not fall on the same cache sets.
+        // An odd number of vectors, so that the rows of a block fall on different cache sets.
         pitch_(((batch.classes + kWidth - 1) / kWidth | 1) * kWidth) {
     table_ = arena.take<Real>(slots_.table_size());
     mantissas_ = arena.take<double>(slots_.table_size());
@@ -71,11 +72,11 @@ class EmissionSource {
   Real* row_buffer() const { return buffer_; }
   Real* table() const { return table_; }  // [slot][frame]
 
-  // Of how many values the softmax of a frame consists, if it is kept at all, else 0.
+  // The number of values of a frame's softmax; 0 if it is not kept.
   std::int64_t softmax_pitch() const { return logits_ && few_classes() ? pitch_ : 0; }
 
-  // Finds the normalisers of frames of many classes, to be called before they are read for the first time. `use` gets
-  // each frame's exp(x - max), if `exponentials` is room for them.
+  // Computes the normalisers of frames with many classes; call it before the first `read` of them. If `exponentials` is
+  // not null, it gets each frame's exp(x - max), and then `use` is called.
   template <class Use>
   void sum_frames(std::int64_t t, int frames, Real* exponentials, Use use) {
     for (std::int64_t at = t; at < t + frames; ++at) {
@@ -90,9 +91,9 @@ class EmissionSource {
     for (std::int64_t at = t + frames; at < t + kFramesPerBlock; ++at) rests_[at] = 0;
   }
 
-  // Fills the table with the emissions of frames [t, t + frames), and `softmax`, if softmax_pitch() and unless it is
-  // known already, with exp(x - max) of all classes. The first time also finds the normalisers of few classes.
-  // `gradient`, if not null, is where the frames' gradient will be written soon, a frame every `gradient_stride`.
+  // Fills the table with the emissions of frames [t, t + frames). If softmax_pitch() and not `softmax_known`, also
+  // fills `softmax` with exp(x - max) of all classes, and finds the normalisers. If `gradient` is not null, the frames'
+  // gradient will be written there soon, a frame every `gradient_stride`.
   BlockScale read(std::int64_t t, int frames, bool first_time, Real* softmax, bool softmax_known,
                   const T* gradient = nullptr, std::int64_t gradient_stride = 0) {
     Real scale[kFramesPerBlock] = {};
@@ -121,17 +122,17 @@ class EmissionSource {
       confident |= rest < kConfident;
     }
     if (first_time && any_lane(confident)) find_largest(t);
-    // Of at most 16 sums over classes: far from the end of the range. In one order, whatever the width of a vector.
+    // A product of at most 16 sums over classes cannot overflow. Its order is the same for any width of a vector.
     for (int half = vectors / 2; half > 0; half /= 2)
       for (int i = 0; i < half; ++i) products[i] *= products[i + half];
     const double product = fold_lanes<kLanes / 2>(products[0], [](F64 a, F64 b) { return a * b; });
     return {0, product, nan || product != product};
   }
 
-  // Whether some emission of the block last read is too small for its table, yet not 0: take exact steps.
+  // Whether an emission of the last block read is not 0, but too small for the table: take exact steps.
   bool extreme() const { return extreme_; }
 
-  // The same with exponents apart, for any range.
+  // Reads the block as mantissas and exponents, of any range.
   CTCKIT_COLD ExactTable read_exactly(std::int64_t t, int frames) {
     for (int k = 0; k < kFramesPerBlock; ++k) {
       const std::int64_t at = k < frames ? t + k : t;
@@ -145,7 +146,7 @@ class EmissionSource {
       for (std::int64_t u = 0; u < slots_.used(); ++u) {
         const double x = static_cast<double>(rows_.at(at, slots_.class_of(u))) - scale;
         const double y = x * kLog2E < kSmallest ? kSmallest : x * kLog2E, n = std::rint(y);
-        // x log2(e) - n to the last digit: for a large x its own rounding would count.
+        // x log2(e) - n to the last digit: for a large x the rounding of the product would count.
         const double fraction = y == kSmallest ? 0.0 : std::fma(x, kLog2E, -n) + x * kLog2ERest;
         const bool never = x == -kInfinity;
         mantissas_[u * kFramesPerBlock + k] = never ? 0.0 : std::exp2(fraction);
@@ -179,7 +180,7 @@ class EmissionSource {
   void read_softmax(int frames, const Real* softmax) {
     const Real* rows[kFramesPerBlock];
     for (int k = 0; k < kFramesPerBlock; ++k)
-      rows[k] = softmax + (k < frames ? k : 0) * pitch_;  // beyond the end: any number
+      rows[k] = softmax + (k < frames ? k : 0) * pitch_;  // beyond the end: any row
     if (slots_.whole_frames()) {
       slots_.transpose_frames(rows, pitch_, table_);
     } else {
@@ -187,8 +188,8 @@ class EmissionSource {
     }
   }
 
-  // exp(x - scale) of the named classes; scale is the frame's largest class, of log-probabilities the largest named
-  // one. Returns whether there is a NaN.
+  // Fills the table with exp(x - scale) of the named classes. The scale is the frame's largest class; for
+  // log-probabilities, the largest named one. Returns whether there is a NaN.
   bool read_named(std::int64_t t, int frames, Real (&scale)[kFramesPerBlock]) {
     if (slots_.whole_frames()) {
       const Real* rows[kFramesPerBlock];
@@ -204,7 +205,7 @@ class EmissionSource {
       for (std::int64_t u = 0; u < slots_.used() && !logits_; ++u)
         high = larger(load<Vector>(table_ + u * kFramesPerBlock + k), high);
       for (int j = 0; j < kWidth && logits_; ++j) high[j] = static_cast<Real>(maxima_[k + j < frames ? t + k + j : t]);
-      // A frame in which nothing is possible: emissions of 0, relative to anything.
+      // A frame in which no class is possible: emissions of 0 on any scale.
       high = high == -infinity ? Vector{} : high;
       store(scale + k, high);
       for (std::int64_t u = 0; u < slots_.used(); ++u) {
@@ -219,7 +220,7 @@ class EmissionSource {
     return any_lane(nan);
   }
 
-  // Whether the softmax of a named class was lost to the end of Real's range. (One that is -infinity is 0 by right.)
+  // Whether the softmax of a named class underflowed in Real. (That of a logit of -infinity is 0.)
   bool has_lost(std::int64_t t, int frames) const {
     Integers zero{};
     for (std::int64_t u = 0; u < slots_.used(); ++u)
@@ -232,7 +233,7 @@ class EmissionSource {
     return false;
   }
 
-  // The slots of the frames' largest classes, -1 where the target does not name it.
+  // Finds the slot of each frame's largest class; -1 if the target does not name it.
   void find_largest(std::int64_t t) {
     for (int k = 0; k < kFramesPerBlock; k += kWidth) {
       Vector largest = broadcast<Vector>(Real{-1});
@@ -252,7 +253,7 @@ class EmissionSource {
   Real *table_, *buffer_ = nullptr, *largest_slot_ = nullptr;
   double* mantissas_;
   std::int64_t* exponents_;
-  double *maxima_ = nullptr, *rests_ = nullptr;  // of all frames: what makes their `FrameSum`
+  double *maxima_ = nullptr, *rests_ = nullptr;  // of all frames, see `FrameSum`
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// The forward recursion of CTC over a block of frames, and by mirroring the backward one.
+// The forward recursion of CTC over a block of frames, and the backward recursion as its mirror.
 //
 // Positions are those of target.hpp. With p the emission of a frame (Graves et al. 2006, eq. 6, states split into
 // blanks B and labels L):
@@ -8,20 +8,19 @@
 //
 // The mirrored problem walks the frames from the last to the first and the positions from S down to 0; there position j
 // holds label j-1 and the blank *after* it, and the same two lines hold with j+1 in place of i-1 and skip[j] as it is.
-// `Direction` (+1, -1) is all that tells the two apart.
+// `Direction` is +1 forward and -1 for the mirror.
 //
-// Range. Every state has its own power of two: its value is m 2^e with m a double. For a block of frames the e stay as
-// they are and the step is three multiply-adds and two products on the m, the ratios of neighbouring powers of two
-// being constants of the block. Before the next block every m is brought back to the middle of a double's range
-// (`normalise`).
+// Range. Every state has its own power of two: its value is m 2^e with m a double. Within a block of frames the e are
+// constant, and so are the ratios of neighbouring powers of two: a step is three multiply-adds and two products on the
+// m. Before the next block every m is brought back to the middle of a double's range (`normalise`).
 //
-// The mirror takes its powers of two from the forward walk, such that forward times mirror is the occupancy itself, up
-// to one factor for all. So the ratios are those of the forward walk (`rescale`).
+// The mirror takes its powers of two from the forward walk, such that forward times mirror is the occupancy, up to one
+// common factor. So its ratios are those of the forward walk (`rescale`).
 //
-// The processor's flags tell whether a product of a block left the range of a double; only then the block is done
-// again, frame by frame (`exact_step`), which cannot fail: each sum is scaled by its own largest term. Going backward
-// only what is too large counts: what is too small is an occupancy of less than 2^-80 (2^-600 in double), unless a
-// ratio makes much of it again: then the total is not reached (`holds_total`).
+// The processor's flags tell whether a product of a block left the range of a double. If so, the block is walked again
+// frame by frame (`exact_step`), which cannot fail: each sum is scaled by its own largest term. Backward, only overflow
+// counts: underflow is an occupancy of less than 2^-80 (2^-600 in double). If a ratio makes a lost value large again,
+// the total is not reached (`holds_total`), and the block is walked again, too.
 #pragma once
 
 #include "lattice/rows.hpp"
@@ -34,9 +33,9 @@ namespace {
 constexpr std::int64_t kNever = -(std::int64_t{1} << 61);  // exponent of a state that nothing has reached
 constexpr std::int64_t kVoid = std::int64_t{1} << 61;      // exponent of a position that holds no state
 constexpr std::int64_t kMiddle = 400;    // mantissas start a block at 2^400: growth by 2^600 is rarer than decay
-constexpr std::int64_t kSteepest = 256;  // how many powers of two a state may lie below the one that feeds it
+constexpr std::int64_t kSteepest = 256;  // a state is at most 2^256 times smaller than its source
 
-// Forward times mirror is the occupancy times 2^kProduct, which must be a number of the type that it is kept in.
+// Forward times mirror is the occupancy times 2^kProduct, in the range of Real, in which it is stored.
 template <class Real>
 constexpr std::int64_t kProduct = sizeof(Real) == 4 ? 60 : 600;
 template <class Real>
@@ -90,8 +89,8 @@ void start(const Topology& topology, const Row& row) {
   row.blank_exponent[first] = 0;
 }
 
-// Lifts states that lie far below what feeds them, and gives empty states the exponent of what feeds them. Rare, so
-// plain. Returns false if a mantissa was lost by it.
+// Lifts states that are far smaller than their source, and gives empty states the exponent of their source. Rare, so it
+// is scalar. Returns false if a mantissa became 0.
 inline bool lift(const Topology& topology, Range range, const Row& row) {
   bool kept = true;
   const auto raise = [&kept](double& m, std::int64_t& e, std::int64_t source) {
@@ -115,13 +114,16 @@ inline bool lift(const Topology& topology, Range range, const Row& row) {
   return kept;
 }
 
-enum class Fit { well, while_states_last, not_at_all };
+// How the range of a row's states fits one block.
+enum class Fit {
+  well,
+  while_states_last,  // if no state loses nearly all of its mass: a ratio below 2^-1022 counts as 0 (`states_last`)
+  not_at_all,
+};
 
-// Copies `from` to `to` with mantissas near 2^kMiddle, and prepares the ratios of a block. Returns how the row's range
-// fits one block: well; well unless states lose nearly all of their mass, since a ratio below 2^-1022 counts as 0 and
-// what it keeps from a state is nothing only beside what that state holds (`states_last`); or not.
+// Copies `from` to `to` with mantissas near 2^kMiddle, and computes the ratios of a block.
 inline Fit normalise(const Topology& topology, Range range, const Row& from, const Row& to, const Ratios& ratios) {
-  I64 empty{};  // states without mass: their exponent is that of long ago, or none
+  I64 empty{};  // states without mass: their exponent is meaningless
   for (std::int64_t i = range.begin; i < range.end; i += kLanes) {
     const auto split = [&empty](const double* m, const std::int64_t* e, double* m_to, std::int64_t* e_to) {
       const F64 value = load<F64>(m);
@@ -133,7 +135,7 @@ inline Fit normalise(const Topology& topology, Range range, const Row& from, con
     split(from.blank + i, from.blank_exponent + i, to.blank + i, to.blank_exponent + i);
     split(from.label + i, from.label_exponent + i, to.label + i, to.label_exponent + i);
   }
-  to.label_exponent[range.begin - 1] = kNever;  // can never finish: nothing flows from it
+  to.label_exponent[range.begin - 1] = kNever;  // cannot reach the end: nothing flows from it
 
   I64 vanishing{};
   const auto prepare = [&] {
@@ -142,7 +144,7 @@ inline Fit normalise(const Topology& topology, Range range, const Row& from, con
     vanishing = I64{};
     for (std::int64_t i = range.begin; i < range.end; i += kLanes) {
       const I64 blank = load<I64>(to.blank_exponent + i), label = load<I64>(to.label_exponent + i);
-      const I64 before = shift_up(label_before, label);  // not loaded: what was just stored would be waited for
+      const I64 before = shift_up(label_before, label);  // not loaded: that would wait for the store
       label_before = label;
       const I64 skip = load<I64>(topology.skip + i);
       const I64 skipped = skip ? before - label : broadcast<I64>(kNever);
@@ -161,7 +163,7 @@ inline Fit normalise(const Topology& topology, Range range, const Row& from, con
   return any_lane(vanishing) ? Fit::while_states_last : Fit::well;
 }
 
-// Whether every state still holds much more than 2^-1022 of what it can have held at the start of the block.
+// Whether every state holds much more than 2^-1022 of the most that it can have held at the start of the block.
 inline bool states_last(const Topology& topology, Range range, const Row& row) {
   const std::int64_t last = range.end <= topology.labels ? range.end - 1 : topology.labels;
   for (std::int64_t i = range.begin; i <= last; ++i)
@@ -169,8 +171,8 @@ inline bool states_last(const Topology& topology, Range range, const Row& row) {
   return true;
 }
 
-// Copies the mirror's row `from` to `to` with the powers of two that make its product with the forward row the
-// occupancy times 2^product, `total` being the exponent of the sum over all paths.
+// Copies the mirror's row `from` to `to` with powers of two such that its product with the forward row is the occupancy
+// times 2^product. `total` is the exponent of the sum over all paths.
 inline void rescale(Range range, std::int64_t total, std::int64_t product, const std::int64_t* alpha_blank_exponent,
                     const std::int64_t* alpha_label_exponent, const Row& from, const Row& to) {
   const auto convert = [total, product](const std::int64_t* alpha, const double* m, const std::int64_t* e, double* m_to,
@@ -186,13 +188,13 @@ inline void rescale(Range range, std::int64_t total, std::int64_t product, const
   }
 }
 
-// What is done with the mantissas of a walk over one block on its way: nothing.
+// A visitor of the mantissas of a walk over one block: does nothing.
 struct Forget {
   void states(int, std::int64_t, F64, F64) {}
   void end_of_frame(int) {}
 };
 
-// Or they are stored, [frame][position].
+// A visitor that stores them, [frame][position].
 struct Keep {
   double *blank, *label;
   std::int64_t pitch;
@@ -205,8 +207,8 @@ struct Keep {
 };
 
 // Walks `frames` frames over Vectors vectors of positions, held in registers. `edge[k]` is the label mantissa that
-// flows in from the neighbouring vectors at step k, and is replaced by the one that flows on from these. `visit` gets
-// every frame's mantissas: after its emission going forward, before it going backward.
+// flows in from the neighbouring vectors at step k; it is replaced by the one that flows out. `visit` gets the
+// mantissas of every frame: forward, after its emission; backward, before it.
 template <int Direction, int Vectors, class Value, class Visit>
 inline void walk_vectors(std::int64_t begin, int frames, const Row& row, const Ratios& ratios,
                          const Emissions<Value>& emissions, double* edge, Visit visit) {
@@ -253,7 +255,7 @@ __attribute__((noinline)) void walk_block(Range range, int frames, const Row& ro
                                           const Emissions<Value>& emissions, Visit visit) {
   double edge[kFramesPerBlock] = {};
   constexpr std::int64_t stride = kVectorsPerGroup * kLanes;
-  // The vectors are taken in the order in which probability flows through them.
+  // Vectors are walked in the direction in which probability flows.
   std::int64_t left = range.end - range.begin;
   const auto next = [&](std::int64_t positions) {
     left -= positions;
@@ -265,7 +267,8 @@ __attribute__((noinline)) void walk_block(Range range, int frames, const Row& ro
   if (left > 0) walk_vectors<Direction, 1>(next(kLanes), frames, row, ratios, emissions, edge, visit);
 }
 
-// One frame, each sum scaled by its own largest term, emissions as mantissa and exponent: exact for any input.
+// Walks one frame. Each sum is scaled by its own largest term, and emissions are mantissa and exponent: exact for any
+// input.
 template <int Direction>
 void exact_step(const Topology& topology, Range range, int k, const Row& from, const Row& to,
                 const Emissions<double>& emissions, const Row* kept) {

@@ -1,4 +1,4 @@
-// The caller's frames as rows of classes side by side.
+// The caller's frames as contiguous rows of classes.
 #pragma once
 
 #include "base/batch.hpp"
@@ -19,10 +19,10 @@ class FrameRows {
         class_stride_(batch.strides.clazz),
         classes_(batch.classes) {}
 
-  // Whether frames can be used where they stand.
+  // Whether frames can be used without a copy.
   bool in_place() const { return kNative && class_stride_ == 1; }
 
-  // Frame t where it stands, or copied to `buffer`.
+  // Frame t: in place, or copied to `buffer`.
   const Real* row(std::int64_t t, Real* buffer) const {
     const T* from = address(t);
     if (class_stride_ == 1) {
@@ -38,7 +38,7 @@ class FrameRows {
 
   Real at(std::int64_t t, std::int64_t c) const { return widen(address(t)[c * class_stride_]); }
 
-  // Asks for a frame that will be read soon. (The processor cannot foresee it: frames of an item lie far apart.)
+  // Prefetches a frame. (The hardware does not: the frames of an item are far apart in memory.)
   void prefetch(std::int64_t t) const {
     constexpr std::int64_t line = 64 / static_cast<std::int64_t>(sizeof(T)), most = 8 * line;
     if (class_stride_ != 1) return;

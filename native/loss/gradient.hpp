@@ -1,5 +1,5 @@
-// From the occupancy of a block of frames to what the caller asked for: the gradient of logits, softmax - occupancy, of
-// log-probabilities, -occupancy, or the occupancy itself.
+// From the occupancy of a block of frames to the caller's output: the gradient of logits (softmax - occupancy), that of
+// log-probabilities (-occupancy), or the occupancy itself.
 #pragma once
 
 #include "lattice/emissions.hpp"
@@ -19,22 +19,22 @@ class GradientSink {
       : batch_(batch),
         softmax_(batch.output == Output::gradient && batch.logits),
         out_(static_cast<T*>(batch.out) + n * batch.out_strides.item) {
-    // With many classes the softmax half is written as soon as it is known, if that does not destroy the emissions.
+    // With many classes the softmax half is written as soon as it is computed, unless it overwrites the emissions.
     early_ = kNative && softmax_ && !few_classes && batch.out != batch.emissions;
     if (!kNative || early_) row_ = arena.take<Real>(batch.classes);
   }
 
-  // Room for a frame's exp(x - max) where `write_early` is to be called for every frame, else null.
+  // Room for a frame's exp(x - max), if `write_early` is to be called for every frame; else null.
   Real* early_row() const { return early_ ? row_ : nullptr; }
 
-  // Writes the softmax half of a frame's gradient, of which `early_row` holds the exponentials.
+  // Writes the softmax half of a frame's gradient from the exponentials in `early_row`.
   void write_early(const EmissionSource<T>& source, std::int64_t t, double weight) const {
     if constexpr (kNative)
       stream_scaled(row_, batch_.classes, static_cast<Real>(weight / (1 + *source.rests(t))), out_row(t));
   }
 
-  // Writes frames [t, t + frames). `share`, [slot][frame], is their occupancy in units of 1 / total; it becomes what
-  // the target adds to each frame of its classes. `softmax` is what the source keeps of the block, if it does.
+  // Writes frames [t, t + frames). `share`, [slot][frame], is their occupancy in units of 1 / total; it becomes the
+  // target's part of the gradient. `softmax` is that of the block, if the source keeps it.
   void write(EmissionSource<T>& source, std::int64_t t, int frames, Real* share, double total, double weight,
              const Real* softmax) {
     const Slots& slots = source.slots();
@@ -44,7 +44,7 @@ class GradientSink {
       store(share + at, load<Vector>(share + at) * scale);
     for (int k = 0; k < kFramesPerBlock; ++k) share[slots.unnamed() * kFramesPerBlock + k] = 0;
     const std::int64_t pitch = source.softmax_pitch();
-    Real inverse[kFramesPerBlock] = {};  // by which exp(x - max) becomes weight times softmax
+    Real inverse[kFramesPerBlock] = {};  // factor from exp(x - max) to weight times softmax
     for (int k = 0; k < kFramesPerBlock && softmax_ && !early_; k += kLanes)
       store_narrowed(inverse + k, weight / (1.0 + load<F64>(source.rests(t) + k)));
     if (early_) {
@@ -65,7 +65,7 @@ class GradientSink {
     if (softmax_) write_largest(source, t, frames, share, weight);
   }
 
-  // To be called once all is written.
+  // Call this after the last write.
   void finish() const {
     if (early_) finish_streams();
   }
@@ -115,7 +115,7 @@ class GradientSink {
       const Real* const row = source.rows().row(t, source.row_buffer());
       scaled_softmax(row, classes, static_cast<Real>(source.maximum(t)), inverse, to);
     }
-    if (source.softmax_pitch() != 0 && softmax_) {  // not added to what was just stored, which would be waited for
+    if (source.softmax_pitch() != 0 && softmax_) {  // adding to the row would wait for its store
       for (std::int64_t u = 0; u < slots.used(); ++u) {
         const std::int64_t c = slots.class_of(u);
         to[c] = softmax[c] * inverse + share[u * kFramesPerBlock + k];
@@ -127,8 +127,8 @@ class GradientSink {
       for (std::int64_t c = 0; c < classes; ++c) out[c] = narrow<T>(to[c]);
   }
 
-  // Where a model is confident, the largest class's softmax and occupancy cancel; minus the sum of the other classes'
-  // gradients is the same without cancellation.
+  // Where a model is confident, softmax and occupancy of the largest class cancel. Minus the sum of the other classes'
+  // gradients is the same value without cancellation.
   void write_largest(const EmissionSource<T>& source, std::int64_t t, int frames, const Real* share,
                      double weight) const {
     const std::int64_t used = source.slots().used();

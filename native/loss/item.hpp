@@ -1,12 +1,11 @@
 // One item of a batch: its loss, and its gradient or occupancy, in two sweeps over its frames.
 //
-//   forward   blocks of kFramesPerBlock frames; the state is saved at the start of every segment of blocks (a
-//   checkpoint) backward  segment by segment from the last: alpha is walked again from the checkpoint and kept, beta
-//   comes to meet
-//             it, their product is the occupancy, and the frame's gradient is written
+// - Forward: block by block. The states at the start of every segment of blocks are saved (a checkpoint).
+// - Backward: segment by segment from the last. Alpha is walked again from the checkpoint and kept; then beta is walked
+//   backward, their product is the occupancy, and the gradient of each frame is written.
 //
-// so that memory grows with sqrt(frames) * labels, and what a segment works on stays in the cache. An item that is one
-// segment keeps its alpha from the forward sweep.
+// So memory grows with sqrt(frames) * labels, and the data of a segment stays in the cache. An item of one segment
+// keeps its alpha from the forward sweep.
 #pragma once
 
 #include "base/arena.hpp"
@@ -37,8 +36,8 @@ class Item {
         source_(batch, n, arena),
         sink_(batch, n, source_.few_classes(), arena),
         states_(batch, n) {
-    if (pitch_ / 8 % 2 == 0) pitch_ += 8;  // an odd number of cache lines: rows do not fall on the same cache sets
-    // Kept of a frame: forward mantissas of blanks and labels, the labels' emissions.
+    if (pitch_ / 8 % 2 == 0) pitch_ += 8;  // an odd number of cache lines: rows fall on different cache sets
+    // A frame keeps the forward mantissas of blanks and labels, and the labels' emissions.
     segment_ = segment_length(frames_, (2 * 8 + static_cast<std::int64_t>(sizeof(Real))) * pitch_, 4 * 8 * width_);
     lay_out(arena);
   }
@@ -129,7 +128,7 @@ class Item {
     for (int k = 0; k < frames; ++k) rows[k * pitch_ - 1] = 0;  // the mirror's label of position 0
   }
 
-  // The two rows that a walk goes between: it reads the first and leaves its result there.
+  // A walk reads the first row, writes the second, and swaps them.
   using Rows = Row[2];
   static void swap(Rows& rows) {
     const Row first = rows[0];
@@ -139,7 +138,7 @@ class Item {
 
   Emissions<Real> emissions_of(std::int64_t row) const { return {expanded_ + row * pitch_, pitch_, blanks_ + row}; }
 
-  // The emissions of the block last read, whose first frame is in this row of the segment.
+  // Brings the emissions of the last block read to its rows of the segment, from `row` on.
   Emissions<Real> expand_block(std::int64_t t, int frames, std::int64_t row) {
     expand_labels(positions(t, frames), frames, source_.table(), expanded_ + row * pitch_);
     for (int k = 0; k < kFramesPerBlock; k += kLanes)
@@ -147,7 +146,7 @@ class Item {
     return emissions_of(row);
   }
 
-  // Walks the frames of one block forward. With kKeep, all that the way back needs is kept in `kept`.
+  // Walks the frames of one block forward. With kKeep, fills `kept` for the backward sweep.
   template <bool kKeep>
   void advance_alpha(RangeFlags& flags, std::int64_t t, int frames, const Emissions<Real>& emissions, bool extreme,
                      KeptBlock& kept) {
@@ -168,7 +167,7 @@ class Item {
             store(kept.blank_exponent + i, load<I64>(alpha_[0].blank_exponent + i));
             store(kept.label_exponent + i, load<I64>(alpha_[0].label_exponent + i));
           }
-          if (kKeep) kept.label_exponent[range.begin - 1] = kNever;  // where the mirror looks for a label never reached
+          if (kKeep) kept.label_exponent[range.begin - 1] = kNever;  // the mirror reads it: a label never reached
           for (int k = 0; kKeep && k < frames; ++k) kept.label[k * pitch_ + range.begin - 1] = 0;
           return;
         }
@@ -177,7 +176,8 @@ class Item {
     walk_exactly<+1>(t, frames, range, emissions, extreme, alpha_, kKeep ? &kept : nullptr);
   }
 
-  // Walks the mirror over the frames of one block, whose forward rows are in `alpha`, and leaves the block's occupancy.
+  // Walks the mirror over the frames of one block, whose forward rows are in `alpha`, and computes the block's
+  // occupancy.
   void advance_beta(RangeFlags& flags, std::int64_t t, int frames, const Emissions<Real>& emissions, bool extreme,
                     const KeptBlock& alpha) {
     const Range range = positions(t, frames);
@@ -185,7 +185,7 @@ class Item {
     if (!alpha.exact) {
       flags.clear();
       rescale(range, total_exponent_, kProduct<Real>, alpha.blank_exponent, alpha.label_exponent, beta_[0], beta_[1]);
-      // Going the other way, what entered a blank from a label enters the label from the blank.
+      // In the mirror, the arc from a label to a blank goes from the blank to the label.
       const Ratios ratios{alpha.ratios.label_from_blank, alpha.ratios.blank_from_label, alpha.ratios.label_from_label};
       walk_block<-1>(range, frames, beta_[1], ratios, emissions,
                      Multiply<Real>{alpha.blank, alpha.label, pitch_, occupancy_});
@@ -194,8 +194,8 @@ class Item {
     walk_exactly<-1>(t, frames, range, emissions, extreme, beta_, &alpha);
   }
 
-  // Walks one block frame by frame: forward, keeping the rows in `kept` unless that is null, or backward, multiplying
-  // with those that are kept there.
+  // Walks one block frame by frame: forward, keeping the rows in `kept` unless that is null; backward, multiplying by
+  // the rows in `kept`.
   template <int Direction, class Kept>
   CTCKIT_COLD void walk_exactly(std::int64_t t, int frames, Range range, const Emissions<Real>& block, bool extreme,
                                 Rows& rows, Kept* kept) {
@@ -206,7 +206,7 @@ class Item {
       expand_labels(range, frames, exact.exponent, exact_label_exponent_);
       emissions.blank = exact.mantissa;
       emissions.blank_exponent = exact.exponent;
-    } else {  // the very same emissions, or alpha and beta would not belong together
+    } else {  // alpha and beta need the same emissions to the bit
       for (std::int64_t at = -kPad; at < kFramesPerBlock * pitch_; ++at) {
         exact_label_[at] = static_cast<double>(block.label[at]);
         exact_label_exponent_[at] = 0;
@@ -225,7 +225,7 @@ class Item {
     mark_void<Direction>(topology(), rows[0]);
   }
 
-  // Returns the loss in nats, infinite where no path has any probability, NaN where a NaN was met.
+  // Returns the loss in nats: infinity if no path has any probability, NaN if an emission is NaN.
   double forward(RangeFlags& flags) {
     for (const Row& row : alpha_) start<+1>(topology(), row);
     double log_scale = 0, normaliser = 1;
@@ -244,7 +244,7 @@ class Item {
       if (block.nan) return std::numeric_limits<double>::quiet_NaN();
       log_scale += block.log_scale;
       normaliser *= block.normaliser;
-      if (normaliser > 0x1p500) {  // a block's is less
+      if (normaliser > 0x1p500) {  // that of one block is less
         log_scale -= std::log(normaliser);
         normaliser = 1;
       }
@@ -303,7 +303,7 @@ class Item {
     }
   }
 
-  // Whether the forward sweep keeps what the backward sweep needs.
+  // Whether the forward sweep keeps alpha for the backward sweep.
   bool one_walk() const { return kept_alpha_.pitch != 0 && segment_ >= frames_; }
 
   Real* softmax_of(std::int64_t row) const { return softmax_ + row * source_.softmax_pitch(); }
@@ -312,7 +312,7 @@ class Item {
     return static_cast<int>(frames_ - t < kFramesPerBlock ? frames_ - t : kFramesPerBlock);
   }
 
-  // What is kept of the block whose first frame is in this row of the segment.
+  // The kept rows of the block whose first frame is in this row of the segment.
   KeptBlock kept_block(std::int64_t row) const {
     const Row at = kept_alpha_.at(row);
     const std::int64_t ratios = row / kFramesPerBlock * pitch_;
@@ -352,7 +352,7 @@ class Item {
     if (batch_.output != Output::none) sink_.write(source_, t, frames, per_slot_, occupancy_scale(), weight_, softmax);
   }
 
-  // What the products of forward and mirror sum to in every frame.
+  // The sum over the states of the products of forward and mirror, in every frame.
   double occupancy_scale() const { return total_ * kProductUnit<Real>; }
 
   const Batch& batch_;
@@ -377,12 +377,12 @@ class Item {
   double* exact_label_ = nullptr;
   std::int64_t* exact_label_exponent_ = nullptr;
   const std::int64_t no_exponents_[kFramesPerBlock] = {};
-  Real* softmax_ = nullptr;  // [frame][class], of a segment, or, where that is little, of the item
+  Real* softmax_ = nullptr;  // [frame][class], of a segment; of the item if it is small
   bool keep_softmax_ = false;
   bool* extreme_ = nullptr;
   bool* alpha_exact_ = nullptr;
   KeptBlock kept_alpha_ = {};
-  Row exact_beta_ = {};  // of a frame walked in an exact step
+  Row exact_beta_ = {};  // of a frame, in exact steps
   Occupancy<Real> occupancy_ = {};
   Real* per_slot_ = nullptr;
   Checkpoints<4> checkpoints_;

@@ -2,8 +2,8 @@
 //
 //     gamma(t, state) = alpha(t, state) beta(t, state) / Z        (Graves et al. 2006, eq. 14 and 15)
 //
-// with beta before the emission of its own frame, so that nothing is divided by an emission. What is kept of it is
-// gamma times Z, in units of 2^(exponent of Z - kProduct).
+// with beta before the emission of its own frame, so that nothing is divided by an emission. Stored is gamma times Z,
+// in units of 2^(exponent of Z - kProduct).
 #pragma once
 
 #include "lattice/forward_backward.hpp"
@@ -12,14 +12,14 @@
 namespace ctckit::CTCKIT_ISA {
 namespace {
 
-// The rows that the forward walk over one block kept, frame by frame. The exponents are one row for the whole block, or
-// one per frame where the block was walked in exact steps.
+// The rows of the forward walk over one block, frame by frame. There is one row of exponents for the block, or one per
+// frame if the block was walked in exact steps.
 struct KeptBlock {
   double *blank, *label;
   std::int64_t *blank_exponent, *label_exponent;
   std::int64_t pitch;
   bool exact;
-  Ratios ratios;  // of the whole block, where it was not walked in exact steps
+  Ratios ratios;  // of the block, unless it was walked in exact steps
 
   Row at(std::int64_t k) const {
     const std::int64_t row = k * pitch;
@@ -31,11 +31,11 @@ struct KeptBlock {
 template <class Real>
 struct Occupancy {
   Real* label;         // [frame][position], at the pitch of the kept rows
-  Real* blank;         // the same, or null if only their sums are wanted:
-  double* blank_sums;  // [frame][lane], over the blanks, still to be added up over the lanes
+  Real* blank;         // the same, or null if only their sums are needed
+  double* blank_sums;  // [frame][lane], sums over the blanks; their sum over the lanes is still missing
 };
 
-// What the mirror's walk does on its way where the exponents of alpha and beta cancel.
+// The mirror's visitor where the exponents of alpha and beta cancel.
 template <class Real>
 struct Multiply {
   const double *alpha_blank, *alpha_label;
@@ -57,8 +57,8 @@ struct Multiply {
   }
 };
 
-// The power of two by which alpha * beta of a state becomes its share of the total, in two factors: alpha and beta can
-// be far from 1 in opposite directions.
+// The power of two that makes alpha * beta of a state its share of the total, in two factors: alpha and beta can be far
+// from 1 in opposite directions.
 inline void share_of_total(const std::int64_t* alpha, const std::int64_t* beta, std::int64_t total, F64& first,
                            F64& second) {
   const I64 exponent = load<I64>(alpha) + load<I64>(beta) - total;
@@ -66,12 +66,12 @@ inline void share_of_total(const std::int64_t* alpha, const std::int64_t* beta, 
   second = power_of_two(exponent - (exponent >> 1));
 }
 
-// An empty state's exponent means nothing, and may make infinity of the other factor.
+// The exponent of an empty state is meaningless, so the other factor may become infinite.
 inline F64 scaled_product(F64 alpha, F64 first, F64 beta, F64 second) {
   return ((alpha == 0.0) | (beta == 0.0)) ? F64{} : (alpha * first) * (beta * second);
 }
 
-// The same for frame k alone, whose beta has exponents of its own, in units of 2^unit.
+// The same for frame k, whose beta has its own exponents, in units of 2^unit.
 template <class Real>
 inline void multiply_exactly(Range range, int k, const KeptBlock& alpha, const Row& beta, std::int64_t unit,
                              const Occupancy<Real>& to) {
@@ -91,9 +91,8 @@ inline void multiply_exactly(Range range, int k, const KeptBlock& alpha, const R
   store(to.blank_sums + k * kLanes, sum);
 }
 
-// Whether the states of a block's first frame, which the mirror comes to last, hold the total between them, as those of
-// every frame should: what the mirror lost on its way through the block is lacking there. (Narrowed to float, they hold
-// it to 2^-24.)
+// Whether the states of a block's first frame sum to the total, as those of every frame should. The mirror reaches this
+// frame last, so all that it lost in the block is missing there. (Narrowed to float, the sum is exact to 2^-24.)
 template <class Real>
 inline bool holds_total(Range range, const Occupancy<Real>& first, double total) {
   F64 sum = load<F64>(first.blank_sums);
@@ -101,13 +100,13 @@ inline bool holds_total(Range range, const Occupancy<Real>& first, double total)
   return sum_of_lanes(sum) > (1 - 0x1p-22) * total;
 }
 
-// Adds up the occupancy of a block per class that the target names: [slot][frame], the blank's slot being the first.
+// Adds up the occupancy of a block per class that the target names, [slot][frame]. The blank's slot is the first.
 template <class Real>
 inline void sum_slots(Range range, int frames, const Occupancy<Real>& from, std::int64_t pitch,
                       const std::int32_t* slots, Real* per_slot) {
   using Vector = typename VectorOf<Real>::Values;
   constexpr int width = sizeof(Vector) / sizeof(Real);
-  // Where the mirror does not come, and where whole vectors read on: nothing.
+  // Clear the positions that the mirror does not reach, and those that whole vectors read beyond them.
   for (int k = 0; k < kFramesPerBlock; ++k) {
     Real* const row = from.label + k * pitch;
     for (std::int64_t i = k < frames ? range.end : range.begin; i <= range.end; i += kLanes)

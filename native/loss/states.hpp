@@ -1,5 +1,5 @@
-// From the occupancy of a block of frames to that of states, for the caller: all states of a frame, or one state per
-// frame along a path.
+// From the occupancy of a block of frames to the caller's output per state: of all states, or of one state per frame
+// along a path.
 #pragma once
 
 #include "loss/occupancy.hpp"

@@ -28,8 +28,8 @@ inline double widen(double x) { return x; }
 inline float widen(float x) { return x; }
 inline float widen(BFloat16 x) { return std::bit_cast<float>(std::uint32_t{x.bits} << 16); }
 inline float widen(Float16 x) {
-  // The half's exponent and fraction in a float's places are its value times 2^-112; infinities and NaNs take the
-  // float's all-ones exponent.
+  // The half's exponent and fraction, moved to a float's bits, are its value times 2^-112. Infinities and NaNs get the
+  // float's exponent of all ones.
   const std::uint32_t magnitude = (x.bits & 0x7fffu) << 13;
   const std::uint32_t special = magnitude >= 0x0f800000u ? 0x70000000u : 0u;
   const float scaled = std::bit_cast<float>(magnitude) * 0x1p112f;

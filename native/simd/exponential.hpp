@@ -52,13 +52,13 @@ inline Power<Real> split_exponential(Vector t) {
   return {power_of_fraction<single ? 6 : 11>(f), n, (typename VectorOf<Real>::Integers)shifted};
 }
 
-// e^t for t <= 0; exactly 1 at 0, 0 at -infinity and wherever the result would not be a normal number, NaN for NaN.
+// e^t for t <= 0: exactly 1 at 0; 0 at -infinity and wherever the result would be subnormal; NaN for NaN.
 template <class Real, class Vector = typename VectorOf<Real>::Values>
 inline Vector exp_of_nonpositive(Vector t) {
   constexpr bool single = sizeof(Real) == 4;
   constexpr Real lowest = single ? Real(-87.3) : Real(-708.3);
 #if CTCKIT_VECTOR_BYTES == 64
-  if constexpr (single) {  // one instruction scales, and flushes what is too small (the flag is set for the whole call)
+  if constexpr (single) {  // one instruction scales and flushes subnormals (as set for the whole call)
     const Power<Real> power = split_exponential<Real>(larger(broadcast<Vector>(2 * lowest), t));
     return (Vector)_mm512_maskz_scalef_ps(kAll16, (__m512)power.mantissa, (__m512)power.exponent);
   }

@@ -1,6 +1,6 @@
-// The vector operations that the kernels are written in, over the compiler's own vector types (GCC >= 12, Clang).
-// This file is compiled once per instruction set; CTCKIT_ISA names the namespace that keeps the copies apart, so that
-// the linker can never choose a wide version for a narrow processor.
+// The vector operations of the kernels, on the compiler's vector types (GCC >= 12, Clang). This file is compiled once
+// per instruction set. Each copy has its own namespace, CTCKIT_ISA, so that the linker never picks a copy for a wider
+// processor.
 #pragma once
 
 #include <cstdint>
@@ -69,7 +69,7 @@ inline Vector broadcast(Element value) {
 }
 
 #if CTCKIT_VECTOR_BYTES == 64
-// All lanes: GCC 12 warns of the uninitialised value in its own headers where no mask is given.
+// All lanes: without a mask, GCC 12 warns of an uninitialised value in its own headers.
 constexpr __mmask8 kAll8 = 0xff;
 constexpr __mmask16 kAll16 = 0xffff;
 #elif CTCKIT_VECTOR_BYTES == 32
@@ -80,7 +80,8 @@ inline __m256i first_lanes(std::int64_t bytes) {
 }
 #endif
 
-// The first `count` lanes alone, fewer than all; the others are not touched in memory, and come as `filler`.
+// Loads or stores the first `count` lanes, fewer than all. The memory of the others is not touched; they load as
+// `filler`.
 template <class Vector, class Real>
 inline Vector load_first(const Real* from, std::int64_t count, Real filler) {
   const Vector fill = broadcast<Vector>(filler);
@@ -123,7 +124,7 @@ inline void store_first(Real* to, Vector value, std::int64_t count) {
 #endif
 }
 
-// Writes past the caches, to an aligned address. `finish_streams` before another thread may read it.
+// Writes past the caches, to an aligned address. Call `finish_streams` before another thread reads it.
 template <class Vector, class Element>
 inline void stream(Element* to, Vector value) {
 #if CTCKIT_VECTOR_BYTES == 64
@@ -142,7 +143,7 @@ inline void finish_streams() {
 #endif
 }
 
-// The second where either is NaN. (GCC 12 misses the instruction where masks are to be had.)
+// The second where either is NaN. (With AVX-512, GCC 12 does not find the instruction.)
 template <class Vector>
 inline Vector larger(Vector a, Vector b) {
 #if CTCKIT_VECTOR_BYTES == 64
@@ -164,7 +165,7 @@ inline F64 power_of_two(I64 d) {
   return (F64)(clipped < -1022 ? I64{} : bits);
 }
 
-// m = mantissa * 2^exponent with mantissa in [1, 2), or in 2^kAt times that. Zero stays zero; its exponent is
+// m = mantissa * 2^exponent with mantissa in [1, 2), or in that range times 2^kAt. Zero stays zero; its exponent is
 // meaningless.
 inline I64 exponent_of(F64 m) { return (I64)((U64)m >> 52) - 1023; }
 template <std::int64_t kAt = 0>
@@ -179,7 +180,7 @@ inline Vector rotate_lanes(Vector v, std::index_sequence<Lane...>) {
   return __builtin_shufflevector(v, v, static_cast<int>((Lane + Distance) % sizeof...(Lane))...);
 }
 
-// Folds all lanes into one, halving the distance each round: the order of additions is fixed.
+// Folds all lanes into one, halving the distance each round, in a fixed order.
 template <int Distance, class Vector, class Fold>
 inline auto fold_lanes(Vector v, Fold fold) {
   using Lanes = std::make_index_sequence<sizeof(Vector) / sizeof(v[0])>;
@@ -210,7 +211,7 @@ inline bool any_lane(Integers mask) {
 #endif
 }
 
-// {before's last lane, current's lanes but the last}: what each state's left neighbour holds.
+// {before's last lane, current's lanes but the last}: the left neighbour of each state.
 template <class Vector>
 inline Vector shift_up(Vector before, Vector current) {
 #if CTCKIT_VECTOR_BYTES == 64
@@ -233,7 +234,7 @@ inline F64 shift_down(F64 current, F64 after) {
 #endif
 }
 
-// Between a vector of doubles and half a vector of floats or integers. Intrinsics where GCC would take detours.
+// Between a vector of doubles and half a vector of floats or integers. With intrinsics where GCC's code is slow.
 inline F64 widen_half(F32Half v) {
 #if CTCKIT_VECTOR_BYTES == 64
   return (F64)_mm512_maskz_cvtps_pd(kAll8, (__m256)v);
@@ -288,7 +289,7 @@ inline Vector exchange_blocks(Vector a, Vector b, std::index_sequence<Lane...>) 
   return __builtin_shufflevector(a, b, source(static_cast<int>(Lane))...);
 }
 
-// Transposes a square, as many rows as there are lanes: log2(width) rounds, each exchanging blocks of Distance lanes.
+// Transposes a square of as many rows as lanes, in log2(width) rounds. Each exchanges blocks of Distance lanes.
 template <int Distance = 1, class Vector, int kWidth>
 __attribute__((always_inline)) inline void transpose(Vector (&rows)[kWidth]) {
   using Lanes = std::make_index_sequence<kWidth>;
@@ -317,14 +318,14 @@ __attribute__((always_inline)) inline Vector fold_rows(Vector (&rows)[kWidth], F
   }
 }
 
-// The processor's record of products that fell out of the range of a double, kept for the block of frames at hand.
-// Tiny results are flushed to zero on x86 for the length of a call: they are either harmless or lead to a second try.
+// The processor's floating-point exception flags: whether a product of the current block of frames left the range of a
+// double. On x86, subnormal results are flushed to zero during a call: they are harmless, or the block is walked again.
 class RangeFlags {
  public:
 #if defined(__x86_64__) || defined(_M_X64)
   RangeFlags() : saved_(_mm_getcsr()) { _mm_setcsr((saved_ & ~kSticky) | kFlushToZero | kMaskAll); }
   ~RangeFlags() { _mm_setcsr(saved_); }
-  void clear() {  // only what is read: setting it takes longer than looking
+  void clear() {  // writes the flags only if one is set: a write takes longer than a read
     if (out_of_range()) _mm_setcsr(_mm_getcsr() & ~kSticky);
     __asm__ volatile("" ::: "memory");  // the block's arithmetic comes after
   }

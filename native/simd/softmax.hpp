@@ -1,5 +1,5 @@
-// One frame's classes at a time: the log-normaliser, and the softmax half of the gradient. The only code whose time
-// grows with the number of classes.
+// Softmax over the classes of a frame: the log-normaliser, and the softmax half of the gradient. Only the time of this
+// code grows with the number of classes.
 #pragma once
 
 #include <cmath>
@@ -11,15 +11,15 @@
 namespace ctckit::CTCKIT_ISA {
 namespace {
 
-// A frame as its softmax needs it: p(c) = exp(x[c] - max) / (1 + rest). `rest` leaves out the largest class itself, so
-// that a confident model's small rest keeps its digits.
+// The softmax of a frame is p(c) = exp(x[c] - max) / (1 + rest). `rest` is the sum over all classes but the largest, so
+// that the small rest of a confident model keeps its digits.
 struct FrameSum {
   double max;
   double rest;
 };
-constexpr double kConfident = 0.25;  // a rest below this is worth care: a class has most of the frame's probability
+constexpr double kConfident = 0.25;  // with a smaller rest, one class has most of the frame's probability
 
-// The row's last, partial vector, filled up with -infinity.
+// The last, partial vector of a row, padded with -infinity.
 template <class Real, class Vector = typename VectorOf<Real>::Values>
 inline Vector load_tail(const Real* row, std::int64_t count) {
   return load_first<Vector>(row, count, -std::numeric_limits<Real>::infinity());
@@ -55,16 +55,16 @@ std::int64_t index_of(Real value, const Real* row, std::int64_t classes) {
   return c;
 }
 
-// Sum of exp(row[c] - max) over [begin, end), added up in Real over short stretches and in double beyond.
+// Sum of exp(row[c] - max) over [begin, end), added up in Real within a chunk, and in double across chunks.
 template <class Real>
 double sum_exponentials(const Real* row, std::int64_t begin, std::int64_t end, Real max) {
   using Vector = typename VectorOf<Real>::Values;
   constexpr int width = sizeof(Vector) / sizeof(Real), unroll = 4;
-  constexpr std::int64_t stretch = 16 * unroll * width;
+  constexpr std::int64_t chunk = 16 * unroll * width;
   F64 sum{};
   std::int64_t c = begin;
   while (c < end) {
-    const std::int64_t stop = end - c < stretch ? end : c + stretch;
+    const std::int64_t stop = end - c < chunk ? end : c + chunk;
     Vector parts[unroll] = {};
     for (; c + unroll * width <= stop; c += unroll * width)
       for (int j = 0; j < unroll; ++j) parts[j] += exp_of_nonpositive<Real>(load<Vector>(row + c + j * width) - max);
@@ -95,19 +95,19 @@ FrameSum sum_frame(const Real* row, std::int64_t classes) {
   return {max, sum_exponentials(row, 0, argmax, max) + sum_exponentials(row, argmax + 1, classes, max)};
 }
 
-// Does the same, and writes exp(row[c] - max). Meanwhile it asks for the row that will be wanted next: the processor
-// computes here, and would otherwise wait for memory there.
+// Does the same, and writes exp(row[c] - max). It also prefetches the next row: this code waits for arithmetic, not for
+// memory.
 template <class Real>
 FrameSum exponentials_of_frame(const Real* row, std::int64_t classes, const Real* next, Real* out) {
   using Vector = typename VectorOf<Real>::Values;
   constexpr int width = sizeof(Vector) / sizeof(Real), unroll = 4;
-  constexpr std::int64_t stretch = 16 * unroll * width;
+  constexpr std::int64_t chunk = 16 * unroll * width;
   constexpr Real infinity = std::numeric_limits<Real>::infinity();
   const Real max = largest(row, classes), base = max == -infinity ? Real{0} : max;
   F64 rest{};
   std::int64_t ones = 0;
   for (std::int64_t c = 0; c < classes;) {
-    const std::int64_t stop = classes - c < stretch ? classes : c + stretch;
+    const std::int64_t stop = classes - c < chunk ? classes : c + chunk;
     Vector parts[unroll] = {}, largest_ones[unroll] = {};
     const auto add = [&](Vector p, int j) {
       const Vector one = p == Real{1} ? broadcast<Vector>(Real{1}) : Vector{};
@@ -141,7 +141,7 @@ FrameSum exponentials_of_frame(const Real* row, std::int64_t classes, const Real
   return {static_cast<double>(max), max == -infinity ? others : others + static_cast<double>(ones - 1)};
 }
 
-// out[c] = scale * row[c], past the caches: for what is larger than they are.
+// out[c] = scale * row[c], past the caches: for output larger than the caches.
 template <class Real>
 void stream_scaled(const Real* row, std::int64_t classes, Real scale, Real* out) {
   using Vector = typename VectorOf<Real>::Values;
@@ -152,7 +152,7 @@ void stream_scaled(const Real* row, std::int64_t classes, Real scale, Real* out)
   for (; c < classes; ++c) out[c] = row[c] * scale;
 }
 
-// A frame's rest from its exponentials, where it is so small that at most one of them is 1.
+// A frame's rest from its exponentials, for a rest so small that only the largest of them is 1.
 template <class Real>
 CTCKIT_COLD double small_rest(const Real* exponentials, std::int64_t classes) {
   using Vector = typename VectorOf<Real>::Values;
@@ -165,12 +165,12 @@ CTCKIT_COLD double small_rest(const Real* exponentials, std::int64_t classes) {
   return static_cast<double>(fold_lanes<width / 2>(sum, [](Vector a, Vector b) { return a + b; }));
 }
 
-// The frames' exp(x - max), rows padded to whole vectors with zeros, and the members of their `FrameSum`, for kFrames
-// frames, of which those that there are not have the rest 0. Many frames at once, so that the sums over lanes share
-// their work. Meant for few classes: a lane adds up in Real. Meanwhile `prefetch(k, c)` may ask for class c of what
-// will be wanted next: the processor computes here, and would otherwise wait for memory there.
-template <class Real, int kFrames, class Prefetch>
-void softmax_rows(const Real* const (&rows)[kFrames], int frames, std::int64_t classes, Real* out, std::int64_t pitch,
+// Writes exp(x - max) of a block's frames, in rows padded to whole vectors with zeros, and the members of their
+// `FrameSum`. Missing frames get the rest 0. Many frames at once share the work of sums over lanes. For few classes: a
+// lane adds up in Real. `prefetch(k, c)` is called for class c of frame k: this code waits for arithmetic, not for
+// memory.
+template <class Real, int kRows, class Prefetch>
+void softmax_rows(const Real* const (&rows)[kRows], int frames, std::int64_t classes, Real* out, std::int64_t pitch,
                   double* maxima, double* rests, Prefetch prefetch) {
   using Vector = typename VectorOf<Real>::Values;
   constexpr int width = sizeof(Vector) / sizeof(Real);
@@ -178,7 +178,7 @@ void softmax_rows(const Real* const (&rows)[kFrames], int frames, std::int64_t c
   const std::int64_t whole = classes / width * width;
   Vector nothing{};  // a row whose sum is that of a largest class alone
   nothing[0] = 1;
-  for (int group = 0; group < kFrames; group += width) {
+  for (int group = 0; group < kRows; group += width) {
     const int left = frames - group, count = left < 0 ? 0 : left < width ? left : width;
     Vector fold[width];
     for (int j = count; j < width; ++j) fold[j] = nothing;
@@ -190,7 +190,7 @@ void softmax_rows(const Real* const (&rows)[kFrames], int frames, std::int64_t c
       fold[j] = best;
     }
     const Vector max = fold_rows(fold, [](Vector a, Vector b) { return larger(a, b); });
-    // A frame in which nothing is possible: zeros, relative to anything.
+    // A frame in which no class is possible: zeros on any scale.
     Real base[width];
     store(base, max == -infinity ? Vector{} : max);
     for (int j = 0; j < count; ++j) {

@@ -1,4 +1,4 @@
-"""Worker processes when things go wrong: it ends, it goes on, and no more is drawn or kept than there is work for."""
+"""Worker processes when something fails: the run ends or goes on, and buffers stay bounded."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_workers_that_die_while_they_start_end_the_run(workers: int) -> None:
 
 
 @unix
-def test_an_item_takes_two_workers_with_it_and_no_more() -> None:
+def test_an_item_kills_at_most_two_workers() -> None:
     task = model("def act(number):\n    if number == 2: os.kill(os.getpid(), signal.SIGKILL)\n" + HEAR)
     outcomes = list(corpus.run(task, items(6), workers=2))
     assert [outcome.id for outcome in outcomes] == [str(index) for index in range(6)]
@@ -80,8 +80,8 @@ def test_an_item_takes_two_workers_with_it_and_no_more() -> None:
 
 
 @unix
-def test_a_worker_that_dies_now_and_then_is_no_false_start() -> None:
-    """Each item kills one worker; more workers die than may die while they start, and all items are done."""
+def test_a_worker_that_dies_later_is_no_failed_start() -> None:
+    """Each item kills one worker. That is more deaths than failed starts allowed, and all items are done."""
     task = model(
         "def act(number):\n"
         "    done = pathlib.Path(f'{number}.died')\n"
@@ -100,8 +100,8 @@ if os.getpid() != int(pathlib.Path('parent').read_text()):
 """
 
 
-def test_three_false_starts_in_a_row_end_the_run() -> None:
-    """The third one starts, and its first item ends it: what comes before it does not count with what comes after."""
+def test_three_failed_starts_in_a_row_end_the_run() -> None:
+    """The third worker starts and dies on its first item. Failed starts before it do not count with those after."""
     Path("parent").write_text(str(os.getpid()))
     act = "def act(number):\n    if starts == 3: os._exit(4)\n"
     task = model(f"{STARTS}\n    if starts != 3: os._exit(3)\n{act}{HEAR}")
@@ -111,7 +111,7 @@ def test_three_false_starts_in_a_row_end_the_run() -> None:
 
 
 def test_each_worker_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever torch would take: or as many workers as cores would be in each other's way."""
+    """Whatever OMP_NUM_THREADS says: workers with many threads each would compete for cores."""
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     task = model("def hear(path): raise ValueError(f'{torch.get_num_threads()} threads')")
     for outcome in corpus.run(task, items(2), workers=2):
@@ -119,34 +119,34 @@ def test_each_worker_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
         assert outcome.fault.message.endswith("1 threads")
 
 
-def test_no_more_is_drawn_than_is_worked_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Behind one slow item so many outcomes pile up, and no more; a manifest is never read as a whole."""
-    monkeypatch.setattr(processes, "_AHEAD", 12)
+def test_no_more_items_are_read_than_the_buffer_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outcomes behind one slow item are buffered up to the limit; a manifest is never read as a whole."""
+    monkeypatch.setattr(processes, "_MAX_BUFFERED", 12)
     task = model("def act(number):\n    if number == 0: time.sleep(2)\n" + HEAR)
-    drawn = 0
+    taken = 0
 
-    def draw() -> Iterator[corpus.Item]:
-        nonlocal drawn
+    def take() -> Iterator[corpus.Item]:
+        nonlocal taken
         for item in items(100):
-            drawn += 1
+            taken += 1
             yield item
 
-    outcomes = corpus.run(task, draw(), workers=2)
+    outcomes = corpus.run(task, take(), workers=2)
     assert next(outcomes).id == "0"
-    assert drawn <= 12
+    assert taken <= 12
     assert [outcome.id for outcome in outcomes] == [str(index) for index in range(1, 100)]
 
 
-def test_one_process_draws_one_item_at_a_time() -> None:
-    drawn: list[int] = []
+def test_one_process_reads_one_item_at_a_time() -> None:
+    taken: list[int] = []
 
-    def draw() -> Iterator[corpus.Item]:
+    def take() -> Iterator[corpus.Item]:
         for index in range(5):
-            drawn.append(index)
+            taken.append(index)
             yield corpus.Item(str(index), index + 1, emissions="a.npy", tokens=(1,))
 
-    for count, _ in enumerate(corpus.run(corpus.LossTask(), draw()), 1):
-        assert len(drawn) == count
+    for count, _ in enumerate(corpus.run(corpus.LossTask(), take()), 1):
+        assert len(taken) == count
 
 
 def test_a_loss_that_is_infinite_is_a_fault() -> None:
@@ -176,7 +176,7 @@ if __name__ == "__main__":
 @unix
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_interrupt_ends_workers_and_keeps_results(here: Path, workers: int) -> None:
-    """Ctrl-C goes to the whole group, as from a terminal: workers leave it to the parent, who ends them."""
+    """Ctrl-C goes to the whole process group, as from a terminal. Workers ignore it; the parent kills them."""
     model(
         "def act(number):\n"
         "    open('pids', 'a').write(f'{os.getpid()}\\n')\n"

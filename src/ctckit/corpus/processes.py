@@ -1,8 +1,8 @@
-"""One task on many items in worker processes: in order, with a death noticed and nothing lost.
+"""One task on many items in worker processes: outcomes in order, none lost when a worker dies.
 
-Each worker has a pipe. It is given a few items at a time, does them in that order, and answers each by itself; so when
-it dies, the first item that it has not answered is the one that it died over, and the others go to other workers. The
-item gets a second chance, since a process may be killed for no fault of its item; then it is reported.
+Each worker has a pipe. It receives a few items at a time, processes them in that order, and answers each one. If it
+dies, the first unanswered item is the one that it died on; the others go to other workers. That item is tried once
+more, because a process may be killed for another reason. If the second worker dies too, the item has a fault.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 __all__ = ["run_in_processes"]
 
-_WAITING = 4  # items that a worker has beside the one it is at, so that it never waits for the next
-_AHEAD = 512  # outcomes kept, at most, while an earlier one is not there yet
-_CHANCES = 2  # workers that one item may take with it
-_FALSE_STARTS = 3  # workers in a row that may die before they are ready
+_QUEUED = 4  # items queued per worker beside the current one, so that no worker is idle
+_MAX_BUFFERED = 512  # outcomes kept while an earlier one is missing
+_MAX_DEATHS = 2  # workers that may die on one item
+_MAX_FAILED_STARTS = 3  # workers in a row that may die before they are ready
 
 
 def run_in_processes(task: Task, items: Iterable[Item], workers: int) -> Iterator[Outcome]:
@@ -40,8 +40,8 @@ def run_in_processes(task: Task, items: Iterable[Item], workers: int) -> Iterato
 
     Args:
         task: what to do.
-        items: what to do it with; read as far as there is work for, never all at once.
-        workers: how many processes; they are started with "spawn", so a program that calls this needs
+        items: the items. They are read as workers need them, never all at once.
+        workers: number of processes. They are started with "spawn", so a program that calls this function needs
             ``if __name__ == "__main__"``, as `multiprocessing` explains.
 
     Yields:
@@ -58,105 +58,107 @@ def run_in_processes(task: Task, items: Iterable[Item], workers: int) -> Iterato
 
 
 class _Pool:
-    """Workers, and which item each has."""
+    """The workers, the items that wait, and the outcomes that are not yielded yet."""
 
     def __init__(self, task: Task, items: Iterable[Item], workers: int) -> None:
         self.task = task
         self.items = enumerate(items)
-        self.again: deque[tuple[int, Item]] = deque()
-        self.deaths: dict[int, int] = {}
+        self.retries: deque[tuple[int, Item]] = deque()
+        self.deaths: dict[int, int] = {}  # from an item's index to the number of workers that died on it
         self.done: dict[int, Outcome] = {}
-        self.next = 0  # index of the outcome to yield next
-        self.drawn = 0  # how many items were taken from `items`
-        self.false_starts = 0
+        self.next_index = 0  # of the outcome to yield next
+        self.taken = 0  # items taken from `items`
+        self.failed_starts = 0
         self.workers = [_Worker(task) for _ in range(workers)]
 
     def outcomes(self) -> Iterator[Outcome]:
-        self._deal()
-        while any(worker.has for worker in self.workers):
-            ready = connection.wait([worker.pipe for worker in self.workers if worker.has])
+        self._hand_out()
+        while any(worker.pending for worker in self.workers):
+            ready = connection.wait([worker.pipe for worker in self.workers if worker.pending])
             for worker in [worker for worker in self.workers if worker.pipe in ready]:
-                self._hear(worker)
-            while self.next in self.done:
-                outcome = self.done.pop(self.next)
-                self.next += 1
+                self._receive(worker)
+            while self.next_index in self.done:
+                outcome = self.done.pop(self.next_index)
+                self.next_index += 1
                 yield outcome
-            self._deal()
+            self._hand_out()
 
     def close(self) -> None:
         for worker in self.workers:
-            worker.process.kill()  # what it is at is of no use any more
+            worker.process.kill()  # nobody needs its current outcome
             worker.process.join()
             worker.pipe.close()
 
-    def _deal(self) -> None:
-        """Give every worker something to do, the least busy first."""
-        for depth in range(1, _WAITING + 2):
+    def _hand_out(self) -> None:
+        """Fill the workers' queues, the shortest queue first."""
+        for depth in range(1, _QUEUED + 2):
             for worker in self.workers:
-                if len(worker.has) < depth and (entry := self._draw()) is not None:
-                    worker.give(entry)
+                if len(worker.pending) < depth and (entry := self._next_item()) is not None:
+                    worker.send(entry)
 
-    def _draw(self) -> tuple[int, Item] | None:
-        if self.again:
-            return self.again.popleft()
-        if self.drawn - self.next >= _AHEAD:
+    def _next_item(self) -> tuple[int, Item] | None:
+        """Return an item to try again, else a new one; None at the end, or while the buffer of outcomes is full."""
+        if self.retries:
+            return self.retries.popleft()
+        if self.taken - self.next_index >= _MAX_BUFFERED:
             return None
         entry = next(self.items, None)
-        self.drawn += entry is not None
+        self.taken += entry is not None
         return entry
 
-    def _hear(self, worker: _Worker) -> None:
+    def _receive(self, worker: _Worker) -> None:
+        """Take one answer of a worker: an outcome, None if it is ready, or the error that ends the run."""
         try:
             answer = worker.pipe.recv()
         except (EOFError, OSError):
-            self._bury(worker)
+            self._replace_dead_worker(worker)
             return
         if isinstance(answer, CorpusError):
             raise answer
         if answer is None:
-            self.false_starts = 0
+            self.failed_starts = 0
             worker.is_ready = True
             return
-        self.done[worker.has.popleft()[0]] = answer
+        self.done[worker.pending.popleft()[0]] = answer
 
-    def _bury(self, worker: _Worker) -> None:
+    def _replace_dead_worker(self, worker: _Worker) -> None:
         worker.process.join()
         worker.pipe.close()
         how = _how_it_ended(worker.process.exitcode)
         if worker.is_ready:
-            index, item = worker.has[0]
+            index, item = worker.pending[0]
             self.deaths[index] = self.deaths.get(index, 0) + 1
-            if self.deaths[index] >= _CHANCES:
-                worker.has.popleft()
+            if self.deaths[index] >= _MAX_DEATHS:
+                worker.pending.popleft()
                 fault = Fault(
                     "worker",
-                    f"the process at work on it died, and so did the one that tried again ({how}): if memory ran "
-                    f"short, use fewer workers; else look at what is special about this item",
+                    f"the worker process died on this item, and so did a second one ({how}): if memory ran short, use "
+                    f"fewer workers; else look at this item",
                 )
                 self.done[index] = Outcome(item.id, item.line, fault=fault)
         else:
-            self.false_starts += 1
-            if self.false_starts >= _FALSE_STARTS:
+            self.failed_starts += 1
+            if self.failed_starts >= _MAX_FAILED_STARTS:
                 raise CorpusError(f"workers die while they start ({how}): try workers=1 to see why")
-        self.again.extendleft(reversed(worker.has))
+        self.retries.extendleft(reversed(worker.pending))
         self.workers[self.workers.index(worker)] = _Worker(self.task)
 
 
 class _Worker:
-    """A process, and what it was given and has not answered."""
+    """A process, and the items that it has not answered yet."""
 
     def __init__(self, task: Task) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, task), daemon=True)
+        self.process = context.Process(target=_run_worker, args=(theirs, task), daemon=True)
         self.process.start()
         theirs.close()
-        self.has: deque[tuple[int, Item]] = deque()
+        self.pending: deque[tuple[int, Item]] = deque()
         self.is_ready = False
 
-    def give(self, entry: tuple[int, Item]) -> None:
-        self.has.append(entry)
-        with contextlib.suppress(OSError):  # it just died: the wait for its answer will tell
+    def send(self, entry: tuple[int, Item]) -> None:
+        self.pending.append(entry)
+        with contextlib.suppress(OSError):  # it just died: receiving its answer will fail
             self.pipe.send(entry[1])
 
 
@@ -170,16 +172,16 @@ def _how_it_ended(code: int | None) -> str:
     return f"exit code {code}"
 
 
-def _work(pipe: Connection[Any, Any], task: Task) -> None:
-    """Run in the worker: answer items until the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who ends us
+def _run_worker(pipe: Connection[Any, Any], task: Task) -> None:
+    """Answer items until the pipe is closed. Runs in the worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and kills the workers
     torch.set_num_threads(1)
     try:
         task.prepare()
         pipe.send(None)
-        # A thread takes items off the pipe at any time: else parent and worker could both wait to be read.
+        # A thread reads the pipe all the time. Without it, parent and worker could both block while they send.
         inbox: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
-        threading.Thread(target=_fetch, args=(pipe, inbox), daemon=True).start()
+        threading.Thread(target=_read_pipe, args=(pipe, inbox), daemon=True).start()
         while (item := inbox.get()) is not None:
             pipe.send(task(item))
     except CorpusError as error:
@@ -188,7 +190,7 @@ def _work(pipe: Connection[Any, Any], task: Task) -> None:
         return
 
 
-def _fetch(pipe: Connection[Any, Any], inbox: queue.SimpleQueue[Item | None]) -> None:
+def _read_pipe(pipe: Connection[Any, Any], inbox: queue.SimpleQueue[Item | None]) -> None:
     try:
         while True:
             inbox.put(pipe.recv())

@@ -145,7 +145,7 @@ def test_check_lists_what_is_wrong(with_bad: Path, capsys: pytest.CaptureFixture
     [
         (["align"], "Missing argument 'MANIFEST'"),
         (["align", "nowhere.jsonl"], "the manifest 'nowhere.jsonl' does not exist: name a file"),
-        (["align", "corpus/items.jsonl"], "there is no vocabulary to spell it with: name one (--vocab vocab.json)"),
+        (["align", "corpus/items.jsonl"], "there is no vocabulary: name one (--vocab vocab.json)"),
         (["align", "corpus/items.jsonl", "--vocab", "no.json"], "'no.json', but there is no such file"),
         (["align", "corpus/items.jsonl", *VOCAB, "--word-separator", "#"], "word_separator is '#'"),
         (["align", "corpus/items.jsonl", *VOCAB, "--frame-duration", "-1"], "must be a positive number of seconds"),

@@ -76,7 +76,7 @@ def test_no_option_destroys_an_input(victim: str, options: tuple[str, ...], caps
         victim = "link"
     before = snapshot()
     assert align("--model", "ears:hear", *(victim if option == "X" else option for option in options)) == 2
-    assert "are one file" in capsys.readouterr().err
+    assert "are the same file" in capsys.readouterr().err
     assert snapshot() == before
 
 
@@ -102,7 +102,7 @@ def test_outputs_that_are_one_file(capsys: pytest.CaptureFixture[str]) -> None:
         ("-o", "x/../new.jsonl", "--html", "new.jsonl"),
     ):
         assert align(*options) == 2, options
-        assert "are one file" in capsys.readouterr().err
+        assert "are the same file" in capsys.readouterr().err
         assert snapshot() == before
 
 

@@ -306,7 +306,7 @@ def test_check_finds_each_kind(tmp_path: Path) -> None:
 
 
 def test_a_text_without_a_vocabulary_stops_the_run(manifest: Path) -> None:
-    with pytest.raises(corpus.CorpusError, match="there is no vocabulary to spell it with: name one"):
+    with pytest.raises(corpus.CorpusError, match="there is no vocabulary: name one"):
         list(corpus.run(corpus.LossTask(), corpus.read_manifest(manifest)))
 
 

@@ -93,7 +93,7 @@ def cases(of: dict[str, list[str]]) -> list[tuple[str, str]]:
 def test_a_file_of_the_format_is_replaced_when_asked_for(tmp_path: Path, suffix: str, content: str) -> None:
     path = tmp_path / f"a.{suffix}"
     path.write_bytes(content.encode())
-    with pytest.raises(ItemError, match="is there with another content: --overwrite replaces it, or name another") as e:
+    with pytest.raises(ItemError, match="exists with other content: replace it with --overwrite, or name another") as e:
         write_files([(path.name, "new")], tmp_path, overwrite=False)
     assert e.value.kind == "exists"
     assert path.read_bytes() == content.encode()
@@ -105,7 +105,7 @@ def test_a_file_of_the_format_is_replaced_when_asked_for(tmp_path: Path, suffix:
 def test_another_file_is_never_replaced(tmp_path: Path, suffix: str, content: str) -> None:
     path = tmp_path / f"a.{suffix}"
     path.write_bytes(content.encode())
-    with pytest.raises(ItemError, match="is there with another content: it is no file of that format, or name another"):
+    with pytest.raises(ItemError, match="exists and is not a file of that format: name another"):
         write_files([(path.name, "new")], tmp_path, overwrite=True)
     assert path.read_bytes() == content.encode()
 
@@ -114,7 +114,7 @@ def test_another_file_is_never_replaced(tmp_path: Path, suffix: str, content: st
 def test_nor_is_one_that_is_no_text(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a.{suffix}"
     path.write_bytes(b"WEBVTT \xff")
-    with pytest.raises(ItemError, match="no file of that format"):
+    with pytest.raises(ItemError, match="not a file of that format"):
         write_files([(path.name, "new")], tmp_path, overwrite=True)
 
 
@@ -166,7 +166,7 @@ def test_what_is_no_file_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "device.json").symlink_to("/dev/null")
     for name in ("folder.json", "loop.json", "device.json"):
         for overwrite in (False, True):
-            with pytest.raises(ItemError, match="is there, and is no file: remove it, or name another folder") as error:
+            with pytest.raises(ItemError, match="exists and is not a file: remove it, or name another folder") as error:
                 write_files([(name, "new")], tmp_path, overwrite=overwrite)
             assert error.value.kind == "exists"
     (tmp_path / "loose.json").symlink_to("later.json")  # the file that it names is made

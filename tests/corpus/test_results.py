@@ -79,7 +79,7 @@ def test_an_output_that_is_an_input(manifest: Path, victim: str, option: str, ho
     before = snapshot()
     outputs: dict[str, Any] = {"output": "o.jsonl", "errors": "e.jsonl", option: name}
     vocabulary = "spelling:tokens" if victim == "spelling.py" else "corpus/vocab.json"
-    with pytest.raises(corpus.CorpusError, match="are one file"):
+    with pytest.raises(corpus.CorpusError, match="are the same file"):
         corpus.process(
             corpus.LossTask(vocabulary=vocabulary, model="listening:hear"), manifest, overwrite=overwrite, **outputs
         )
@@ -93,10 +93,10 @@ def test_outputs_that_are_one_file(manifest: Path) -> None:
     Path("new").symlink_to("later.jsonl")
     before = snapshot()
     for output, errors in (("o.jsonl", "o.jsonl"), ("o.jsonl", "link"), ("new", "later.jsonl"), ("x", "./x")):
-        with pytest.raises(corpus.CorpusError, match="the errors and the results are one file"):
+        with pytest.raises(corpus.CorpusError, match="the errors and the results are the same file"):
             corpus.process(task(), manifest, output, errors=errors)
     for errors in (".o.jsonl.lock", ".o.jsonl.redone"):
-        with pytest.raises(corpus.CorpusError, match="are one file"):
+        with pytest.raises(corpus.CorpusError, match="are the same file"):
             corpus.process(task(), manifest, "o.jsonl", errors=errors)
     assert snapshot() == before
 
@@ -169,9 +169,9 @@ def test_files_per_item_replace_none_of_the_user(manifest: Path) -> None:
     corpora.write_manifest(manifest, lines)
     before = snapshot()
     json_task = task(formats=("json", "ctm"))
-    with pytest.raises(corpus.CorpusError, match=r"the file of 'vocab' and the vocabulary are one"):
+    with pytest.raises(corpus.CorpusError, match=r"the file of 'vocab' and the vocabulary are the same file"):
         corpus.process(json_task, manifest, folder="corpus")
-    with pytest.raises(corpus.CorpusError, match=r"the file of 'out' and the results are one"):
+    with pytest.raises(corpus.CorpusError, match=r"the file of 'out' and the results are the same file"):
         corpus.process(json_task, manifest, "out.json", folder=".")
     assert snapshot() == before
 
@@ -555,7 +555,7 @@ def test_what_is_no_file_in_the_place_of_an_items_file(manifest: Path, overwrite
     assert (summary.done, dict(summary.faults)) == (4, {"exists": 4})
     assert list(texts("o.jsonl")) == [f"item {k}" for k in range(4, 8)]
     for entry in corpora.read_lines(Path("e.jsonl")):
-        assert f"{entry['id']}.json' is there, and is no file" in entry["message"]
+        assert f"{entry['id']}.json' exists and is not a file" in entry["message"]
 
 
 def test_a_folder_that_cannot_be_made(manifest: Path) -> None:

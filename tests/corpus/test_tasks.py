@@ -92,7 +92,7 @@ def test_times_beyond_all_numbers(task: type[corpus.Task]) -> None:
 
 def test_wildcards_have_no_loss() -> None:
     for unknown in ("wildcard", {"numbers": "wildcard"}):
-        with pytest.raises(corpus.CorpusError, match="unknown is 'wildcard', which a loss does not have"):
+        with pytest.raises(corpus.CorpusError, match="unknown is 'wildcard', but a loss has no wildcard"):
             corpus.LossTask(unknown=unknown)
         corpus.AlignTask(unknown=unknown)
 
@@ -190,13 +190,13 @@ def test_no_error_of_one_item_ends_a_run(error: Exception, message: str) -> None
 
 @pytest.mark.parametrize("task", TASKS)
 def test_what_there_is_to_look_for(task: type[corpus.Task]) -> None:
-    assert fault_of(task()(item(None))) == ("text", "it has neither text nor tokens: one of them says what to look for")
+    assert fault_of(task()(item(None))) == ("text", "it has neither text nor tokens: give one of them")
     for found, what in (
         (item("cab"), "text"),
         (item(None, tokens=("c",)), "token by name"),
         (item("", tokens=(4, "a")), "token by name"),
     ):
-        with pytest.raises(corpus.CorpusError, match=f"'a' has a {what}, and there is no vocabulary to spell it with"):
+        with pytest.raises(corpus.CorpusError, match=f"'a' has a {what}, but there is no vocabulary"):
             task()(found)
     by_text = result_of(task(vocabulary=VOCABULARY)(item()))
     for tokens in (("c", "a", "b"), (4, 2, 3), (4, "a", 3)):
@@ -253,7 +253,9 @@ def test_what_is_wrong_is_said_of_the_item() -> None:
         x[1, 1] = math.nan
         kind, message = fault_of(task()(item(None, x=x, tokens=(1,))))
         assert kind == "non_finite"
-        assert "(frame, item, class) is nan, the first of 1 such values: look for" in message
+        assert message.startswith(
+            "emissions[1, 1] (frame, class) is nan, the first of 1 such values in the item: look for"
+        )
         x[1, 1] = math.log(1 / 3)
         kind, message = fault_of(task()(item(None, x=x, tokens=(1, 1))))
         assert (kind, message[:33]) == ("infeasible", "the item needs 3 frames (2 labels")

@@ -1,12 +1,12 @@
 """Whole data sets: align, measure or check the items of a manifest, in one process, in many, or on a Ray cluster.
 
-A *manifest* lists the items (`read_manifest`); a *task* says what to do with one (`AlignTask`, `LossTask`,
-`CheckTask`); `run` does it with all of them and yields one `Outcome` per item, in the manifest's order, however many
-processes take part. `process` also writes them to files as they come, and goes on where an earlier run was stopped.
-The command line is made of these.
+A *manifest* lists the items (`read_manifest`). A *task* says what to do with one item (`AlignTask`, `LossTask`,
+`CheckTask`). `run` does a task with all items and yields one `Outcome` per item, in the manifest's order, for any
+number of processes. `process` also writes the outcomes to files as they come, and resumes an earlier run. The command
+line is made of these functions.
 
-An item that cannot be done is an outcome too, with a `Fault` that says why; the others are not touched by it. What
-stops a whole run (a manifest that does not exist, a model that cannot be imported) is a `CorpusError`.
+A bad item is an outcome too, with a `Fault` that gives the reason; the other items are done. An error that stops the
+whole run is a `CorpusError`: a manifest that does not exist, a model that cannot be imported.
 
 >>> import json, tempfile, pathlib, numpy as np
 >>> folder = pathlib.Path(tempfile.mkdtemp())
@@ -19,10 +19,11 @@ a 0.422
 
 from ctckit.corpus.emissions import load_emissions
 from ctckit.corpus.errors import CorpusError, ItemWarning
+from ctckit.corpus.formats import FORMATS
 from ctckit.corpus.manifest import Item, count_items, read_manifest
 from ctckit.corpus.outcomes import Fault, Outcome
 from ctckit.corpus.pipeline import Summary, process, run
-from ctckit.corpus.tasks import FORMATS, AlignTask, CheckTask, LossTask, Task
+from ctckit.corpus.tasks import AlignTask, CheckTask, LossTask, Task
 
 __all__ = [
     "FORMATS",

@@ -1,4 +1,4 @@
-"""That no file is written that is read, or written for another purpose: seen before any is opened for writing."""
+"""A check before any file is opened for writing: no output is an input, and no two outputs are the same file."""
 
 from __future__ import annotations
 
@@ -7,35 +7,36 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ctckit.corpus.errors import CorpusError
-from ctckit.corpus.item_files import SUFFIXES, FileNames
+from ctckit.corpus.formats import named_format
+from ctckit.corpus.item_files import FileNames
 from ctckit.corpus.manifest import read_manifest
 from ctckit.corpus.objects import source_file
 from ctckit.corpus.results import lock_file, redone_file
-from ctckit.corpus.spelling import is_object
 from ctckit.corpus.tasks import Task
+from ctckit.corpus.vocabularies import is_object
 from ctckit.files import partial_file, real_path, same_file
 
 __all__ = ["refuse_clashes"]
 
 
 def refuse_clashes(task: Task, manifest: Path, outputs: Mapping[str, Path | None], folder: Path | None = None) -> None:
-    """Raise an error if an output is an input, or two outputs are one file.
+    """Raise an error if an output is an input, or two outputs are the same file.
 
     Args:
-        task: whose vocabulary and model are inputs.
+        task: a task, whose vocabulary and model are inputs.
         manifest: an input.
-        outputs: files to be written, by what they are ("the results"); None for none.
-        folder: where a file per item is to be written.
+        outputs: the files to write, by what they hold ("the results"); None for an output that is not written.
+        folder: the folder for a file per item.
 
     Raises:
-        CorpusError: naming both.
+        CorpusError: if two files are the same. The message names both.
     """
-    inputs = {"the manifest": manifest, **_of_task(task)}
+    inputs = {"the manifest": manifest, **_inputs_of(task)}
     written = {what: path for what, path in outputs.items() if path is not None and not _is_device(path)}
     if (results := written.get("the results")) is not None:
         at = real_path(results)
-        written |= {"the lock of the results": lock_file(at), "what is done again": redone_file(at)}
-    # What a kill has left of a temporary file is removed before it is made anew.
+        written |= {"the lock of the results": lock_file(at), "the new results of changed items": redone_file(at)}
+    # A temporary file that a killed run left is deleted before the new one is made.
     written |= {
         f"the temporary file of {what}": partial_file(real_path(path))
         for what, path in outputs.items()
@@ -45,13 +46,13 @@ def refuse_clashes(task: Task, manifest: Path, outputs: Mapping[str, Path | None
     for what, path in written.items():
         for other, its in named:
             if same_file(path, its):
-                raise CorpusError(f"{what} and {other} are one file, {str(path)!r}: name another file for {what}")
+                raise CorpusError(f"{what} and {other} are the same file, {str(path)!r}: name another file for {what}")
         named.append((what, path))
     if folder is not None:
         _refuse_item_files(task, manifest, dict(named), folder)
 
 
-def _of_task(task: Task) -> dict[str, Path]:
+def _inputs_of(task: Task) -> dict[str, Path]:
     files: dict[str, Path] = {}
     if task.vocabulary is not None:
         path = source_file(task.vocabulary) if is_object(task.vocabulary) else Path(task.vocabulary)
@@ -63,7 +64,7 @@ def _of_task(task: Task) -> dict[str, Path]:
 
 
 def _is_device(path: Path) -> bool:
-    """Return whether a path is that of a pipe or a terminal, which nothing is lost in."""
+    """Return whether a path is a pipe, a terminal or another device: writing to it destroys no file."""
     try:
         return path.exists() and not path.is_file() and not path.is_dir()
     except OSError:
@@ -71,7 +72,7 @@ def _is_device(path: Path) -> bool:
 
 
 def _refuse_item_files(task: Task, manifest: Path, named: Mapping[str, Path], folder: Path) -> None:
-    taken: dict[str, str] = {}  # names in the folder, as no case makes a difference, and what they are
+    taken: dict[str, str] = {}  # from case-folded names in the folder to what these files hold
     for what, path in named.items():
         if path.parent.exists() and folder.exists() and same_file(path.parent, folder):
             taken[path.name.casefold()] = what
@@ -80,12 +81,12 @@ def _refuse_item_files(task: Task, manifest: Path, named: Mapping[str, Path], fo
         files.pop(None, None)
         with os.scandir(folder) as entries:
             for entry in entries:
-                what_it_is = files.get(_identity(Path(entry.path)))
-                if what_it_is is not None:
-                    taken[entry.name.casefold()] = what_it_is
+                use = files.get(_identity(Path(entry.path)))
+                if use is not None:
+                    taken[entry.name.casefold()] = use
     if not taken:
         return
-    suffixes = [SUFFIXES[name] for name in getattr(task, "formats", ())]
+    suffixes = [named_format(name).suffix for name in getattr(task, "formats", ())]
     names = FileNames()
     for item in read_manifest(manifest):
         if item.fault is not None:
@@ -96,7 +97,7 @@ def _refuse_item_files(task: Task, manifest: Path, named: Mapping[str, Path], fo
             if name in taken:
                 path = folder / f"{stem}.{suffix}"
                 raise CorpusError(
-                    f"the file of {item.id!r} and {taken[name]} are one, {str(path)!r}: name another folder"
+                    f"the file of {item.id!r} and {taken[name]} are the same file, {str(path)!r}: name another folder"
                 )
 
 

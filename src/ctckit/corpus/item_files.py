@@ -1,10 +1,9 @@
-"""The files that a task makes per item: what they are called, and that none of them replaces what is another's."""
+"""The files that a task writes per item: their names, and which existing files they may replace."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import re
 import stat
 import unicodedata
@@ -13,25 +12,20 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from ctckit.corpus.errors import ItemError
+from ctckit.corpus.formats import format_of_suffix
 from ctckit.corpus.outcomes import Outcome
 from ctckit.files import write_whole
 
-__all__ = ["SUFFIXES", "FileNames", "digests_of", "file_stem", "write_files"]
+__all__ = ["FileNames", "digests_of", "file_stem", "write_files"]
 
-SUFFIXES = {"json": "json", "ctm": "ctm", "textgrid": "TextGrid", "srt": "srt", "vtt": "vtt"}
-"""The end of the name of a file in each format."""
-
-_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)  # no names of files on Windows
-_LOOKS = {
-    "TextGrid": r'\s*File type = "ooTextFile"',
-    "srt": r"\s*(\d+\s+\d+:\d\d:\d\d,\d+ -->|$)",
-    "vtt": r"WEBVTT",
-    "ctm": r"\s*(\S+ \S+ \d+\.\d+ \d+\.\d+ |$)",
-}
+_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)  # Windows allows no file of these names
 
 
 def file_stem(name: str) -> str:
-    """Make an item's id the name of a file: whatever no file system minds stays, the rest is written ``%2F``.
+    """Turn an item's id into a file name without its suffix.
+
+    Characters that every file system allows stay; others are percent-encoded (``%2F``). A result of more than 200
+    characters is cut, and a digest of the id is added.
 
     >>> file_stem("speaker 1/a.npy")
     'speaker 1%2Fa.npy'
@@ -43,10 +37,10 @@ def file_stem(name: str) -> str:
 
 
 class FileNames:
-    """Names of files such that no two items have one, even where case makes no difference.
+    """File names that are unique, even on a file system that ignores case.
 
-    The first of items whose names are alike has the plain one, in the manifest's order; to the others' a digest of the
-    id is added.
+    If the names of several items differ only in case, the first item in the manifest's order has the plain name. The
+    names of the others get a digest of the id.
     """
 
     def __init__(self) -> None:
@@ -54,7 +48,7 @@ class FileNames:
         self._renamed: dict[str, str] = {}
 
     def reserve(self, name: str) -> str:
-        """Return the stem for an id; to be called for every item, in the manifest's order."""
+        """Return the stem for an id. Call this for every item, in the manifest's order."""
         stem = file_stem(name)
         key = unicodedata.normalize("NFC", stem).casefold()
         if key in self._taken:
@@ -75,16 +69,16 @@ def digests_of(outcome: Outcome) -> list[str]:
 
 
 def write_files(files: Iterable[tuple[str, str]], folder: Path, *, overwrite: bool, ours: Collection[str] = ()) -> None:
-    """Write files, each at once: one that is there is whole.
+    """Write the files of an item, each whole or not at all.
 
     Args:
         files: names and contents.
-        folder: where to.
+        folder: the folder to write to.
         overwrite: whether to replace any file of the same format.
-        ours: digests of what an earlier run has written for the item, which may be replaced.
+        ours: digests of the files that an earlier run wrote for the item. Files with these digests may be replaced.
 
     Raises:
-        ItemError: of kind 'exists', if a file is there that must not be replaced; then none is written.
+        ItemError: of kind 'exists', if an existing file must not be replaced. Then nothing is written.
     """
     fresh = [(folder / name, content.encode()) for name, content in files]
     fresh = [(path, content) for path, content in fresh if _may_be_written(path, content, ours, overwrite=overwrite)]
@@ -93,7 +87,11 @@ def write_files(files: Iterable[tuple[str, str]], folder: Path, *, overwrite: bo
 
 
 def _may_be_written(path: Path, content: bytes, ours: Collection[str], *, overwrite: bool) -> bool:
-    """Return whether there is something to write; raise an error if something else is in its place."""
+    """Return whether the file must be written, or has its content already.
+
+    Raises:
+        ItemError: if an existing file must not be replaced.
+    """
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -103,27 +101,27 @@ def _may_be_written(path: Path, content: bytes, ours: Collection[str], *, overwr
             raise
         mode = 0
     if not stat.S_ISREG(mode):
-        raise ItemError("exists", f"{str(path)!r} is there, and is no file: remove it, or name another folder")
+        raise ItemError("exists", f"{str(path)!r} exists and is not a file: remove it, or name another folder")
     found = path.read_bytes()
     if found == content:
         return False
-    if not (_digest(found) in ours or (overwrite and _looks_like(path, found))):
-        remedy = "it is no file of that format" if overwrite else "--overwrite replaces it"
-        raise ItemError("exists", f"{str(path)!r} is there with another content: {remedy}, or name another folder")
+    if _digest(found) in ours:
+        return True
+    if not overwrite:
+        raise ItemError(
+            "exists", f"{str(path)!r} exists with other content: replace it with --overwrite, or name another folder"
+        )
+    if not _has_format_of_its_suffix(path, found):
+        raise ItemError("exists", f"{str(path)!r} exists and is not a file of that format: name another folder")
     return True
 
 
-def _looks_like(path: Path, content: bytes) -> bool:
-    """Return whether a file holds what its suffix says, as far as can be told from its beginning."""
+def _has_format_of_its_suffix(path: Path, content: bytes) -> bool:
+    file_format = format_of_suffix(path.suffix[1:])
     try:
-        text = content.decode("utf-8")
-        if path.suffix == ".json":
-            found = json.loads(text)
-            return isinstance(found, dict) and found.keys() >= {"frames", "tokens", "words"}
-    except (ValueError, RecursionError):
+        return file_format is not None and bool(file_format.matches(content.decode("utf-8")))
+    except UnicodeDecodeError:
         return False
-    pattern = _LOOKS.get(path.suffix[1:])
-    return pattern is not None and re.match(pattern, text) is not None
 
 
 def _hash(name: str) -> str:

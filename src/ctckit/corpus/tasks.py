@@ -1,13 +1,12 @@
-"""What to do with one item: align it, measure its loss, or say what is wrong with it.
+"""What to do with one item: align it, measure its loss, or check it.
 
-A task is a few options; called with an item it returns an outcome, and never raises for what is wrong with the item. It
-can be pickled, so that any process can do it: what it needs (vocabulary, model) each process loads once, and keeps.
+A task is a set of options. Called with an item, it returns an `Outcome`; a bad item is an outcome too, never an
+exception. A task can be pickled, so any process can run it. Each process loads the vocabulary and the model once.
 """
 
 from __future__ import annotations
 
 import math
-import re
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -23,50 +22,47 @@ from ctckit.corpus.archives import MAX_ARRAY_BYTES
 from ctckit.corpus.digests import file_digest, inputs_digest, object_digest, short_digest
 from ctckit.corpus.emissions import load_emissions
 from ctckit.corpus.errors import CorpusError, ItemError
-from ctckit.corpus.item_files import SUFFIXES, file_stem
+from ctckit.corpus.formats import FORMATS, named_format
+from ctckit.corpus.item_files import file_stem
 from ctckit.corpus.manifest import Item
 from ctckit.corpus.objects import load_object
 from ctckit.corpus.outcomes import Fault, Outcome
-from ctckit.corpus.spelling import is_object, load_vocabulary
+from ctckit.corpus.vocabularies import is_object, load_vocabulary
 from ctckit.lattice.diagnosis import Problem
 from ctckit.lattice.plausibility import implausible
 from ctckit.output.alignment import Alignment
-from ctckit.output.formats import recording_name
 from ctckit.text.blank import blank_of
 from ctckit.text.unknown import UnknownPolicy
 from ctckit.text.vocabulary import Transcript, Vocabulary
 
-__all__ = ["FORMATS", "AlignTask", "CheckTask", "LossTask", "Task"]
+__all__ = ["AlignTask", "CheckTask", "LossTask", "Task"]
 
-FORMATS = tuple(SUFFIXES)
-"""What `AlignTask` can write a file of, per item."""
-
-_WARNED_OF = ("positive", "unnormalised")
+_NOT_LOG_PROBS = ("positive", "unnormalised")  # kinds of `implausible`
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task(ABC):
-    """Options that all tasks have."""
+    """The options of all tasks."""
 
     vocabulary: str | None = None
     """Path of a vocab.json (a list, or an object from token to class), of a tokens.txt, or of a .txt file with one
-    token per line; or ``module:name`` of a list, dict or tokenizer, or of a function that returns one."""
+    token per line. Or ``module:name`` of a list, dict or tokenizer, or of a function that returns one."""
     blank: int | None = None
-    """Class of the blank; None for what the vocabulary says, else the last class if there is one more than the
-    vocabulary has, else 0."""
+    """Class of the blank. None: the vocabulary's blank; else the last class if the emissions have one class more than
+    the vocabulary; else 0."""
     logits: bool = False
     """Whether emissions are logits rather than log-probabilities."""
     model: str | None = None
-    """``module:function`` that makes emissions of audio, see `load_emissions`."""
+    """``module:function`` of a model that turns audio into emissions, see `load_emissions`."""
     word_separator: str | None = None
-    """Token that stands for the space between words; None to find it, "" for none."""
+    """Token between words; None to find it in the vocabulary, "" for none."""
     fold_case: bool = False
-    """Whether a character that the vocabulary lacks may be looked up in the other case."""
+    """Whether to look up a character in the other case if the vocabulary lacks it."""
     unknown: str | Mapping[str, str] = "raise"
-    """What to do with characters that the vocabulary lacks: "raise", "wildcard" or "skip"; or a dict that says it for
-    some of "words", "numbers" and "punctuation"."""
+    """What to do with characters that the vocabulary lacks: "raise", "wildcard" or "skip". Or a dict from "words",
+    "numbers" and "punctuation", or some of them, to one of these."""
     max_array_bytes: int = MAX_ARRAY_BYTES
-    """How large an array of an .npz or .safetensors file may be, in bytes."""
+    """Maximal size of an array in an .npz or .safetensors file, in bytes."""
 
     def __post_init__(self) -> None:
         try:
@@ -79,19 +75,19 @@ class Task(ABC):
             raise CorpusError(f"max_array_bytes is {self.max_array_bytes}, but must be at least 1")
 
     def prepare(self) -> None:
-        """Load what all items need.
+        """Load the vocabulary and the model.
 
         Raises:
-            CorpusError: if it cannot be loaded.
+            CorpusError: if one cannot be loaded.
         """
         self._vocabulary()
         if self.model is not None:
             load_object(self.model, "model")
 
     def digest(self) -> str:
-        """Return a name for the options, the same as long as they, and the vocabulary's file, are the same."""
+        """Return a digest of the options and of the vocabulary's file."""
         options: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        del options["max_array_bytes"]  # which no result depends on
+        del options["max_array_bytes"]  # no result depends on it
         options["unknown"] = UnknownPolicy.of(self.unknown)
         if self.vocabulary is not None:
             source = self.vocabulary
@@ -99,22 +95,22 @@ class Task(ABC):
         return short_digest([type(self).__name__, options])
 
     def inputs(self, item: Item) -> str:
-        """Return a name for what an item's result is made from.
+        """Return a digest of an item's inputs.
 
-        It is the same as long as these are: text or tokens, frame_duration and offset; path, size and date of the
-        emissions; where there are none, those of the audio, and the source of the model.
+        The inputs are: text or tokens, frame_duration and offset; path, size and date of the emissions. For an item
+        without emissions: path, size and date of the audio, and the source of the model.
         """
         return inputs_digest(item, self.model)
 
     def __call__(self, item: Item) -> Outcome:
-        """Do it with one item.
+        """Process one item.
 
         Raises:
-            CorpusError: for what is wrong with every item.
+            CorpusError: for an error that every item has, such as a vocabulary that cannot be read.
         """
         try:
             if item.fault is None:
-                inputs = self.inputs(item)  # before it is read: what changes meanwhile is done again
+                inputs = self.inputs(item)  # before the files are read: a later change is noticed by the next run
                 return replace(self._do(item), inputs=inputs)
             fault = Fault("manifest", item.fault)
         except CorpusError:
@@ -123,7 +119,7 @@ class Task(ABC):
             fault = Fault(error.kind, str(error))
         except (ValueError, TypeError, ImportError) as error:
             fault = Fault("failed", str(error))
-        except Exception as error:  # noqa: BLE001  # whatever one item does, the others are still to be done
+        except Exception as error:  # noqa: BLE001  # one item must not stop the others
             fault = Fault("failed", f"{type(error).__name__}: {error}")
         return Outcome(item.id, item.line, fault=fault)
 
@@ -143,20 +139,20 @@ class Task(ABC):
             raise CorpusError(str(error)) from None
         return vocabulary
 
-    def _spelling(self, item: Item) -> Vocabulary | None:
-        """Return the vocabulary, or None if there is none and the item needs none."""
+    def _vocabulary_for(self, item: Item) -> Vocabulary | None:
+        """Return the vocabulary; None if the task has none and the item needs none."""
         if item.tokens is None and item.text is None:
-            raise ItemError("text", "it has neither text nor tokens: one of them says what to look for")
+            raise ItemError("text", "it has neither text nor tokens: give one of them")
         vocabulary = self._vocabulary()
         if vocabulary is None and (item.tokens is None or any(isinstance(token, str) for token in item.tokens)):
             raise CorpusError(
-                f"{item.id!r} has a {'text' if item.tokens is None else 'token by name'}, and there is no vocabulary "
-                f"to spell it with: name one (--vocab vocab.json), or give tokens as classes, numbers from 0"
+                f"{item.id!r} has a {'text' if item.tokens is None else 'token by name'}, but there is no vocabulary: "
+                f"name one (--vocab vocab.json), or give tokens as classes, numbers from 0"
             )
         return vocabulary
 
     def _transcript(self, item: Item, vocabulary: Vocabulary | None, blank: int) -> Transcript | None:
-        """Spell the item; None if it is in classes and there is no vocabulary."""
+        """Encode the item's text or tokens; None if there is no vocabulary and its tokens are classes."""
         if vocabulary is None:
             return None
         try:
@@ -170,20 +166,22 @@ class Task(ABC):
             raise ItemError("text", str(error)) from error
         return transcript
 
-    def _explain(self, emissions: Tensor, labels: Tensor, blank: int, vocabulary: Vocabulary | None) -> None:
-        """Raise what is wrong with emissions and labels, if anything is; first that they are not of one vocabulary."""
+    def _raise_problems(self, emissions: Tensor, labels: Tensor, blank: int, vocabulary: Vocabulary | None) -> None:
+        """Raise an error if emissions and labels have problems.
+
+        The message begins with a wrong number of classes, because that explains the others.
+        """
         problems = ctckit.check(emissions, labels, len(emissions), len(labels), blank)
         if problems:
-            causes = [*_classes(emissions, vocabulary), *problems]
-            raise ItemError(problems[0].kind, "; ".join(_of_one_item(problem.message) for problem in causes))
+            raise _item_error(problems[0].kind, [*_class_count_problems(emissions, vocabulary), *problems])
 
 
 @dataclass(frozen=True, kw_only=True)
 class AlignTask(Task):
-    """Find where each token and word is: `ctckit.align`. The result is that of `ctckit.Alignment.to_dict`."""
+    """Find where each token and word is, with `ctckit.align`. The result is that of `ctckit.Alignment.to_dict`."""
 
     frame_duration: float | None = None
-    """Seconds per frame, for items that do not say."""
+    """Seconds per frame, for items without their own."""
     free_start: bool = False
     """Whether the transcript may begin later than the input."""
     free_end: bool = False
@@ -191,10 +189,10 @@ class AlignTask(Task):
     confidence: bool = True
     """Whether to compute confidences."""
     wildcard_score: float | None = None
-    """What a frame of a wildcard, or outside of the transcript at a free end, scores, in nats; None for the default of
+    """Score of a frame in a wildcard, or outside the transcript at a free end, in nats. None for the default of
     `ctckit.align`."""
     formats: tuple[str, ...] = ()
-    """Formats to write each alignment in, some of `FORMATS`."""
+    """Formats of the files to write for each item, some of `ctckit.corpus.FORMATS`."""
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -209,7 +207,7 @@ class AlignTask(Task):
             raise CorpusError(f"wildcard_score is {score}, but must be a finite number of nats")
 
     def _do(self, item: Item) -> Outcome:
-        vocabulary = self._spelling(item)
+        vocabulary = self._vocabulary_for(item)
         emissions = self._emissions(item)
         duration = self.frame_duration if item.frame_duration is None else item.frame_duration
         _check_times(duration, item.offset, len(emissions))
@@ -234,30 +232,32 @@ class AlignTask(Task):
         except ValueError:
             blank = blank_of(vocabulary, emissions.shape[1], self.blank)
             labels = _labels(item, self._transcript(item, vocabulary, blank))
-            self._explain(emissions, labels, blank, vocabulary)
+            self._raise_problems(emissions, labels, blank, vocabulary)
             raise
         assert isinstance(alignment, Alignment)  # noqa: S101  # for the type checker: of one item
+        warned = tuple(str(entry.message) for entry in caught if entry.category is UserWarning)
         files = tuple(
-            (f"{file_stem(item.id)}.{SUFFIXES[name]}", _written(alignment, name, item)) for name in self.formats
+            (f"{file_stem(item.id)}.{chosen.suffix}", chosen.write(alignment, item.id))
+            for chosen in map(named_format, self.formats)
         )
-        return Outcome(
-            item.id, item.line, result=alignment.to_dict(), files=files,
-            warnings=tuple(str(entry.message) for entry in caught if entry.category is UserWarning),
-        )  # fmt: skip
+        return Outcome(item.id, item.line, result=alignment.to_dict(), files=files, warnings=warned)
 
 
 @dataclass(frozen=True)
 class LossTask(Task):
-    """Measure the CTC loss, in nats. The result has loss, frames and labels, and what was dropped, if anything was."""
+    """Measure the CTC loss, in nats.
+
+    The result has loss, frames and labels, and dropped if characters were left out.
+    """
 
     def __post_init__(self) -> None:
         """Check the options."""
         super().__post_init__()
         if "wildcard" in UnknownPolicy.of(self.unknown):
-            raise CorpusError("unknown is 'wildcard', which a loss does not have: choose 'raise' or 'skip'")
+            raise CorpusError("unknown is 'wildcard', but a loss has no wildcard: choose 'raise' or 'skip'")
 
     def _do(self, item: Item) -> Outcome:
-        vocabulary = self._spelling(item)
+        vocabulary = self._vocabulary_for(item)
         emissions = self._emissions(item)
         blank = blank_of(vocabulary, emissions.shape[1], self.blank)
         transcript = self._transcript(item, vocabulary, blank)
@@ -266,58 +266,58 @@ class LossTask(Task):
         try:
             loss = float(function(emissions, labels, len(emissions), len(labels), blank, reduction="sum"))
         except ValueError:
-            self._explain(emissions, labels, blank, vocabulary)
+            self._raise_problems(emissions, labels, blank, vocabulary)
             raise
         if not math.isfinite(loss):
-            self._explain(emissions, labels, blank, vocabulary)
+            self._raise_problems(emissions, labels, blank, vocabulary)
             raise ItemError("infinite", f"its loss is {loss}: classes at -inf bar every path")
-        problems = [*implausible(emissions, logits=self.logits), *_classes(emissions, vocabulary)]
+        problems = [*implausible(emissions, logits=self.logits), *_class_count_problems(emissions, vocabulary)]
         if vocabulary is not None and emissions.shape[1] < vocabulary.classes_needed:
             raise ItemError("classes", problems[-1].message)
         result: dict[str, Any] = {"loss": loss, "frames": len(emissions), "labels": len(labels)}
         if transcript is not None and transcript.dropped:
             result["dropped"] = list(transcript.dropped)
-        warned = tuple(_of_one_item(problem.message) for problem in problems)
-        return Outcome(item.id, item.line, result, warnings=warned)
+        return Outcome(item.id, item.line, result, warnings=tuple(problem.message for problem in problems))
 
 
 @dataclass(frozen=True)
 class CheckTask(Task):
-    """Look for what is wrong: `ctckit.check`, and what a person would see at once.
+    """Find problems, with `ctckit.check` and a look at the emissions.
 
-    That is emissions that are no log-probabilities, or not of this vocabulary; durations that cannot be; and a text of
-    which nothing is left. The result has frames, classes and labels, and what was dropped, if anything was.
+    Further problems are emissions that are not log-probabilities or not of this vocabulary, impossible durations, and
+    a text without a character in the vocabulary. The result has frames, classes and labels, and dropped if characters
+    were left out.
     """
 
     def _do(self, item: Item) -> Outcome:
-        vocabulary = self._spelling(item)
+        vocabulary = self._vocabulary_for(item)
         emissions = self._emissions(item)
         frames, classes = emissions.shape
         _check_times(item.frame_duration, item.offset, frames)
         blank = blank_of(vocabulary, classes, self.blank)
         transcript = self._transcript(item, vocabulary, blank)
         labels = _labels(item, transcript)
-        self._explain(emissions, labels, blank, vocabulary)
+        self._raise_problems(emissions, labels, blank, vocabulary)
         named = None if vocabulary is None else vocabulary.classes_named(classes)
         problems = implausible(emissions, logits=self.logits, blank=blank, classes_named=named)
-        if not emissions.any():  # a place holder, which is no model's output
-            problems = [problem for problem in problems if problem.kind not in _WARNED_OF]
+        if not emissions.any():  # a placeholder, not the output of a model
+            problems = [problem for problem in problems if problem.kind not in _NOT_LOG_PROBS]
         if problems:
-            raise ItemError(problems[0].kind, "; ".join(_of_one_item(problem.message) for problem in problems))
+            raise _item_error(problems[0].kind, problems)
         result: dict[str, Any] = {"frames": frames, "classes": classes, "labels": len(labels)}
         if transcript is not None and transcript.dropped:
             result["dropped"] = list(transcript.dropped)
         return Outcome(item.id, item.line, result)
 
 
-def _classes(emissions: Tensor, vocabulary: Vocabulary | None) -> list[Problem]:
-    """Return what is wrong with the number of classes, whatever their values are."""
+def _class_count_problems(emissions: Tensor, vocabulary: Vocabulary | None) -> list[Problem]:
+    """Compare the number of classes with the vocabulary; values are not read."""
     named = None if vocabulary is None else vocabulary.classes_named(emissions.shape[1])
     return implausible(emissions[:0], logits=True, classes_named=named)
 
 
 def _labels(item: Item, transcript: Transcript | None) -> Tensor:
-    """Return the classes, for questions that know no wildcard."""
+    """Return the classes of a transcript without wildcards."""
     return torch.tensor((item.tokens or ()) if transcript is None else transcript.ids, dtype=torch.int64, device="cpu")
 
 
@@ -331,12 +331,5 @@ def _check_times(duration: float | None, offset: float, frames: int) -> None:
         )
 
 
-def _written(alignment: Alignment, name: str, item: Item) -> str:
-    if name == "ctm":
-        return alignment.to_ctm(recording=recording_name(item.id))
-    return str(getattr(alignment, f"to_{name}")())
-
-
-def _of_one_item(message: str) -> str:
-    """Say "the item" where a message about a batch of one says "item 0"."""
-    return re.sub(r"\bof item 0\b", "of the item", re.sub(r"^item 0\b", "the item", message)).replace(" in item 0", "")
+def _item_error(kind: str, problems: list[Problem]) -> ItemError:
+    return ItemError(kind, "; ".join(problem.message for problem in problems))

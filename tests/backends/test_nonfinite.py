@@ -43,7 +43,7 @@ def test_best_paths(classes: int, name: str) -> None:
     assert what == "finite" or (paths[1] == 0).all()
     assert scores[[0, 2]].isfinite().all()
     if what == "inf":
-        with pytest.raises(ctckit.ArgumentValueError, match="no path spells the target: .*item 1 "):
+        with pytest.raises(ctckit.ArgumentValueError, match=r"no path spells the target: .*item 1 "):
             ctckit.forced_align(x.transpose(0, 1), targets, input_lengths, target_lengths)
 
     own, labels = x[:frames, 1], list(situation.target)

@@ -215,7 +215,7 @@ def test_words_without_characters() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"recording": ";;a"}, "recording is ';;a', but a line of CTM that starts with ;; is a comment"),
+        ({"recording": ";;a"}, "recording is ';;a', but in CTM a line that starts with ;; is a comment"),
         ({"recording": "a\x00"}, "recording is 'a.x00', but in CTM it must be one word"),
         ({"recording": "a\u2028b"}, "recording is"),
         ({"recording": " a"}, "recording is ' a'"),

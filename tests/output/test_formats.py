@@ -210,7 +210,7 @@ def test_times_are_needed() -> None:
     pytest.importorskip("praatio")
     pytest.importorskip("webvtt")
     for write in (UNTIMED.to_ctm, UNTIMED.to_textgrid, UNTIMED.to_srt, UNTIMED.to_vtt):
-        with pytest.raises(ValueError, match=r"has no times, and .* in seconds: give align\(\) the frame_duration"):
+        with pytest.raises(ValueError, match=r"has no times, and .* in seconds: pass the frame_duration to align\(\)"):
             write()
     early = spoken("ab", offset=-1.0)
     for write in (early.to_textgrid, early.to_srt, early.to_vtt):
@@ -225,7 +225,7 @@ def test_bad_arguments() -> None:
         FOUND.to_ctm(channel="")
     with pytest.raises(ValueError, match="level is 'letters'"):
         FOUND.to_ctm(level="letters")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="level is 'words', but nothing in the transcript tells words apart"):
+    with pytest.raises(ValueError, match="level is 'words', but the alignment has no words"):
         NAMELESS.to_ctm(level="words")
 
 

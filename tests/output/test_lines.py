@@ -304,7 +304,7 @@ def test_word_times_in_lines_without_spaces() -> None:
 
 
 def test_ctm_has_no_lines() -> None:
-    with pytest.raises(ValueError, match="level is 'lines', but CTM has a word in each line"):
+    with pytest.raises(ValueError, match="level is 'lines', but CTM has one word per line"):
         poem().to_ctm(level="lines")
 
 

@@ -1,6 +1,6 @@
-"""What `ctckit.align` returns: an alignment, how it is shown, and what it is written as.
+"""The result of `ctckit.align`: an alignment, with a method for each format.
 
-`alignment_spans` has its parts, tokens, words and lines; the modules of the formats have the writers.
+`ctckit.output.spans` has its parts: tokens, words and lines. The writers are in the modules of the formats.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ PathLike: TypeAlias = str | os.PathLike[str]
 class Alignment:
     """A transcript in its places, from `ctckit.align`.
 
-    Printed, it is a table of its words (or tokens, if there are no words), each with a bar where it is in time, the
-    darker the more confident.
+    Printed, it is a table of its words, or of its tokens if there are no words. A bar in each row shows the time of the
+    word; it is darker for a higher confidence.
 
     Example:
         >>> import torch, ctckit
@@ -48,29 +48,29 @@ class Alignment:
     tokens: tuple[AlignedToken, ...]
     """Its tokens, in order, separators included."""
     words: tuple[AlignedWord, ...]
-    """Its words, in order; empty if nothing tells words apart."""
+    """Its words, in order; empty if they are not known."""
     score: float
     """Log-probability of the path, the sum over all frames, in nats."""
     frames: int
-    """How many frames the input has."""
+    """Number of frames of the input."""
     frame_duration: float | None = None
     """Seconds per frame."""
     offset: float = 0.0
-    """Where the first frame starts, in seconds."""
+    """Start of the first frame, in seconds."""
     dropped: tuple[str, ...] = ()
     """Words, or parts of words, that ``unknown="skip"`` left out, as they are written."""
     blank: int = 0
     """Class of the blank."""
     lines: tuple[AlignedLine, ...] = ()
-    """The lines of a text that has several, in order, without those of which nothing was aligned; else empty."""
+    """The lines of a text, in order; empty if the text has one line. Lines without an aligned token are missing."""
 
     # -------------------------------------------------------------------------------------------------------- formats
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain values.
+        """Return the alignment as plain values.
 
-        A word has the index of its first token and of the one after its last, and its ``span`` if that is known; a line
-        likewise those of its words. ``lines`` and ``dropped`` are there if they are not empty.
+        A word has the index of its first token and the index after its last, and its ``span`` if that is known. A line
+        has these indices of its words. ``lines`` and ``dropped`` are present if they are not empty.
 
         >>> import torch, ctckit
         >>> alignment = ctckit.align(9.0 * torch.eye(4)[[0, 1, 0, 2]], "ab", ["-", "a", "b", " "], logits=True)
@@ -81,37 +81,36 @@ class Alignment:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Alignment:
-        """Make it again from what `to_dict` returned.
+        """Make an alignment from the values that `to_dict` returned.
 
         Raises:
-            ValueError: if something is missing, or is not what `to_dict` writes.
+            ValueError: if a value is missing, or has another type or range than in `to_dict`.
         """
         return cls(**json_values.read(fields)._asdict())
 
     def to_json(self, path: PathLike | None = None, *, indent: int | None = None) -> str:
-        """Write it as JSON, all of it: `from_json` reads the same alignment from it.
+        """Write the whole alignment as JSON. `from_json` reads the same alignment again.
 
-        Times are in JSON as they are, in the digits of a float; all other formats round them to milliseconds, all in
-        the same way: to the nearest, a half up.
+        JSON has all digits of the times. All other formats round them to the nearest millisecond, a half up.
 
         Args:
-            path: file to write; None for none. The file is written whole or not at all. (As for the other formats.)
-            indent: spaces to indent by; None for one line.
+            path: file to write; None for no file. The file is written whole or not at all. (As for the other formats.)
+            indent: number of spaces of indentation; None for one line.
 
         Returns:
-            What is written. (As for the other formats.)
+            The text that is written. (As for the other formats.)
         """
         return _write(path, json_values.json_text(self.to_dict(), indent) + "\n")
 
     @classmethod
     def from_json(cls, source: PathLike) -> Alignment:
-        """Read what `to_json` wrote.
+        """Read an alignment that `to_json` wrote.
 
         Args:
             source: the JSON itself, or the path of the file.
 
         Raises:
-            ValueError: if it is no JSON, or not that of an alignment.
+            ValueError: if it is not JSON, or not an alignment.
         """
         is_json = isinstance(source, str) and source.lstrip().startswith("{")
         text = str(source) if is_json else Path(source).read_text(encoding="utf-8")
@@ -122,7 +121,7 @@ class Alignment:
     ) -> str:
         """Write NIST's time-marked conversation format: recording, channel, start, duration, word, confidence.
 
-        White space in a word becomes "_", a word of white space "<space>", one without characters "<empty>".
+        White space in a word becomes "_". A word of white space becomes "<space>", an empty word "<empty>".
 
         Args:
             path: file to write.
@@ -131,15 +130,15 @@ class Alignment:
             level: "words" or "tokens"; None for words if there are any.
 
         Raises:
-            ValueError: without `frame_duration`, for a level that there is not, and for a name that CTM cannot hold.
+            ValueError: without `frame_duration`, for an unknown level, and for a name that CTM cannot hold.
         """
         return _write(path, formats.ctm(self, recording, channel, level))
 
     def to_textgrid(self, path: PathLike | None = None) -> str:
-        """Write a Praat TextGrid, in the long format, with the tiers lines and words (if there are any) and tokens.
+        """Write a Praat TextGrid in the long format: a tier of tokens, and tiers of lines and words if there are any.
 
-        What is between the spans are intervals without text, so that each tier fills the recording. Times are rounded
-        to microseconds, not milliseconds, if a frame is shorter than a millisecond: no interval is empty.
+        The gaps between the spans are intervals without text, so each tier fills the recording. If a frame is shorter
+        than a millisecond, times are rounded to microseconds instead, so that no interval is empty.
 
         Args:
             path: file to write.
@@ -161,25 +160,25 @@ class Alignment:
     ) -> str:
         r"""Write SubRip subtitles: cues of words, each as long as it is spoken.
 
-        A new cue starts after a word that ends a sentence, and where the cue would otherwise be too long, or have a
-        pause in it. The cues have all of the text, also what was left out of the alignment.
+        A new cue starts after a word that ends a sentence, after a pause, and where the cue would become too long. The
+        cues show the whole text, including characters that were left out of the alignment.
 
-        Words in scripts without spaces (Chinese, Japanese, Thai and their like) may be broken between tokens, wherever
-        a line may be broken: preferably after a comma, or at the longest gap, if the cue is full. Words of other
-        scripts are broken only if they have more than 42 characters or last more than 6 s.
+        Words in scripts without spaces (Chinese, Japanese, Thai and similar) may be broken between tokens, wherever a
+        line may be broken. A full cue ends after a comma if possible, else at the longest gap. Words of other scripts
+        are broken only if they have more than 42 characters or last more than 6 s.
 
-        SubRip has no escapes. Characters that players would take for markup (``<i>``, ``{\an8}``) or for the times of
-        a cue are followed by a space without width (U+200B); control characters become U+FFFD.
+        SubRip has no escapes. A zero-width space (U+200B) follows characters that players would read as markup
+        (``<i>``, ``{\an8}``) or as the times of a cue. Control characters become U+FFFD.
 
         Args:
             path: file to write.
-            max_characters: how many characters a cue may have, unless one word has more.
-            max_duration: how many seconds a cue may last, unless one word does. (Of
-                scripts without spaces: one token or grapheme.)
-            max_gap: how many seconds there may be between two words of a cue. Within a word, a gap is a pause if it is
-                longer than this and than 3 times the usual gap there, or than 2.5 times this.
+            max_characters: most characters of a cue, unless one word has more.
+            max_duration: longest duration of a cue in seconds, unless one word lasts longer. (In scripts without
+                spaces: one token or grapheme.)
+            max_gap: longest gap in seconds between two words of a cue. A gap within a word is a pause if it is longer
+                than `max_gap` and than 3 times the usual gap within words, or longer than 2.5 times `max_gap`.
             level: as for `to_ctm`. Tokens are written without spaces between them. "lines" makes each line of the
-                transcript a cue, however long it is.
+                transcript a cue of any length.
 
         Raises:
             ImportError: if the package srt or regex is not installed: ``pip install ctckit[align]``.
@@ -198,7 +197,7 @@ class Alignment:
         level: Level | None = None,
         word_times: bool = False,
     ) -> str:
-        """Write WebVTT subtitles: what browsers show with ``<track>``.
+        """Write WebVTT subtitles, which browsers show with ``<track>``.
 
         Args:
             path: as for `to_srt`.
@@ -206,8 +205,8 @@ class Alignment:
             max_duration: as for `to_srt`.
             max_gap: as for `to_srt`.
             level: as for `to_srt`.
-            word_times: whether to write, before each word of a cue but the first, when it starts, so that it can be
-                highlighted (the format's cue timestamps). In scripts without spaces each part of a word has its time.
+            word_times: whether to write the start of each word of a cue but the first (the format's cue timestamps), so
+                that players can highlight it. In scripts without spaces each part of a word has its time.
 
         Raises:
             ImportError: if webvtt-py or regex is not installed: ``pip install ctckit[align]``.
@@ -219,16 +218,15 @@ class Alignment:
     def to_dataframe(self, level: Level | None = None) -> pd.DataFrame:
         """Return a pandas data frame, one row per line, word or token.
 
-        Its columns are text, start, end, start_time, end_time, score, confidence; of tokens also id and word, the index
-        of the word that it belongs to; of words and tokens also line, if the transcript has several. What is not known
-        is missing.
+        The columns are text, start, end, start_time, end_time, score and confidence. Tokens also have id and word, the
+        index of their word. Words and tokens also have line, if the transcript has several. Unknown values are missing.
 
         Args:
             level: "lines", "words" or "tokens"; None for words if there are any.
 
         Raises:
             ImportError: if pandas is not installed.
-            ValueError: for a level that there is not.
+            ValueError: for an unknown level.
         """
         return formats.dataframe(self, level)
 
@@ -244,8 +242,8 @@ class Alignment:
         blank: int | None = None,
         ax: Axes | None = None,
     ) -> Axes:
-        """Draw it: `ctckit.plot.alignment`, which says what each argument is."""
-        from ctckit import plot  # noqa: PLC0415  # only who draws needs it
+        """Draw the alignment. The arguments are those of `ctckit.plot.alignment`."""
+        from ctckit import plot  # noqa: PLC0415  # matplotlib is optional
 
         return plot.alignment(self, emissions, waveform=waveform, image=image, seconds=seconds, blank=blank, ax=ax)
 

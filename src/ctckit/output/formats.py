@@ -1,4 +1,4 @@
-"""Alignments for other programs: CTM, Praat's TextGrid, pandas. Called by the methods of `ctckit.Alignment`."""
+"""CTM, Praat's TextGrid and pandas. The methods of `ctckit.Alignment` call these functions."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["ctm", "dataframe", "printable", "recording_name", "textgrid"]
 
-# Control characters that are no white space, lone surrogates, and characters that are none.
+# Control characters other than white space, lone surrogates, and code points that are no characters.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def printable(text: str) -> str:
-    r"""Replace what text files cannot hold, control characters and lone surrogates, by U+FFFD.
+    r"""Replace control characters and lone surrogates, which text files cannot hold, by U+FFFD.
 
     >>> printable("a\x00b\n")
     'a�b\n'
@@ -31,7 +31,7 @@ def printable(text: str) -> str:
 
 
 def recording_name(name: str) -> str:
-    """Make any name one that CTM has for a recording.
+    """Turn any name into a valid name of a recording in CTM.
 
     >>> recording_name("a b"), recording_name(";;a"), recording_name("")
     ('a_b', '__a', 'audio')
@@ -47,9 +47,9 @@ def ctm(alignment: AlignmentLike, recording: str, channel: str, level: Level | N
                 f"{name} is {value!r}, but in CTM it must be one word, without white space or control characters"
             )
     if recording.startswith(";;"):
-        raise ArgumentValueError(f"recording is {recording!r}, but a line of CTM that starts with ;; is a comment")
+        raise ArgumentValueError(f"recording is {recording!r}, but in CTM a line that starts with ;; is a comment")
     if level == "lines":
-        raise ArgumentValueError("level is 'lines', but CTM has a word in each line: pass level='words' or 'tokens'")
+        raise ArgumentValueError("level is 'lines', but CTM has one word per line: pass level='words' or 'tokens'")
     lines = []
     for row in rows_of(alignment, level):
         start, end = map(milliseconds, times_of(row, "CTM"))
@@ -72,7 +72,7 @@ def textgrid(alignment: AlignmentLike) -> str:
         raise ArgumentValueError(need_seconds("a TextGrid"))
     if alignment.offset < 0:
         raise ArgumentValueError(f"offset is {alignment.offset}, but a TextGrid has no time before 0")
-    per_second = 1000 if duration >= 0.001 else 1_000_000  # an interval must not vanish
+    per_second = 1000 if duration >= 0.001 else 1_000_000  # no interval may be empty
     end = rounded(alignment.offset + alignment.frames * duration, per_second) / per_second
     grid = praat.Textgrid(0, end)
     levels: dict[str, Sequence[Row]] = {
@@ -83,11 +83,11 @@ def textgrid(alignment: AlignmentLike) -> str:
     for name, rows in levels.items():
         if rows or name == "tokens":
             grid.addTier(praat.IntervalTier(name, _intervals(rows, per_second), 0, end))
-    with tempfile.TemporaryDirectory() as folder:  # it writes to files only
+    with tempfile.TemporaryDirectory() as folder:  # praatio writes only to files
         path = Path(folder) / "alignment.TextGrid"
         grid.save(str(path), format="long_textgrid", includeBlankSpaces=True, reportingMode="error")
         written = path.read_text(encoding="utf-8")
-    # praatio writes 0.00005 as 5e-05, which it does not read itself. No label begins a line.
+    # praatio writes 0.00005 as 5e-05, which it cannot read. No label starts a line.
     return re.sub(
         r"^( *x(?:min|max) = )(\S+e-\d+)", lambda match: f"{match[1]}{float(match[2]):.6f}", written, flags=re.MULTILINE
     )
@@ -101,10 +101,10 @@ def _intervals(rows: Sequence[Row], per_second: int) -> list[tuple[float, float,
         start, end = (rounded(time, per_second) for time in times_of(row, "a TextGrid"))
         if start == end:
             raise ArgumentValueError(
-                f"{row.text!r} lasts less than a microsecond, which no interval of a TextGrid does: frame_duration is "
+                f"{row.text!r} lasts less than a microsecond, the shortest interval of a TextGrid: frame_duration is "
                 f"in seconds"
             )
-        # praatio takes an empty text for a gap, and strips white space from its ends.
+        # praatio reads an empty text as a gap, and strips white space at the ends.
         text = " ".join(printable(row.text).split()) or ("<space>" if row.text else "<empty>")
         intervals.append((start / per_second, end / per_second, text))
     return intervals

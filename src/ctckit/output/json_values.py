@@ -1,4 +1,4 @@
-"""Alignments as plain values, for JSON, and read again from values that anybody may have written."""
+"""Alignments as plain values for JSON, and read again. The values may come from any program, so each is checked."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ctckit.output.spans import AlignedLine, AlignedToken, AlignedWord, Alignmen
 __all__ = ["Fields", "Read", "json_text", "read", "values_of"]
 
 
-_LARGEST = 2.0**53  # a float has all whole numbers up to here; no frame, time or score is beyond
+_LARGEST = 2.0**53  # a float is exact for whole numbers up to here; no frame, time or score is larger
 
 
 class Fields:
-    """Reads the fields of one object from JSON, each of the type that it must have.
+    """Reads the fields of one JSON object, and checks the type of each.
 
     >>> Fields({"start": "x"}, "words[3]").whole("start")
     Traceback (most recent call last):
@@ -31,7 +31,7 @@ class Fields:
         self.where = where
 
     def has(self, name: str) -> bool:
-        """Return whether a field is there, and not null."""
+        """Return whether a field is present and not null."""
         return self.values.get(name) is not None
 
     def text(self, name: str) -> str:
@@ -87,7 +87,7 @@ class Fields:
         return tuple(value) if is_list else self._fail(name, value, "a list of texts")
 
     def range(self, name: str, count: int) -> tuple[int, int]:
-        """Read the index of the first and of the one after the last of `count` things."""
+        """Read a range of indices below `count`: the first, and the one after the last."""
         value = self._get(name)
         is_pair = isinstance(value, (list, tuple)) and len(value) == 2 and all(type(index) is int for index in value)
         if not is_pair or not 0 <= value[0] <= value[1] <= count:
@@ -150,7 +150,7 @@ def _row(row: AlignedWord | AlignedLine) -> dict[str, Any]:
 
 
 def json_text(values: Mapping[str, Any], indent: int | None) -> str:
-    r"""Write JSON in readable characters; lone surrogates, which UTF-8 does not have, are escaped.
+    r"""Write JSON in readable characters. Lone surrogates, which UTF-8 cannot hold, are escaped.
 
     >>> print(json_text({"é": "\ud800"}, None))
     {"é": "\ud800"}

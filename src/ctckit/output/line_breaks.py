@@ -1,7 +1,7 @@
-"""Where a text may be broken between two lines or cues, and what ends a sentence.
+"""Where a text may be broken between two lines or cues, and where sentences and clauses end.
 
-The rules are those of Unicode's line breaking (UAX 14) and text segmentation (UAX 29), as far as subtitles need them;
-the package regex knows the properties of characters.
+The rules are those of Unicode's line breaking (UAX 14) and text segmentation (UAX 29), as far as subtitles need them.
+The package regex has the properties of characters.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import Any
 
 __all__ = ["breaks_line", "ends_clause", "ends_sentence", "is_grapheme_boundary", "split_gap"]
 
-# Marks that end a sentence (Unicode's Sentence_Terminal, of living scripts), and the ellipsis.
+# Marks that end a sentence (Unicode's Sentence_Terminal, of scripts in use), and the ellipsis.
 _SENTENCE_ENDS = frozenset(".?!…‼⁇⁈⁉。．｡？！﹒﹖﹗؟۔।॥։።፧။។៕᠃᠉")  # noqa: RUF001  # full-width, on purpose
 _CLAUSE_ENDS = frozenset(",;:،؛、，；：､")  # noqa: RUF001
-_QUOTES = frozenset("\"'“”‘’„«»")  # noqa: RUF001  # which of them open and which close differs between languages
+_QUOTES = frozenset("\"'“”‘’„«»")  # noqa: RUF001  # languages differ in which of them open and which close
 
-# Vowels that belong to the consonant after or before them, though a grapheme of Unicode ends there.
+# Vowels that belong to the consonant after or before them, although Unicode ends a grapheme there.
 _LEADING_VOWELS = frozenset("เแโใไເແໂໃໄ")
 _FOLLOWING_SIGNS = frozenset("ะาำๅๆฯະາຳໆຯ")
 
 
 def ends_sentence(text: str) -> bool:
-    """Return whether a mark that ends a sentence is at the end, closing marks and white space aside.
+    """Return whether a text ends with a mark that ends a sentence. Closing marks and white space after it are ignored.
 
     >>> ends_sentence('He said "no."'), ends_sentence("你好。」"), ends_sentence("3.5")
     (True, True, False)
@@ -33,7 +33,7 @@ def ends_sentence(text: str) -> bool:
 
 
 def ends_clause(text: str) -> bool:
-    """Return whether a comma or its like is at the end, closing marks and white space aside."""
+    """Return whether a text ends with a comma or a similar mark. Closing marks and white space after it are ignored."""
     return _without_closers(text)[-1:] in _CLAUSE_ENDS
 
 
@@ -53,11 +53,11 @@ def _opens(character: str) -> bool:
 def split_gap(before: str, gap: str) -> int:
     """Return how many characters of a gap between two words belong to the first one.
 
-    Opening marks belong to the second word, and so does what follows the end of a sentence.
+    Opening marks belong to the second word. So does everything after the end of a sentence.
 
     Args:
         before: the first word.
-        gap: what is between it and the second: white space, marks, words that were left out.
+        gap: the characters between the words: white space, marks, words that were left out.
 
     >>> split_gap("Hello", ", "), split_gap("走", "。「"), split_gap("No.", " - ")
     (2, 1, 1)
@@ -78,7 +78,7 @@ def split_gap(before: str, gap: str) -> int:
 
 
 class _Rules:
-    """The patterns; made when first needed, since the package is optional."""
+    """The patterns. They are made when first needed, since the package regex is optional."""
 
     def __init__(self) -> None:
         try:
@@ -88,12 +88,12 @@ class _Rules:
                 "subtitles of this text need the package regex, which is missing: pip install ctckit[align]"
             ) from error
         self.grapheme = regex.compile(r"\X")
-        # Scripts that have no spaces between words, and their punctuation.
+        # Scripts without spaces between words, and their punctuation.
         self.dense = regex.compile(
             r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}\p{Yi}\p{Tibetan}\p{LB=SA}\p{LB=CJ}"
             r"\u3000-\u303f\ufe30-\ufe4f\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65]"
         )
-        # Closing marks, small letters, marks of length and repetition; and marks that end a sentence or clause.
+        # Closing marks, small letters, marks of length and repetition, and marks that end a sentence or clause.
         self.never_first = regex.compile(r"[\p{LB=CL}\p{LB=CP}\p{LB=EX}\p{LB=NS}\p{LB=CJ}\p{LB=IS}\p{Pe}\p{Pf}…‥]")
         self.never_last = regex.compile(r"[\p{LB=OP}\p{Ps}\p{Pi}]")
 
@@ -102,7 +102,7 @@ _rules = cache(_Rules)
 
 
 def is_grapheme_boundary(text: str, at: int) -> bool:
-    """Return whether no character with its marks and vowels goes on at a position.
+    """Return whether a position is between characters, each with its marks and vowels.
 
     >>> is_grapheme_boundary("e\u0301a", 1), is_grapheme_boundary("e\u0301a", 2), is_grapheme_boundary("เก", 1)
     (False, True, False)
@@ -116,7 +116,7 @@ def is_grapheme_boundary(text: str, at: int) -> bool:
     return at in _grapheme_starts(text)
 
 
-@lru_cache(maxsize=8)  # a text is asked about each of its places
+@lru_cache(maxsize=8)  # callers ask for every position of a text
 def _grapheme_starts(text: str) -> frozenset[int]:
     return frozenset(match.start() for match in _rules().grapheme.finditer(text))
 

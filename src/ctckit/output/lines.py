@@ -1,4 +1,4 @@
-"""Lines of a transcript, and where tokens and words are in its characters."""
+"""The lines of a transcript, and the characters of its tokens and words."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ __all__ = ["Span", "line_ranges", "lines_of", "places_in"]
 
 Span = tuple[int, int]
 
-# The line ends of Unicode (UAX 14: BK, CR, LF, NL). Between those of "\r\n" is a blank line, which is none.
+# The line ends of Unicode (UAX 14: BK, CR, LF, NL). "\r\n" counts as two, with a blank line between them.
 _LINE_END = re.compile("[\n\v\f\r\x85\u2028\u2029]")
 
-# What vocabularies write before or after a token that is not in the text.
+# Marks before or after a token that are not in the text.
 _MARKS = re.compile(r"^(?:▁|Ġ|##)|(?:</w>|_|▁|@@)$")
 
 
 def line_ranges(text: str) -> list[Span]:
-    r"""Return the characters of each line that is not blank, without white space at its ends.
+    r"""Return start and end of each line that is not blank, without white space at its ends.
 
     >>> line_ranges("a b\r\n\r\n c\n")
     [(0, 3), (8, 9)]
@@ -41,7 +41,7 @@ def lines_of(text: str, words: Sequence[AlignedWord], tokens: Sequence[AlignedTo
     """Group the words of a transcript, or its tokens if it has no words, into its lines.
 
     Returns:
-        The lines of which something is left, in order; none if the text has one line, or its words are not found in it.
+        The lines with at least one token, in order; none if the text has one line, or its words are not found in it.
     """
     ranges = line_ranges(text) if _LINE_END.search(text) else []
     if len(ranges) < 2:
@@ -49,7 +49,7 @@ def lines_of(text: str, words: Sequence[AlignedWord], tokens: Sequence[AlignedTo
     later = [start for start, _ in ranges[1:]]
 
     def line_at(span: Span) -> int:
-        """Return the line of a name's first character; white space before it may be of the line before."""
+        """Return the line of a name's first character. White space before it may be in the line before."""
         start, end = span
         return bisect_right(later, end - len(text[start:end].lstrip()))
 
@@ -85,16 +85,16 @@ def _line(text: str, words: tuple[AlignedWord, ...], tokens: Sequence[AlignedTok
 
 
 def places_in(text: str, names: Sequence[str]) -> list[Span | None]:
-    """Find names in a text, one after the other; None for each that is not there.
+    """Find names in a text, one after the other; None for each that is not found.
 
-    Case does not matter, nor do the marks of sub-words ("▁", "Ġ", "##", "</w>", "_", "@@"). Of byte-level tokens, whose
-    names have a character per byte of the text, the bytes are counted.
+    Case and the marks of sub-words ("▁", "Ġ", "##", "</w>", "_", "@@") are ignored. The names of byte-level tokens have
+    one character per byte of the text, so their bytes are counted.
 
     >>> places_in("Hello, you", ["▁he", "llo", "▁you"])
     [(0, 2), (2, 5), (7, 10)]
     """
     lower = text.lower()
-    if len(lower) != len(text):  # some capitals have two small letters
+    if len(lower) != len(text):  # some capitals become two small letters
         lower = text
     places: list[Span | None] = []
     at = 0
@@ -117,7 +117,7 @@ def places_in(text: str, names: Sequence[str]) -> list[Span | None]:
 
 
 def _places_by_bytes(text: str, names: Sequence[str]) -> list[Span | None] | None:
-    """Count bytes; a token that ends within a character goes on to the end of it. None if the bytes do not fit."""
+    """Count bytes. A token that ends within a character gets the whole character. None if the bytes do not fit."""
     lengths = [len(character.encode("utf-8", "surrogatepass")) for character in text]
     sizes = [len(name) for name in names]
     if names and names[0].startswith("Ġ") and sum(sizes) == sum(lengths) + 1:

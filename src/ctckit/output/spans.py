@@ -1,8 +1,8 @@
 """AlignmentLike of an alignment: tokens, words and lines, each with its frames, seconds, score and confidence.
 
-Frames are counted from 0, and a span's end is the frame after its last, as in a slice. Seconds are
+Frames are counted from 0. The end of a span is the frame after its last, as in a slice. Seconds are
 ``offset + frame * frame_duration``. Scores are means of log-probabilities, in nats. A confidence is a probability: the
-expected share of a span's frames that belong to the token, see `ctckit.align`.
+expected fraction of a span's frames that belong to the token (see `ctckit.align`).
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ Level: TypeAlias = Literal["lines", "words", "tokens"]
 
 @dataclass(frozen=True, slots=True)
 class AlignedToken:
-    """A token of the transcript, and where it is."""
+    """A token of the transcript, and its span."""
 
     text: str
-    """Its name in the vocabulary; for a wildcard, what it stands for."""
+    """Its name in the vocabulary; for a wildcard, the characters that it stands for."""
     id: int | None
     """Its class; None for a wildcard."""
     start: int
@@ -43,20 +43,20 @@ class AlignedToken:
     score: float
     """Mean over its frames of the log-probability of its class, in nats."""
     confidence: float | None = None
-    """Expected share of its frames that belong to it, from 0 to 1; None if it was not asked for."""
+    """Expected fraction of its frames that belong to it, from 0 to 1; None if it was not requested."""
     start_time: float | None = None
-    """Where it starts, in seconds; None if the duration of a frame is not known."""
+    """Its start in seconds; None if the duration of a frame is not known."""
     end_time: float | None = None
-    """Where it ends, in seconds."""
+    """Its end in seconds."""
 
     def __len__(self) -> int:
-        """Give its duration in frames."""
+        """Return its duration in frames."""
         return self.end - self.start
 
 
 @dataclass(frozen=True, slots=True)
 class AlignedWord:
-    """A word of the transcript, and where it is: from the start of its first token to the end of its last."""
+    """A word of the transcript, and its span: from the start of its first token to the end of its last."""
 
     text: str
     """As it is in the transcript."""
@@ -71,26 +71,26 @@ class AlignedWord:
     tokens: tuple[AlignedToken, ...]
     """Its tokens, in order; at least one."""
     span: tuple[int, int] | None = None
-    """Its first character in `Alignment.text`, and the one after its last; None for words of a row of tokens."""
+    """Its first character in `Alignment.text`, and the one after its last. None for words of a row of tokens."""
 
     @property
     def start_time(self) -> float | None:
-        """Where it starts, in seconds; None if the duration of a frame is not known."""
+        """Its start in seconds; None if the duration of a frame is not known."""
         return self.tokens[0].start_time
 
     @property
     def end_time(self) -> float | None:
-        """Where it ends, in seconds."""
+        """Its end in seconds."""
         return self.tokens[-1].end_time
 
     def __len__(self) -> int:
-        """Give its duration in frames."""
+        """Return its duration in frames."""
         return self.end - self.start
 
 
 @dataclass(frozen=True, slots=True)
 class AlignedLine:
-    r"""A line of the transcript, and where it is: from the start of its first word to the end of its last.
+    r"""A line of the transcript, and its span: from the start of its first word to the end of its last.
 
     Example:
         >>> import torch, ctckit
@@ -107,18 +107,18 @@ class AlignedLine:
     end: int
     """The frame after its last."""
     score: float
-    """Mean of its tokens' scores, weighted by their frames, in nats; separators of words do not count."""
+    """Mean of its tokens' scores, weighted by their frames, in nats. Separators of words do not count."""
     confidence: float | None
     """Mean of its tokens' confidences, weighted by their frames."""
     words: tuple[AlignedWord, ...]
-    """Its words, in order; empty if nothing tells words apart."""
+    """Its words, in order; empty if they are not known."""
     start_time: float | None = None
-    """Where it starts, in seconds; None if the duration of a frame is not known."""
+    """Its start in seconds; None if the duration of a frame is not known."""
     end_time: float | None = None
-    """Where it ends, in seconds."""
+    """Its end in seconds."""
 
     def __len__(self) -> int:
-        """Give its duration in frames."""
+        """Return its duration in frames."""
         return self.end - self.start
 
 
@@ -126,7 +126,7 @@ Row: TypeAlias = AlignedLine | AlignedWord | AlignedToken
 
 
 class AlignmentLike(Protocol):
-    """What the writers of formats read of an alignment."""
+    """The fields of an alignment that writers of formats read."""
 
     @property
     def text(self) -> str:
@@ -138,11 +138,11 @@ class AlignmentLike(Protocol):
 
     @property
     def words(self) -> tuple[AlignedWord, ...]:
-        """Its words; empty if nothing tells words apart."""
+        """Its words; empty if they are not known."""
 
     @property
     def lines(self) -> tuple[AlignedLine, ...]:
-        """Its lines; empty if it has one."""
+        """Its lines; empty if there is one line."""
 
     @property
     def score(self) -> float:
@@ -150,7 +150,7 @@ class AlignmentLike(Protocol):
 
     @property
     def dropped(self) -> tuple[str, ...]:
-        """What was left out of the transcript."""
+        """Words, and parts of words, that were left out."""
 
     @property
     def blank(self) -> int:
@@ -158,7 +158,7 @@ class AlignmentLike(Protocol):
 
     @property
     def frames(self) -> int:
-        """How many frames the input has."""
+        """Number of frames of the input."""
 
     @property
     def frame_duration(self) -> float | None:
@@ -166,7 +166,7 @@ class AlignmentLike(Protocol):
 
     @property
     def offset(self) -> float:
-        """Where the first frame starts, in seconds."""
+        """Start of the first frame, in seconds."""
 
 
 def mean_of(tokens: Sequence[AlignedToken]) -> tuple[float, float | None]:
@@ -181,14 +181,14 @@ def mean_of(tokens: Sequence[AlignedToken]) -> tuple[float, float | None]:
 def rows_of(alignment: AlignmentLike, level: Level | None) -> Sequence[Row]:
     """Return the rows of a level; for None the words, or the tokens if there are no words.
 
-    A transcript of one line has no `lines`: it is itself the line then.
+    A transcript of one line has empty `lines`. Its only line is made here.
     """
     if level not in (None, "lines", "words", "tokens"):
         raise ArgumentValueError(f"level is {level!r}, but must be 'lines', 'words', 'tokens' or None")
     if level == "words" and alignment.tokens and not alignment.words:
         raise ArgumentValueError(
-            "level is 'words', but nothing in the transcript tells words apart: align a text, or name the "
-            "word_separator, or pass level='tokens'"
+            "level is 'words', but the alignment has no words: align a text, or name the word_separator, "
+            "or pass level='tokens'"
         )
     if level == "lines":
         return alignment.lines or _only_line(alignment)
@@ -213,5 +213,5 @@ def times_of(row: Row, what: str) -> tuple[float, float]:
 
 
 def need_seconds(what: str) -> str:
-    """Say that an alignment has no seconds."""
-    return f"the alignment has no times, and {what} is in seconds: give align() the frame_duration, seconds per frame"
+    """Return the error message for an alignment without seconds."""
+    return f"the alignment has no times, and {what} is in seconds: pass the frame_duration to align()"

@@ -1,8 +1,8 @@
-"""What subtitles may be broken into: words, and the parts of words in scripts that have no spaces.
+"""Splits a text into the parts that stay in one cue: words, or parts of words in scripts without spaces.
 
-A part is a piece of the transcript, with the characters that the vocabulary lacks, and the time of its tokens. Words
-of Chinese, Japanese, Thai and their like are split between tokens, wherever a line may be broken. A word of another
-script is one part, unless it is so long that it is no word but a text without spaces.
+A part has the characters of the transcript, including those that the vocabulary lacks, and the times of its tokens.
+Words of Chinese, Japanese, Thai and similar scripts are split between tokens, wherever a line may be broken. A word of
+another script is one part. Only a very long one is split: it is a text without spaces.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from ctckit.output.timestamps import milliseconds
 
 __all__ = ["Limits", "Part", "SplitText", "is_pause", "parts_of_text", "parts_of_tokens"]
 
-# A word of more characters than a line of a subtitle, or of more time than a cue, is a text without spaces.
+# A word that is longer than a line of a subtitle, or lasts longer than a cue, is a text without spaces.
 _ORDINARY_CHARACTERS = 42
 _ORDINARY_DURATION = 6_000  # milliseconds
 
-# A peaky model leaves gaps between the tokens of a word where there is no pause. A gap within a word is a pause if it
-# is longer than so many times the usual one, or than so many times max_gap.
+# A peaky model leaves gaps between the tokens of a word although the speaker does not pause. A gap within a word is a
+# pause if it is longer than max_gap and than 3 times the usual gap, or longer than 2.5 times max_gap.
 _USUAL_GAPS = 3.0
 _LARGEST_GAPS = 2.5
 
 
 class Limits(NamedTuple):
-    """What a cue may have."""
+    """The limits of a cue."""
 
     characters: float
     duration: float
@@ -51,7 +51,7 @@ class Limits(NamedTuple):
                 raise ArgumentTypeError(f"{name} is {limit!r}, a {type(limit).__name__}, but must be a number")
             if not limit >= 0:
                 raise ArgumentValueError(f"{name} is {limit}, but must not be negative")
-        # Rounded as times are, so that a cue that is shown for exactly max_duration is within it.
+        # Rounded as times are: a cue that is shown for exactly max_duration is within the limit.
         duration, gap = (
             float(round(1000 * limit)) if math.isfinite(1000 * limit) else math.inf for limit in (max_duration, max_gap)
         )
@@ -59,11 +59,11 @@ class Limits(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A piece of the transcript that stays in one cue."""
+    """A part of the transcript that stays in one cue."""
 
     text: str
     space: bool
-    """Whether white space is before it."""
+    """Whether white space comes before it."""
     start: int
     """In milliseconds."""
     end: int
@@ -76,7 +76,7 @@ class SplitText(NamedTuple):
 
     parts: list[Part]
     gap_within: float
-    """The longest gap, in milliseconds, that is no pause between two parts without white space between them."""
+    """The longest gap between two parts without white space between them that is not a pause, in milliseconds."""
 
 
 class _Word(NamedTuple):
@@ -97,13 +97,13 @@ def parts_of_text(
 
     Args:
         text: a transcript, or a line of it.
-        words: its words; none if nothing tells them apart.
-        spans: the characters of each word in `text`; None where they are not known.
-        tokens: its tokens, where there are no words.
-        limits: what a cue may have.
+        words: its words; empty if they are not known.
+        spans: start and end of each word in `text`; None if they are not known.
+        tokens: its tokens, used if there are no words.
+        limits: the limits of a cue.
     """
     found = _words(words, spans, len(text)) if words else _chunks(text, tokens)
-    if found is None:  # the text does not have the words in this order: they are written with spaces between them
+    if found is None:  # the text lacks the words in this order: use the words, with spaces between them
         text = " ".join(word.text for word in words)
         edges = [0]
         for word in words:
@@ -111,14 +111,14 @@ def parts_of_text(
         found = [
             _Word((start, end - 1), word.tokens) for start, end, word in zip(edges, edges[1:], words, strict=False)
         ]
-    found = _with_what_was_left_out(text, found)
+    found = _with_characters_between(text, found)
     pieces = [_cut(text, word, breaks_line) for word in found]
     gap_within = _gap_within(pieces, limits)
     parts: list[Part] = []
     for number, whole in enumerate(found):
         row = pieces[number]
         beside = [*found[max(0, number - 1) : number], *found[number + 1 : number + 2]]
-        # Where words stand without spaces between them, somebody told them apart: they stay whole if they can.
+        # Words that touch were given by the caller. They stay whole if they fit.
         touches = any(other.span[1] == whole.span[0] or other.span[0] == whole.span[1] for other in beside)
         if touches and _fits(text, whole, row, limits, gap_within):
             row = [whole]
@@ -127,7 +127,7 @@ def parts_of_text(
 
 
 def parts_of_tokens(tokens: Sequence[AlignedToken], limits: Limits) -> SplitText:
-    """Take each token for a part; several where a grapheme has several. Sentences do not count."""
+    """Make a part of each token; of several tokens, if they are one grapheme. Sentence ends are ignored."""
     parts: list[Part] = []
     for token in tokens:
         start, end = map(milliseconds, times_of(token, "a subtitle"))
@@ -148,7 +148,7 @@ def is_pause(before: Part, after: Part, limits: Limits, gap_within: float) -> bo
 
 
 def _words(words: Sequence[AlignedWord], spans: Sequence[Span | None], length: int) -> list[_Word] | None:
-    """Return the words with their characters; None if these are not known, or not in order."""
+    """Return the words with their spans; None if the spans are not known, or not in order."""
     known = [span for span in spans if span is not None and 0 <= span[0] < span[1] <= length]
     if len(known) < len(words) or any(after[0] < before[1] for before, after in pairwise(known)):
         return None
@@ -156,7 +156,7 @@ def _words(words: Sequence[AlignedWord], spans: Sequence[Span | None], length: i
 
 
 def _chunks(text: str, tokens: Sequence[AlignedToken]) -> list[_Word]:
-    """Take what white space separates for words, where a vocabulary has tokens only."""
+    """Split at white space, for a vocabulary that does not separate words."""
     chunks = [match.span() for match in re.finditer(r"\S+", text)]
     if not chunks:
         return []
@@ -171,8 +171,8 @@ def _chunks(text: str, tokens: Sequence[AlignedToken]) -> list[_Word]:
     return [_Word(chunk, group) for chunk, group in members.items()]
 
 
-def _with_what_was_left_out(text: str, words: Sequence[_Word]) -> list[_Word]:
-    """Give each character of the text that is in no word to the word before or after it."""
+def _with_characters_between(text: str, words: Sequence[_Word]) -> list[_Word]:
+    """Add each character that is in no word to the word before or after it."""
     if not words:
         return []
     edges = [len(text) - len(text.lstrip())]
@@ -189,7 +189,7 @@ def _with_what_was_left_out(text: str, words: Sequence[_Word]) -> list[_Word]:
 
 
 def _cut(text: str, word: _Word, may_break: Callable[[str, int], bool]) -> list[_Word]:
-    """Cut a word between its tokens, where it may be."""
+    """Cut a word between its tokens, wherever `may_break` allows it."""
     start, end = word.span
     inside = text[start:end]
     pieces: list[_Word] = []
@@ -213,7 +213,7 @@ def _part(text: str, piece: _Word) -> Part:
     shown = text[start:end]
     first, _ = times_of(piece.tokens[0], "a subtitle")
     _, last = times_of(piece.tokens[-1], "a subtitle")
-    # In the middle of a word of a script with spaces, as in "3.5", a full stop ends nothing.
+    # A full stop within a word of a script with spaces, as in "3.5", ends no sentence.
     ends = ends_sentence(shown) and (end == len(text) or text[end].isspace() or breaks_line(text, end))
     space = start > 0 and text[start - 1].isspace()
     return Part(" ".join(shown.split()), space, milliseconds(first), milliseconds(last), ends)
@@ -232,7 +232,7 @@ def _gap_within(pieces: Sequence[Sequence[_Word]], limits: Limits) -> float:
 
 
 def _fits(text: str, word: _Word, pieces: Sequence[_Word], limits: Limits, gap_within: float) -> bool:
-    """Return whether a word may stay whole: it is in the limits, and no sentence or pause ends within it."""
+    """Return whether a word may stay whole: it is within the limits, and no sentence end or pause is within it."""
     whole, parts = _part(text, word), [_part(text, piece) for piece in pieces]
     return (
         len(whole.text) <= limits.characters
@@ -243,7 +243,7 @@ def _fits(text: str, word: _Word, pieces: Sequence[_Word], limits: Limits, gap_w
 
 
 def _shortened(text: str, word: _Word, limits: Limits) -> list[_Word]:
-    """Cut a word that is none, since it is too long, between any two tokens."""
+    """Cut a word between any two tokens if it is too long to be a word."""
     part = _part(text, word)
     if len(part.text) <= max(limits.characters, _ORDINARY_CHARACTERS) and part.end - part.start <= max(
         limits.duration, _ORDINARY_DURATION

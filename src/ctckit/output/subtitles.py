@@ -1,6 +1,6 @@
-"""Alignments as subtitles: parts of the text grouped into cues, SubRip and WebVTT.
+"""Subtitles: groups parts of the text into cues, and writes SubRip and WebVTT.
 
-Called by the methods of `ctckit.Alignment`.
+The methods of `ctckit.Alignment` call these functions.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Cue(NamedTuple):
 
     @property
     def text(self) -> str:
-        """What is shown."""
+        """The text that is shown."""
         return _joined(self.parts, [part.text for part in self.parts])
 
 
@@ -60,7 +60,7 @@ def cues(
 
 def _split(alignment: AlignmentLike, limits: Limits, *, by_token: bool, asked: bool) -> SplitText:
     names = [token.text for token in alignment.tokens]
-    # Of a row of tokens, the text is their names; of other texts, most tokens are found in it.
+    # The text of a row of tokens is their names. In any other text most tokens are found.
     if by_token and (asked or alignment.text == " ".join(names) or not _has_most(alignment.text, names)):
         return parts_of_tokens(alignment.tokens, limits)
     spans = [word.span for word in alignment.words]
@@ -91,7 +91,7 @@ def _cues_of_lines(alignment: AlignmentLike, lines: Sequence[Row], limits: Limit
 
 
 def _shifted(spans: Sequence[Span | None], place: Span | None) -> Sequence[Span | None]:
-    """Return the characters of words in a line, instead of in the whole text; None for each that is not in it."""
+    """Turn spans in the whole text into spans in a line; None for each that is not in the line."""
     if place is None:
         return [None] * len(spans)
     start, end = place
@@ -102,7 +102,7 @@ def _shifted(spans: Sequence[Span | None], place: Span | None) -> Sequence[Span 
 
 
 def _grouped(split: SplitText, limits: Limits) -> list[list[Part]]:
-    """Put as many parts into each cue as it may have."""
+    """Put as many parts into each cue as the limits allow."""
     parts, gap_within = split
     groups = []
     first = 0
@@ -123,7 +123,7 @@ def _grouped(split: SplitText, limits: Limits) -> list[list[Part]]:
 
 
 def _best_end(parts: Sequence[Part], first: int, end: int) -> int:
-    """Return where to end a cue that is full: in its second half, after a comma, or where the gap is longest."""
+    """Return the end of a full cue, in its second half: after a space or comma, else at the longest gap."""
 
     def merit(at: int) -> tuple[bool, int, int]:
         before, after = parts[at - 1], parts[at]
@@ -138,9 +138,9 @@ def _joined(parts: Sequence[Part], texts: Sequence[str]) -> str:
 
 # ------------------------------------------------------------------------------------------------------------- formats
 
-_INVISIBLE = "\u200b"  # a space without width
+_INVISIBLE = "\u200b"  # a zero-width space
 
-# SubRip has no escapes. What players take for markup, or for the next cue, is told apart by an invisible character.
+# SubRip has no escapes. An invisible character breaks up text that players would read as markup or as the next cue.
 _SRT_MARKUP = re.compile(
     r"<(?=\s*/?\s*(?:b|i|u|s|br|font|em|strong|span|c|v|ruby|rt)\b)"  # tags
     r"|\{(?=\s*\\|\s*/?\s*[biu]\s*\})"  # {\an8}, {b}
@@ -173,7 +173,7 @@ def vtt(cues: Sequence[Cue], *, word_times: bool) -> str:
         texts = [html.escape(printable(part.text), quote=False) for part in cue.parts]
         last = cue.start
         for number, part in enumerate(cue.parts):
-            # The format wants each time stamp behind the start and the one before it, and before the end.
+            # The format requires each time stamp to be after the start and the stamp before it, and before the end.
             if word_times and last < part.start < cue.end:
                 texts[number] = f"<{clock(part.start)}>{texts[number]}"
                 last = part.start

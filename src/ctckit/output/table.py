@@ -1,4 +1,4 @@
-"""An alignment as a table of text, with a bar where each row is in time."""
+"""The table that shows an alignment as text. A bar in each row shows its time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHADES = "░▒▓█"  # confidence, in quarters
 
 
 def table(alignment: AlignmentLike) -> str:
-    """Return what `repr` of a `ctckit.Alignment` shows."""
+    """Return the text of `repr` of a `ctckit.Alignment`."""
     rows: Sequence[AlignedWord | AlignedToken] = alignment.words or alignment.tokens
     timed = alignment.frame_duration is not None
     return "\n".join([_headline(alignment), *_rows(rows, alignment.frames, timed=timed)])
@@ -53,7 +53,7 @@ def _rows(rows: Sequence[AlignedWord | AlignedToken], frames: int, *, timed: boo
 
 
 def _bar(row: AlignedWord | AlignedToken, frames: int) -> str:
-    """Draw a row's span, at least one character of it, on a line that stands for all frames."""
+    """Draw a row's span on a line of all frames, at least one character long."""
     first = min(_BAR - 1, row.start * _BAR // max(1, frames))
     last = max(first + 1, -(-row.end * _BAR // max(1, frames)))
     shade = _SHADES[3 if row.confidence is None else min(3, int(4 * row.confidence))]
@@ -65,7 +65,7 @@ def _visible(text: str) -> str:
 
 
 def _columns(text: str) -> int:
-    """Count the columns that a terminal takes for a text."""
+    """Return the number of columns of a text in a terminal."""
     wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
     return len(text) + wide - sum(unicodedata.combining(character) > 0 for character in text)
 

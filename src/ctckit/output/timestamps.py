@@ -1,4 +1,4 @@
-"""Times in files: all formats round to the same milliseconds, and write them in digits."""
+"""Times in files: all formats round to milliseconds in the same way, and write them in digits."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from ctckit.errors import ArgumentValueError
 
 __all__ = ["clock", "decimal", "milliseconds", "rounded"]
 
-_LAST = 100_000 * 3600  # seconds; what readers of subtitles have room for, and more than any recording lasts
+_LAST = 100_000 * 3600  # seconds; readers of subtitles accept no longer times, and no recording is that long
 
 
 def milliseconds(seconds: float) -> int:
-    """Round a time to the nearest millisecond; a half goes up, so that equal lengths stay equal.
+    """Round a time to the nearest millisecond. A half goes up, so equal lengths stay equal.
 
     >>> milliseconds(1 / 6), milliseconds(0.0125), milliseconds(-0.0004)
     (167, 13, 0)
@@ -24,7 +24,7 @@ def milliseconds(seconds: float) -> int:
 
 
 def rounded(seconds: float, per_second: int) -> int:
-    """Round a time to the nearest of `per_second` parts of a second. See `milliseconds`."""
+    """Round a time to the nearest fraction of a second, of which there are `per_second`. See `milliseconds`."""
     if not math.isfinite(seconds) or abs(seconds) >= _LAST:
         raise ArgumentValueError(
             f"a time is {seconds:g} s, but must be below 100,000 hours: frame_duration and offset are in seconds"

@@ -464,7 +464,7 @@ def test_priors_move_the_path_and_not_the_scores() -> None:
         ((noise(9), "a", LETTERS), {"frame_duration": 0}, ValueError, "frame_duration is 0, but must be a positive"),
         ((noise(9), "a", LETTERS), {"frame_duration": "1"}, TypeError, "frame_duration is '1', a str"),
         ((noise(9), "a", LETTERS), {"offset": math.inf}, ValueError, "offset is inf"),
-        ((noise(9), [2]), {"word_separator": "|"}, ValueError, "about a vocabulary, but vocabulary is None"),
+        ((noise(9), [2]), {"word_separator": "|"}, ValueError, "need a vocabulary, but vocabulary is None"),
         ((noise(9), "a", LETTERS), {"wildcard_score": math.nan}, ValueError, "wildcard_score is nan"),
         ((noise(9), "a", LETTERS), {"log_priors": [0.1]}, TypeError, "log_priors must be a floating-point tensor"),
         ((noise(9), "a", LETTERS), {"log_priors": torch.zeros(3)}, ValueError, r"log_priors has shape \(3,\)"),

@@ -1,5 +1,5 @@
-"""Where each label is: the best path of labels, of patterns and of texts, and how much of a frame each label holds.
+"""Alignment: best paths of labels, patterns and texts, and the occupancy of each label in each frame.
 
-`text` takes texts and returns an `Alignment`; `forced` and `patterns` take labels and return paths; `occupancy` returns
-posteriors. `priors` estimates how often a model says each class.
+`text` takes texts and returns an `Alignment`. `forced` and `patterns` take labels and return paths. `occupancy` returns
+posteriors. `priors` estimates the mean posterior of each class.
 """

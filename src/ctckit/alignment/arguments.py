@@ -1,4 +1,4 @@
-"""The arguments of `ctckit.align` that are checked by themselves: choices, seconds, priors, numbers."""
+"""Checks of single arguments of `ctckit.align`: choices, seconds, priors, numbers."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def check_options(method: str, infeasible: str, frame_duration: Any, offset: Any
     """Check choices and seconds.
 
     Raises:
-        ArgumentTypeError: for seconds that are no number.
-        ArgumentValueError: for a choice that there is not, and for seconds that cannot be.
+        ArgumentTypeError: for seconds that are not a number.
+        ArgumentValueError: for an unknown choice; for seconds out of bounds.
     """
     for name, value, allowed in (("method", method, _METHODS), ("infeasible", infeasible, _INFEASIBLE)):
         if value not in allowed:
@@ -41,11 +41,11 @@ def check_options(method: str, infeasible: str, frame_duration: Any, offset: Any
 
 
 def checked_priors(log_priors: Any, classes: int) -> Tensor:
-    """Return log-priors on the CPU.
+    """Check log-priors, and return them on the CPU.
 
     Raises:
-        ArgumentTypeError: if they are no tensor of floating-point numbers.
-        ArgumentValueError: if they are not (C,), or no logs of probabilities.
+        ArgumentTypeError: if they are not a floating-point tensor.
+        ArgumentValueError: for a shape other than (C,); for values that are not logs of probabilities.
     """
     if not isinstance(log_priors, Tensor) or not log_priors.is_floating_point():
         raise ArgumentTypeError("log_priors must be a floating-point tensor (C,): that of ctckit.label_priors")
@@ -60,10 +60,10 @@ def checked_priors(log_priors: Any, classes: int) -> Tensor:
 
 
 def checked_number(value: Any, name: str) -> float:
-    """Return a number as a float.
+    """Check a number, and return it as a float.
 
     Raises:
-        ArgumentTypeError: if it is none.
+        ArgumentTypeError: if it is not a number.
         ArgumentValueError: if it is not finite.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):

@@ -1,4 +1,4 @@
-"""Where each label is in the input: the best path of frames through a target, and what it says in spans.
+"""Forced alignment: the best path of a target, and the spans of its tokens.
 
 The functions and their results are those of ``torchaudio.functional``, for batches, any lengths, dtypes and strides.
 """
@@ -34,47 +34,49 @@ def forced_align(
 
     .. math:: \hat\pi = \arg\max_{\pi:\ \text{collapse}(\pi) = \text{target}} \sum_t x(t, \pi_t)
 
-    with x the log-probabilities: the Viterbi algorithm on the lattice of `ctckit.lattice`. It takes the place of
-    ``torchaudio.functional.forced_align``, and returns the same wherever that returns a best path.
+    with x the log-probabilities. This is the Viterbi algorithm on the lattice of `ctckit.lattice`. The function
+    replaces ``torchaudio.functional.forced_align``, and returns the same wherever that returns a best path.
 
     Args:
         log_probs: (N, T, C), or (T, C) for one item without a batch; float16, bfloat16, float32 or float64, any
-            strides. The batch comes first, other than in `ctckit.ctc_loss`. They need not be normalised.
+            strides. The batch comes first, unlike in `ctckit.ctc_loss`. They need not be normalised.
         targets: (N, S), padded, or (sum of target_lengths,), concatenated, or (S,) without a batch; integers, without
             the blank.
         input_lengths: frames of each item: integer tensor (N,), sequence of ints, or None for all T.
-        target_lengths: labels of each item, likewise; None with padded targets: those before the first -100.
+        target_lengths: labels of each item, likewise; None with padded targets: the labels before the first -100.
         blank: class of the blank.
-        infeasible: what to do with an item that no path spells, because it has too few frames (fewer than labels +
-            pairs of equal neighbours) or because log_probs of -inf bar every path: "raise", or "blank", which gives
-            the path of blanks and scores of -inf for that item.
+        infeasible: what to do with an item that no path spells: "raise"; or "blank", which returns the path of blanks
+            and scores of -inf for that item. Such an item has fewer frames than labels + pairs of equal neighbours, or
+            log_probs of -inf bar every path.
 
     Returns:
-        paths: (N, T), or (T,) without a batch: the class of each frame, int32 if the targets are, else int64. Frames
-            beyond an item's length are blank.
+        paths: (N, T), or (T,) without a batch: the class of each frame, int32 if the targets are int32, else int64.
+            Frames beyond an item's length are blank.
         scores: likewise, in the dtype of `log_probs`: the log-probability of that class in that frame, 0 beyond the
-            length. Their sum is the log-probability of the path. They can be differentiated by `log_probs` (the path
-            being a constant).
+            length. Their sum is the log-probability of the path. They can be differentiated by `log_probs`; the path
+            is a constant.
 
-        An item with a NaN or +inf among the log-probabilities of the blank and its labels, in any of its frames, has
-        no best path: its path is blank and its scores are NaN. The other items are not touched by it.
+        An item has no best path if a NaN or +inf is among the log-probabilities of the blank and its labels, in any of
+        its frames. Then its path is blank and its scores are NaN. Other items are not affected.
 
     Raises:
         ArgumentTypeError: as `ctckit.ctc_loss`.
-        ArgumentValueError: as `ctckit.ctc_loss`; and for an infeasible item, naming it, its frames, labels and repeats.
+        ArgumentValueError: as `ctckit.ctc_loss`; and for an infeasible item, with its frames, labels and repeats.
 
     Notes:
-        *Ties.* Among equally good paths it is the one that, read from its end, ends in the last label rather than in
-        the blank after it, stays in a state rather than comes from the one before, and comes from that rather than
-        skips a blank. So labels begin as early and end as late as they can. The rule is the same on all backends.
+        *Ties.* Equally good paths are compared from their ends. A path that ends in the last label is preferred to one
+        that ends in the blank after it. At every frame, staying in a state is preferred to stepping from the state
+        before, and stepping is preferred to skipping a blank. So labels begin as early and end as late as possible.
+        The rule is the same on all backends.
 
-        *Numerics.* Sums run in float64, whatever the dtype, one rounding per frame: the path's log-probability is the
-        largest to within T · 2⁻⁵³ of its size, and ties are ties where the sums are exact in float64.
+        *Numerics.* Sums are computed in float64, whatever the dtype, with one rounding per frame. The path's
+        log-probability is the largest to within T · 2⁻⁵³ of its size. Ties are recognised if the sums are exact in
+        float64.
 
-        *Cost.* Time is proportional to T · S, less what no path can reach, and items are shared out over
-        `torch.get_num_threads` threads. Nothing is pruned, and no table of backpointers is kept: beside the input it
-        takes a few checkpoints of 16 bytes per label, at most about 0.3 GB per item for hours of audio in one piece.
-        The computation is done on the CPU; tensors on another device are copied there and the results back.
+        *Cost.* Time is proportional to T · S, less the unreachable states. Items are distributed over
+        `torch.get_num_threads` threads. There is no pruning and no table of backpointers. Besides the input, memory
+        holds a few checkpoints of 16 bytes per label: at most about 0.3 GB per item, for hours of audio in one piece.
+        The computation runs on the CPU; tensors on another device are copied there and the results back.
 
     Example:
         >>> import torch, ctckit
@@ -119,9 +121,9 @@ def no_path_error(
     Args:
         totals: the best paths' log-probabilities.
         lattice: the targets, on the CPU.
-        remedy: the option that accepts such items.
+        remedy: the option that accepts such items, for the message.
         batched: whether the message numbers the item.
-        numbers: the numbers by which the caller knows the items; None for their own.
+        numbers: the caller's number of each item; None for their positions.
     """
     row, *others = [row for row, total in enumerate(totals) if total == -torch.inf]
     why = no_path(
@@ -137,28 +139,28 @@ def no_path_error(
 
 @dataclass(slots=True)
 class TokenSpan:
-    """A token of a target, and the frames that it lasts.
+    """A token of a target, with its frames and its mean score.
 
     >>> len(TokenSpan(token=7, start=3, end=5, score=-0.1))
     2
     """
 
     token: int
-    """Its class."""
+    """The class."""
     start: int
-    """Its first frame."""
+    """The first frame."""
     end: int
-    """The frame after its last."""
+    """The frame after the last."""
     score: float
-    """The mean of its frames' scores: of log-probabilities, in nats."""
+    """The mean of the frames' log-probabilities, in nats."""
 
     def __len__(self) -> int:
-        """Give its duration in frames."""
+        """Return the duration in frames."""
         return self.end - self.start
 
 
 def merge_tokens(tokens: Tensor, scores: Tensor, blank: int = 0) -> list[TokenSpan]:
-    """Merge a path's runs of one class, and drop its blanks: the tokens of a target, each with its frames.
+    """Merge the runs of equal classes of a path, and drop the blanks: the tokens of a target, each with its frames.
 
     Args:
         tokens: (T,) path of one item, from `forced_align`; integers.
@@ -166,11 +168,11 @@ def merge_tokens(tokens: Tensor, scores: Tensor, blank: int = 0) -> list[TokenSp
         blank: class of the blank.
 
     Returns:
-        A list of `TokenSpan`, in the order of the frames, one per label of the target. The blanks with which
-        `forced_align` fills the frames beyond a length are dropped with the others.
+        A list of `TokenSpan`, in the order of the frames, one per label of the target. The blanks beyond an item's
+        length are dropped with all others.
 
     Raises:
-        ArgumentValueError: if `tokens` and `scores` are not of one shape (T,).
+        ArgumentValueError: if `tokens` and `scores` do not have the same shape (T,).
 
     Example:
         >>> import torch, ctckit

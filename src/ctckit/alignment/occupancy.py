@@ -1,4 +1,4 @@
-"""Where in the input each label is: the occupancy of classes and states."""
+"""The occupancy of classes and states: their posterior probability in each frame."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def posteriors(
 
     .. math:: \gamma(t, c) = \sum_{s: l(s) = c} \frac{\alpha(t, s)\, \beta(t, s)}{p(\text{target})}
 
-    (Graves et al. 2006, equations 14 and 15.) It is minus the derivative of `ctckit.ctc_loss` by the log-probabilities,
-    and tells where the target's labels are: the frames in which label number i is are those of state 2i + 1.
+    (Graves et al. 2006, equations 14 and 15.) It is minus the derivative of `ctckit.ctc_loss` by the log-probabilities.
+    It locates the target's labels: label number i, from 0, is state 2i + 1.
 
     Args:
         emissions: (T, N, C), or (N, T, C) if `batch_first`, or (T, C) for one item without a batch: log-probabilities,
@@ -45,16 +45,18 @@ def posteriors(
         blank: as for `ctckit.ctc_loss`.
         logits: whether to take the log_softmax of the emissions first.
         batch_first: whether the batch is the first dimension of `emissions`, and of the result.
-        per_state: whether to tell the target's labels apart.
-        states: (N, T), or (T,) without a batch, whatever `batch_first`: a state of each frame, integers from 0 to 2S,
-            or negative for none, such as those of a path. Only their occupancy is then given, and no table is stored.
+        per_state: whether to return the occupancy of each state instead of each class.
+        states: one state per frame, such as those of a path: (N, T), or (T,) without a batch, whatever `batch_first`.
+            Integers from 0 to 2S, or negative for no state. The result then holds only their occupancy, and no table is
+            stored.
 
     Returns:
-        (T, N, C) probabilities, or with `per_state` (T, N, 2S + 1) for the states blank, label 1, blank, label 2, ...,
-        blank of the longest target the shapes admit; in the layout and dtype of the emissions. They sum to 1 in every
-        frame, and are 0 beyond an item's frames or states, and for an item whose target cannot be aligned. With
-        `states` (N, T), or (T,): the probabilities of these, and 0 for none. The result is a constant to autograd;
-        `ctckit.reference.posteriors` can be differentiated.
+        (T, N, C) probabilities, in the layout and dtype of the emissions. With `per_state` (T, N, 2S + 1), for the
+        states blank, label 1, blank, label 2, ..., blank; S is the longest target that the shapes admit. With `states`
+        (N, T), or (T,): the probabilities of these states, and 0 for no state.
+
+        They sum to 1 in every frame. They are 0 beyond an item's frames or states, and for an item whose target cannot
+        be aligned. The result is a constant to autograd; `ctckit.reference.posteriors` can be differentiated.
 
     Raises:
         ArgumentTypeError: as `ctckit.ctc_loss`; for `states` that are not integers.

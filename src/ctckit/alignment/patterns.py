@@ -1,9 +1,9 @@
-r"""Paths through a pattern: the best one, several, samples, and those that posteriors prefer.
+r"""Paths through a pattern: the k best, samples, posteriors, and posterior decoding.
 
-All functions take one item, ``log_probs`` of shape (T, C); for a batch, loop over its items, each cut to its length:
-``[best_paths(x[:n], p) for x, n, p in zip(log_probs, lengths, patterns)]``. What they compute, they compute on the CPU,
-in float64; tensors on another device are copied there and the results back. `ctckit.lattice.pattern` says what a
-pattern is, and which states it has.
+All functions take one item, ``log_probs`` of shape (T, C). For a batch, loop over its items, each cut to its length:
+``[best_paths(x[:n], p) for x, n, p in zip(log_probs, lengths, patterns)]``. They compute on the CPU, in float64;
+tensors on another device are copied there and the results back. `ctckit.lattice.pattern` defines patterns and their
+states. `best_paths` describes the arguments that all functions share.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ __all__ = ["Path", "PathPosteriors", "best_paths", "path_posteriors", "posterior
 
 
 class PathPosteriors(NamedTuple):
-    """What all paths through a pattern say together."""
+    """The posteriors over all paths through a pattern."""
 
     occupancy: Tensor
     """(T, K), dtype of the log-probabilities: the probability, given the pattern, of each state in each frame."""
     log_likelihood: float
-    """Log of the sum of the probabilities of all paths, in nats; -inf if there is none, NaN if it cannot be told."""
+    """Log of the sum of the probabilities of all paths, in nats; -inf without a path, NaN if a value is NaN or +inf."""
     graph: Graph
-    """Which states these are."""
+    """The pattern's graph, with the K states."""
 
 
 @as_node
@@ -47,49 +47,48 @@ def best_paths(
 ) -> list[Path]:
     r"""Find the k most probable paths that match a pattern.
 
-    The Viterbi algorithm on the pattern's graph. For a plain row of labels and k = 1 it finds what
-    `ctckit.forced_align` finds.
+    This is the Viterbi algorithm on the pattern's graph. For a plain row of labels and k = 1 the path is that of
+    `ctckit.forced_align`.
 
     Args:
         log_probs: (T, C), one item; float16, bfloat16, float32 or float64, any strides, any device. They need not be
             normalised.
         pattern: a sequence of ints, `ctckit.WILDCARD` and `ctckit.Alternatives`, or a tensor (S,) of labels.
-        k: how many paths.
+        k: the number of paths.
         blank: class of the blank.
-        free_start: whether the pattern may begin at any frame: what comes before is as if a wildcard matched it.
-        free_end: whether it may end at any frame, likewise.
-        wildcard_score: what a frame of a wildcard or of a free end scores, in nats: one number, or a tensor (T,),
-            rounded to the dtype of `log_probs`. The default 0 is the log of the probability of all classes together, if
-            `log_probs` are normalised; if not, that is ``log_probs.logsumexp(1)``. Subtract a penalty to have wildcards
-            match less.
-        infeasible: what to do if no path matches, because there are too few frames or because log_probs of -inf bar
-            every path: "raise", or "blank", which gives one path of blanks with scores of -inf.
+        free_start: whether the pattern may begin at any frame. A wildcard then matches the frames before it.
+        free_end: whether the pattern may end at any frame. A wildcard then matches the frames after it.
+        wildcard_score: the score of a frame of a wildcard, a free start or a free end, in nats: one number, or a tensor
+            (T,), rounded to the dtype of `log_probs`. The default 0 is the log-probability of all classes together, if
+            `log_probs` are normalised; if not, that is ``log_probs.logsumexp(1)``. A lower score makes wildcards match
+            fewer frames.
+        infeasible: what to do if no path matches: "raise"; or "blank", which returns one path of blanks with scores of
+            -inf. No path matches if there are too few frames, or if log_probs of -inf bar every path.
 
     Returns:
-        At most k different paths, best first; fewer if there are no more. Two paths are different if they differ in a
-        state in some frame. If a NaN or +inf is among the log-probabilities of the blank and the pattern's labels, or
-        among the wildcard's scores, no path is best: one path of blanks with scores of NaN is returned, unless there
-        are too few frames for any path.
+        At most k different paths, best first; fewer if fewer exist. Two paths are different if their states differ in
+        some frame. If a NaN or +inf is among the log-probabilities of the blank and the pattern's labels, or among the
+        wildcard's scores, no path is best. Then the result is one path of blanks with scores of NaN, unless there are
+        too few frames for any path.
 
     Raises:
         ArgumentTypeError: for an argument of a wrong type.
-        ArgumentValueError: for a wrong shape, label, blank or k, naming the place; and for a pattern that no path
+        ArgumentValueError: for a wrong shape, label, blank or k, with its place; and for a pattern that no path
             matches.
 
     Notes:
-        *Ties.* Of paths equally good the one comes first that is preferred where, read from the end, they first differ:
-        one that ends in a label rather than in the blank after it; one that stays in a state rather than enters it
-        there; that enters it from the blank before rather than straight from what ends before that; from the end of the
-        first option rather than a later one; from the option itself rather than around it by an empty one. It is the
-        rule of `ctckit.forced_align`.
+        *Ties.* Equally good paths are compared from their ends. At the first difference these are preferred, in this
+        order: ending in a label to ending in the blank after it; staying in a state to entering it; entering it from
+        the blank before to entering it from the states before that blank; the end of the first option to that of a
+        later one; an option to an empty one. This is the rule of `ctckit.forced_align`.
 
-        *Wildcards elsewhere.* With the default score a wildcard is the star of MMS (Pratap et al. 2023; an extra column
-        of zeros). STC (Pratap et al. 2022, arXiv 2201.12208) allows tokens between any two labels, at a penalty, and
-        not the next label: put a wildcard as an `Alternatives` with an empty option wherever something may be missing.
+        *Related work.* With the default score a wildcard is the star of MMS (Pratap et al. 2023; an extra column of
+        zeros). STC (Pratap et al. 2022, arXiv 2201.12208) allows tokens other than the next label between any two
+        labels, at a penalty: put a wildcard as an `Alternatives` with an empty option wherever labels may be missing.
         W-CTC (Cai et al. 2022) is `free_start` and `free_end`.
 
-        *Cost.* Time grows with k · T · arcs; memory, beside a copy of the classes that the pattern names, with the
-        square root of T. A single best path without `Alternatives` takes the way of `ctckit.forced_align`.
+        *Cost.* Time grows with k · T · arcs. Besides a copy of the pattern's classes, memory grows with the square root
+        of T. A single best path without `Alternatives` costs as much as in `ctckit.forced_align`.
 
     Example:
         >>> import torch, ctckit
@@ -123,19 +122,14 @@ def sample_paths(
     """Draw paths, each with its probability given the pattern: exact and independent samples.
 
     Args:
-        log_probs: as for `best_paths`.
-        pattern: as for `best_paths`.
-        n: how many.
-        blank: as for `best_paths`.
-        free_start: as for `best_paths`.
-        free_end: as for `best_paths`.
-        wildcard_score: as for `best_paths`.
-        generator: where the randomness comes from, on the CPU; None for torch's own. n · T numbers are taken from it.
-        infeasible: as for `best_paths`; "blank" gives n paths of blanks.
+        log_probs, pattern, blank, free_start, free_end, wildcard_score: as for `best_paths`.
+        n: the number of paths.
+        generator: the random generator, on the CPU; None for torch's default. n · T numbers are drawn.
+        infeasible: as for `best_paths`; "blank" returns n paths of blanks.
 
     Returns:
-        n paths. The probability of one is ``exp(path.total - log_likelihood)``, the latter from `path_posteriors`. With
-        a NaN where `best_paths` minds one, n paths of blanks with scores of NaN.
+        n paths. The probability of a path is ``exp(path.total - log_likelihood)``, with the log_likelihood of
+        `path_posteriors`. If a NaN or +inf leaves no best path in `best_paths`, n paths of blanks with scores of NaN.
 
     Raises:
         ArgumentTypeError: as `best_paths`.
@@ -169,17 +163,12 @@ def path_posteriors(
     """Compute the occupancy of a pattern's states: `ctckit.posteriors` with ``per_state``, for any pattern.
 
     Args:
-        log_probs: as for `best_paths`.
-        pattern: as for `best_paths`.
-        blank: as for `best_paths`.
-        free_start: as for `best_paths`.
-        free_end: as for `best_paths`.
-        wildcard_score: as for `best_paths`.
+        log_probs, pattern, blank, free_start, free_end, wildcard_score: as for `best_paths`.
 
     Returns:
-        The occupancy, the log-likelihood and the graph. The occupancy sums to 1 in every frame; it is 0 for an
-        infeasible pattern, whose log-likelihood is -inf, and both are NaN with a NaN where `best_paths` minds one. They
-        are constants to autograd.
+        The occupancy, the log-likelihood and the graph. The occupancy sums to 1 in every frame. For an infeasible
+        pattern it is 0, and the log-likelihood is -inf. Both are NaN if a NaN or +inf leaves no best path in
+        `best_paths`. They are constants to autograd.
 
     Raises:
         ArgumentTypeError: as `best_paths`.
@@ -214,22 +203,16 @@ def posterior_path(
 
     .. math:: \hat\pi = \arg\max_\pi \sum_t \gamma(t, \pi_t)
 
-    over the paths of the pattern's graph, with the occupancy :math:`\gamma` of `path_posteriors`. Where `best_paths`
-    takes the one most probable path, this one listens to all: of a boundary that could be in many places it takes the
-    middle.
+    over the paths of the pattern's graph, with the occupancy :math:`\gamma` of `path_posteriors`. `best_paths` returns
+    the single most probable path. This function weighs all paths: a boundary that may be in many frames is put into
+    their middle.
 
     Args:
-        log_probs: as for `best_paths`.
-        pattern: as for `best_paths`.
-        blank: as for `best_paths`.
-        free_start: as for `best_paths`.
-        free_end: as for `best_paths`.
-        wildcard_score: as for `best_paths`.
-        infeasible: as for `best_paths`.
+        log_probs, pattern, blank, free_start, free_end, wildcard_score, infeasible: as for `best_paths`.
 
     Returns:
-        The path; its scores and total are log-probabilities, as ever. Ties and NaN as in `best_paths`. It takes memory
-        for the occupancy, (T, K) numbers.
+        The path; its scores and total are log-probabilities, as in `best_paths`. Ties and NaN as in `best_paths`. The
+        occupancy takes memory for (T, K) numbers.
 
     Raises:
         ArgumentTypeError: as `best_paths`.
@@ -255,7 +238,7 @@ def _problem(
     free_end: bool,
     wildcard_score: float | Tensor,
 ) -> PathProblem:
-    """Check the arguments that all functions share."""
+    """Check the arguments that all functions share, and make the problem of them."""
     if len(getattr(log_probs, "shape", (0, 0))) != 2:
         raise ArgumentValueError(
             f"log_probs has shape {tuple(log_probs.shape)}, but must be (T, C), one item: loop over a batch, and "
@@ -271,7 +254,7 @@ def _problem(
 
 
 def _wildcard(score: float | Tensor, log_probs: Tensor) -> Tensor:
-    """Give the wildcard's score in each frame, (T,) in the dtype and on the device of the log-probabilities."""
+    """Return the wildcard's score in each frame, (T,) in the dtype and on the device of the log-probabilities."""
     frames = log_probs.shape[0]
     if isinstance(score, Tensor):
         require_memory(score, "wildcard_score")
@@ -293,7 +276,7 @@ def _check_infeasible(infeasible: str) -> None:
 
 
 def _no_path(problem: PathProblem, infeasible: str) -> Path:
-    """Give the path of blanks, or raise the error, as the caller said."""
+    """Return the path of blanks, or raise the error, as `infeasible` says."""
     if infeasible == "blank":
         return problem.no_path()
     raise ArgumentValueError(f"no path fits the pattern: {problem.why_no_path()}; or pass infeasible='blank'")

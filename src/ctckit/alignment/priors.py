@@ -1,12 +1,12 @@
-r"""Label priors: emissions less the log of how probable each class is on the whole, for alignments that are less peaky.
+r"""Label priors: subtract each class's mean log-probability from the emissions, for less peaky alignments.
 
-A CTC model that is trained as usual gives most frames to the blank, and to each label one frame or two, anywhere in
-what it stands for: the occupancy is *peaky*. Subtracting the classes' log-probabilities,
+A standard CTC model gives most frames to the blank, and one or two frames to each label, anywhere within its sound: the
+occupancy is *peaky*. Label priors subtract the log of each class's mean probability:
 
 .. math:: x'(t, c) = x(t, c) - \text{weight} \cdot \log p(c)
 
-takes the blank's advantage away. Done in training and in alignment alike, labels fill their time, and their ends are
-where the sound ends (Huang et al. 2024). Done in alignment alone it helps a little.
+This removes the blank's advantage. If both training and alignment use priors, labels last as long as their sounds, and
+end where these end (Huang et al. 2024). Priors in alignment alone help less, but need no retraining.
 
 References:
     R. Huang, X. Zhang, Z. Ni, L. Sun, M. Hira, J. Hwang, V. Manohar, V. Pratap, M. Wiesner, S. Watanabe, D. Povey,
@@ -27,28 +27,28 @@ from ctckit.lattice.tensor_kinds import as_node, is_eager, like, present
 __all__ = ["FLOOR", "LabelPriors", "label_priors"]
 
 FLOOR = -12.0
-"""No log-prior is lower: what was hardly ever seen must not become the most probable of all."""
+"""Lower bound of log-priors: a class that is hardly ever seen must not become the most probable one."""
 
 
 @as_node
 def label_priors(
     log_probs: Tensor, input_lengths: Lengths = None, *, logits: bool = False, batch_first: bool = False
 ) -> Tensor:
-    r"""Compute how probable each class is on the whole: the log of the mean posterior over all frames.
+    r"""Compute the log-prior of each class: the log of its mean probability over all frames.
 
     .. math:: \log p(c) = \log \frac{1}{\sum_n T_n} \sum_n \sum_{t < T_n} \exp x(n, t, c)
 
     Args:
         log_probs: (T, N, C), or (N, T, C) if `batch_first`, or (T, C) for one item without a batch: normalised
             log-probabilities, any floating-point dtype.
-        input_lengths: frames of each item: integer tensor (N,), sequence of ints, or None for all T. What lies beyond
-            does not count.
+        input_lengths: frames of each item: integer tensor (N,), sequence of ints, or None for all T. Frames beyond a
+            length are ignored.
         logits: whether to take the log_softmax first.
         batch_first: whether the batch is the first dimension.
 
     Returns:
-        (C,) log-priors, float64 for float64, else float32; -inf for a class that has no probability anywhere. Their
-        exponentials sum to 1. They are a constant to autograd. Without any frame they are NaN.
+        (C,) log-priors, float64 for float64, else float32; -inf for a class that has probability 0 everywhere. Their
+        exponentials sum to 1. They are a constant to autograd. Without frames they are NaN.
 
     Raises:
         ArgumentTypeError: as `ctckit.ctc_loss`.
@@ -66,27 +66,27 @@ def label_priors(
 
 
 class LabelPriors(nn.Module):
-    r"""Subtract label priors from log-probabilities, and estimate them on the way: a layer before the loss.
+    r"""Estimate label priors, and subtract them from log-probabilities: a layer before the loss.
 
-    In training mode each call first takes the batch into account: every class's mean posterior, over the frames of all
-    batches so far, of which older ones count less by `momentum` per batch. In evaluation mode the estimate stays as it
-    is. The estimate is kept in buffers, and so saved with the model.
+    In training mode each call first updates the estimate: the mean probability of each class over the frames of all
+    batches so far. Each further batch multiplies the weight of earlier ones by `momentum`. In evaluation mode the
+    estimate is constant. It is kept in buffers, so it is saved with the model.
 
-    Call it on log-probabilities, in training before `ctckit.ctc_loss` (which takes input that is not normalised, and
-    whose gradient is the true one, as it must be here), and when aligning before `ctckit.forced_align`; or give its
-    `log_priors` to `ctckit.align`.
+    Call it on log-probabilities: in training before `ctckit.ctc_loss`, for alignment before `ctckit.forced_align`. Or
+    pass its `log_priors` to `ctckit.align`. (`ctckit.ctc_loss` accepts input that is not normalised, and its gradient
+    is the true derivative, as it must be here.)
 
     Args:
         classes: C, the number of classes.
-        weight: how much of the log-priors is subtracted; 0 changes nothing, 1 would make all classes equal on the
-            whole. The paper takes 0.2 to 0.3.
-        momentum: from 0 up to 1: what the sums of the past are multiplied by, per batch. 0 looks at the last batch
-            alone; 1 would be the mean over everything.
-        floor: lowest log-prior that is subtracted.
+        weight: the factor of the log-priors: 0 changes nothing; 1 would make all classes equally probable on average.
+            The paper uses 0.2 to 0.3.
+        momentum: the factor of earlier sums per batch, from 0 to 1. 0 uses the last batch alone; 1 uses the mean over
+            all batches.
+        floor: the lowest log-prior that is subtracted.
 
     Attributes:
-        sums: (C,) float64 buffer: the posteriors' sums.
-        frames: () float64 buffer: over how many frames.
+        sums: (C,) float64 buffer: the weighted sums of the probabilities.
+        frames: () float64 buffer: the weighted number of frames.
 
     Raises:
         ArgumentTypeError: if `classes` is not an int.
@@ -124,12 +124,12 @@ class LabelPriors(nn.Module):
 
     @property
     def log_priors(self) -> Tensor:
-        """(C,) float32: the present estimate; before the first batch all classes are equal."""
+        """(C,) float32: the current estimate; before the first batch all classes are equal."""
         mean = torch.where(self.frames > 0, self.sums / self.frames, 1 / self.classes)
         return mean.log().float()
 
     def forward(self, log_probs: Tensor, input_lengths: Lengths = None, *, batch_first: bool = False) -> Tensor:
-        """Return log-probabilities less weight · log-priors, of the same shape and dtype.
+        """Return log_probs - weight · log_priors, of the same shape and dtype.
 
         Args:
             log_probs: (T, N, C), or (N, T, C) if `batch_first`, or (T, C); normalised.
@@ -148,7 +148,7 @@ class LabelPriors(nn.Module):
             )
         sums, frames = _sums(log_probs, input_lengths, logits=False, batch_first=batch_first)
         if self.training:
-            # A batch with a NaN must not spoil the estimate for good. (Chosen on the device: nothing waits for a GPU.)
+            # A batch with a NaN must not spoil the estimate for good. (torch.where avoids a device sync.)
             usable = sums.isfinite().all()
             self.sums.copy_(torch.where(usable, self.momentum * self.sums + sums, self.sums))
             self.frames.copy_(torch.where(usable, self.momentum * self.frames + frames, self.frames))
@@ -165,10 +165,10 @@ def subtract(log_probs: Tensor, log_priors: Tensor, weight: float, floor: float 
 
 
 def _sums(log_probs: Tensor, input_lengths: Lengths, *, logits: bool, batch_first: bool) -> tuple[Tensor, Tensor]:
-    """Give (C,) the sums of the posteriors, and () the number of frames, both float64."""
+    """Return (C,) the sums of the probabilities, and () the number of frames, both float64."""
     x, lengths, _ = gate_emissions(log_probs, input_lengths, batch_first=batch_first, name="log_probs")
     x = present(x.detach(), "log_probs")
-    # On other devices and in traces the lengths are not read: those out of bounds are clamped.
+    # On other devices and in traces the lengths are not read, but clamped to their bounds.
     transformed = torch._C._are_functorch_transforms_active()
     if x.device.type == "cpu" and is_eager(x) and is_eager(lengths) and not transformed:
         validate_input_lengths(lengths, x.shape[0])

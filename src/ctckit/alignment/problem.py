@@ -1,4 +1,4 @@
-"""The paths of one item through a pattern: what the functions of `patterns`, and `ctckit.align`, ask."""
+"""The paths of one item through a pattern, for the functions of `patterns` and for `ctckit.align`."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ class Path(NamedTuple):
     """A path through a pattern: one state per frame."""
 
     states: Tensor
-    """(T,) int64: state of the graph; -1 where there is no path."""
+    """(T,) int64: the state of the graph in each frame; -1 without a path."""
     tokens: Tensor
-    """(T,) int64: which token of the pattern the frame belongs to, -1 for a blank, -2 before the pattern at a free
-    start or after it at a free end. Tokens are counted through the pattern in order, those of every option included."""
+    """(T,) int64: the token of the pattern in each frame; -1 for a blank, -2 for a free start or end. Tokens are
+    numbered through the pattern in order, including the tokens of every option."""
     classes: Tensor
-    """(T,) int64: class of the frame; C, the number of classes, for a wildcard and a free end."""
+    """(T,) int64: the class of each frame; C, the number of classes, for a wildcard and a free start or end."""
     scores: Tensor
-    """(T,), dtype of the log-probabilities: that of the class in the frame, in nats. They can be differentiated."""
+    """(T,), dtype of the log-probabilities: the log-probability of that class in that frame, in nats. They can be
+    differentiated."""
     total: float
-    """The path's log-probability, summed in float64; -inf where there is no path."""
+    """The path's log-probability, summed in float64; -inf without a path."""
     options: tuple[int, ...]
-    """For each `Alternatives` of the pattern, in order, the option that was taken; -1 where there is no path."""
+    """For each `Alternatives` of the pattern, in order, the option of the path; -1 without a path."""
 
 
 class PathProblem:
-    """One item and its pattern, checked; answers every question about the paths.
+    """One item and its pattern, with checked arguments; finds the paths and their posteriors.
 
-    The search runs on the CPU, in float64, on the columns that count: the classes that the pattern names, and the
-    wildcard.
+    The search runs on the CPU, in float64, on the columns of the pattern's classes and of the wildcard.
     """
 
     def __init__(
@@ -54,15 +54,15 @@ class PathProblem:
         free_start: bool,
         free_end: bool,
     ) -> None:
-        """Take checked arguments.
+        """Store checked arguments.
 
         Args:
             log_probs: (T, C), on any device.
-            elements: what `checked_pattern` returned.
+            elements: the result of `checked_pattern`.
             wildcard: (T,) the wildcard's score in each frame, in the dtype and on the device of the log-probabilities.
             blank: class of the blank.
             free_start: whether the pattern may begin at any frame.
-            free_end: whether it may end at any frame.
+            free_end: whether the pattern may end at any frame.
         """
         self.log_probs, self.elements, self.wildcard, self.blank = log_probs, elements, wildcard, blank
         self.frames, self.classes = log_probs.shape
@@ -98,12 +98,12 @@ class PathProblem:
 
     @property
     def is_chain(self) -> bool:
-        """Whether the pattern is a row of labels and wildcards."""
+        """Whether the pattern has elements and no alternatives, so that it is a plain target with wildcards."""
         return bool(self.elements) and not any(isinstance(element, Alternatives) for element in self.elements)
 
     @cached_property
     def chain(self) -> Chain:
-        """The plain target of such a row."""
+        """The plain target of such a pattern."""
         column_of = {clazz: column for column, clazz in enumerate(self.named.tolist())}
         return chain_of(
             [token if isinstance(token, Wildcard) else column_of[token] for token in self._tokens()],
@@ -115,17 +115,17 @@ class PathProblem:
         )
 
     def _emissions(self) -> Tensor:
-        """Give (T, U) float64: the classes that the pattern names, and last the wildcard."""
+        """Return (T, U) float64: the columns of the pattern's classes, and last the wildcard's."""
         return torch.cat((self.chosen, self.scores_of_wildcard[:, None]), 1).double()
 
     def _columns(self) -> Graph:
-        """Give the graph with each state's class replaced by its column of `_emissions`."""
+        """Return the graph with each state's class replaced by its column of `_emissions`."""
         return self.graph._replace(classes=torch.searchsorted(self.named, self.graph.classes))
 
     # ---- questions --------------------------------------------------------------------------------------------------
 
     def best_paths(self, k: int) -> list[Path]:
-        """Find the k best paths, best first; none if no path exists, one of NaN if none is best."""
+        """Find the k best paths, best first; none if no path exists, one of NaN if a value is NaN or +inf."""
         if k == 1 and self.is_chain:
             return self._best_chain_path()
         if self.unknown:
@@ -134,7 +134,7 @@ class PathProblem:
         return self._paths(states, totals.tolist())
 
     def sample_paths(self, n: int, generator: torch.Generator | None) -> list[Path]:
-        """Draw n paths; none if no path exists, n of NaN if none can be told."""
+        """Draw n paths; none if no path exists, n of NaN if a value is NaN or +inf."""
         if self.unknown:
             return self._unknown_paths(n)
         uniforms = torch.rand(n, self.frames, generator=generator, dtype=torch.float64, device="cpu")
@@ -151,23 +151,23 @@ class PathProblem:
         return host_backend().graph_posteriors(self._emissions(), self._columns())
 
     def posterior_paths(self) -> list[Path]:
-        """Find the path with the most frames right in expectation; none if no path exists, NaN if it cannot be told."""
+        """Find the path with the most frames right in expectation; none if no path exists, one of NaN as above."""
         if self.unknown:
             return self._unknown_paths(1)
         occupancy, log_likelihood = self.posteriors
         if log_likelihood == -torch.inf:
             return []
-        gains = torch.where(occupancy == 0, -torch.inf, occupancy)  # no path of probability 0, not even to gain frames
+        gains = torch.where(occupancy == 0, -torch.inf, occupancy)  # excludes paths of probability 0
         graph = self.graph._replace(classes=torch.arange(gains.shape[1], device="cpu"))
         states, _ = host_backend().best_graph_paths(gains, graph, 1)
         return self._paths(states, None)
 
     def path_occupancy(self, path: Path) -> Tensor:
-        """Give (T,) the probability of the path's state in each frame, in the dtype of the log-probabilities."""
+        """Return (T,) the occupancy of the path's state in each frame, in the dtype of the log-probabilities."""
         states = path.states.to(_CPU)
         if self.is_chain and "posteriors" not in vars(self):
             chain = self.chain
-            # The pattern's graph lacks the plain target's state 0, a blank before the free start.
+            # The plain target has one state more than the pattern's graph: state 0, a blank before the free start.
             before, after = chain.frames.start, chain.emissions.shape[0] - chain.frames.stop
             row = torch.nn.functional.pad(states + before, (before, after), value=-1)[None]
             occupancy = host_backend().path_occupancy(chain.emissions, chain.lattice, row, logits=False)
@@ -185,7 +185,7 @@ class PathProblem:
         if math.isnan(total):  # a NaN or +inf is among the values that the pattern needs
             return [self.no_path(torch.nan)]
         tokens = chain.tokens_of(found.states[0])
-        # The blank before a free start is reached by no path, and is no state of the pattern's graph.
+        # No path reaches the blank before a free start, and the pattern's graph has no such state.
         states = found.states[0, chain.frames] - int(self.free_start)
         row = self._tokens()
         of_token = torch.tensor([self.classes if isinstance(t, Wildcard) else t for t in row], device="cpu")
@@ -219,7 +219,7 @@ class PathProblem:
         return Path(states, tokens, classes, scores, total, options)
 
     def no_path(self, score: float = -torch.inf) -> Path:
-        """Give the path of blanks that says there is none, or none that can be told."""
+        """Return the path of blanks that stands for no path (score -inf), or for an unknown one (NaN)."""
         none = torch.full((self.frames,), -1, device=self.log_probs.device)
         scores = self.log_probs.new_full((self.frames,), score)
         alternatives = sum(isinstance(element, Alternatives) for element in self.elements)
@@ -229,9 +229,9 @@ class PathProblem:
         return [] if self.is_too_short() else [self.no_path(torch.nan)] * n
 
     def is_too_short(self) -> bool:
-        """Tell whether there are too few frames for any path, whatever the log-probabilities hold."""
+        """Whether there are too few frames for any path, whatever the log-probabilities."""
         return self.graph.frames_needed() > self.frames
 
     def why_no_path(self, item: int = 0, *, batched: bool = False) -> str:
-        """Say why no path fits."""
+        """Return the message why no path fits."""
         return no_path(item, self.frames, self.graph.frames_needed(), batched=batched).message

@@ -1,4 +1,4 @@
-"""The paths behind `ctckit.align`: which token each frame belongs to, with what score and probability."""
+"""The search of `ctckit.align`: the token of each frame, with its score and occupancy."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class FramePath(NamedTuple):
     tokens: npt.NDArray[np.int64]
     """(T,) index of the token; negative for the blank, and outside of the transcript."""
     scores: npt.NDArray[np.float64]
-    """(T,) log-probability of the class, of the model and without priors."""
+    """(T,) log-probability of the class, from the model, without priors."""
     occupancy: npt.NDArray[np.float64] | None
-    """(T,) probability, given the transcript, of the path's state."""
+    """(T,) probability of the path's state, given the transcript."""
 
 
 class Search(NamedTuple):
-    """How paths are sought."""
+    """Options of the search."""
 
     blank: int
     posterior: bool
@@ -48,17 +48,17 @@ class Search(NamedTuple):
 def paths_of(
     requests: list[Request], log_probs: Tensor, adjusted: Tensor, input_lengths: Tensor, search: Search
 ) -> list[FramePath | None]:
-    """Find every item's path; None for one that has none.
+    """Find every item's path; None for an item without one.
 
     Args:
-        requests: what to align.
-        log_probs: (T, N, C) on the CPU, for the scores.
-        adjusted: likewise, for the search.
-        input_lengths: (N,).
-        search: how.
+        requests: the transcripts.
+        log_probs: (T, N, C) log-probabilities on the CPU, for the scores.
+        adjusted: the same less priors, for the search.
+        input_lengths: (N,) frames of each item.
+        search: options of the search.
 
     Raises:
-        ArgumentValueError: for an item without a path, if the search raises.
+        ArgumentValueError: for an item without a path, if ``search.raises``.
     """
     results: list[FramePath | None] = [None] * len(requests)
     plain: list[int] = []
@@ -84,7 +84,7 @@ def paths_of(
 def _plain_paths(
     requests: list[Request], log_probs: Tensor, x: Tensor, input_lengths: Tensor, search: Search, items: list[int]
 ) -> list[FramePath | None]:
-    # The rows are classes that `ctckit.align` has checked.
+    # `ctckit.align` has checked the classes.
     lattice = Lattice.of_rows([request.transcript.ids for request in requests], input_lengths, search.blank)
     path = host_backend().best_path(x, lattice)
     totals = path.totals.tolist()
@@ -110,7 +110,7 @@ def _plain_paths(
 
 
 def _pattern_path(request: Request, log_probs: Tensor, x: Tensor, search: Search, item: int) -> FramePath | None:
-    """Find the path of a pattern that is more than a row of labels."""
+    """Find the path of a request that is not a plain row of labels, or whose search is not plain."""
     wildcard = x.new_full((x.shape[0],), search.wildcard_score)
     problem = PathProblem(
         x, request.pattern, wildcard, search.blank, free_start=search.free_start, free_end=search.free_end

@@ -1,4 +1,4 @@
-"""A transcript in its places: from text and a model's output to words and tokens with times and confidences."""
+"""`align`: from a transcript and a model's output to words and tokens with times and confidences."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 __all__ = ["WILDCARD_SCORE", "align"]
 
 WILDCARD_SCORE: Final = -1.0
-"""What a frame of a wildcard scores unless the caller says, in nats. docs/alignment.md has the measurements."""
+"""The default score of a frame of a wildcard, in nats. docs/alignment.md has the measurements."""
 
 Tokens: TypeAlias = "Tensor | npt.NDArray[np.integer[Any]] | Sequence[Any]"
 """A row of tokens; or a text or a row of tokens per item."""
 
 
 class _Options(TypedDict, total=False):
-    """What `align` takes by keyword, but for `infeasible`, on which its result's type depends."""
+    """The keyword arguments of `align`, except `infeasible`, which decides the type of its result."""
 
     input_lengths: Lengths
     blank: int | None
@@ -131,76 +131,75 @@ def align(
     prior_weight: float = 0.25,
     infeasible: Infeasible = "raise",
 ) -> Alignment | list[Alignment] | list[Alignment | None] | None:
-    r"""Find where each token and word of a transcript is in what a CTC model has read.
+    r"""Align a transcript with the output of a CTC model: find the frames and times of each token and word.
 
-    The best path is that of `ctckit.forced_align`. The confidence of a token is the mean, over the frames t of its
-    span, of the probability gamma(t, s), given the transcript, that frame t belongs to this very token (state s of
-    `ctckit.posteriors`), over all paths and not only the best:
+    The best path is that of `ctckit.forced_align`. The confidence of a token is the mean of gamma(t, s) over the frames
+    t of its span. Gamma is the probability, given the transcript, that frame t belongs to this token (state s of
+    `ctckit.posteriors`), over all paths:
 
     .. math:: \text{confidence} = \frac{1}{|\text{span}|} \sum_{t \in \text{span}} \gamma(t, s)
 
-    So it is the expected share of the span that belongs to the token if the model is right about the transcript, and
-    calibrated in this sense; that a transcript does not fit shows in the score. A word's is the mean over the frames of
-    its tokens.
+    So the confidence is the expected fraction of the span that belongs to the token, if the transcript is right; it is
+    calibrated in this sense. A wrong transcript shows in the score, not in the confidence. A word's confidence is the
+    mean over the frames of its tokens.
 
     Args:
         emissions: (N, T, C), or (T, N, C) if not `batch_first`, or (T, C) for one item without a batch:
             log-probabilities, or logits; any floating-point dtype and strides.
-        text_or_tokens: for one item a text (a str), or a row of tokens: names or classes, a list or an integer tensor;
-            for a batch a list of these, or an integer tensor (N, S) padded with -100. A list may hold
-            `ctckit.Alternatives` of rows of classes as well; the alignment has the one that fits best.
-        vocabulary: which class each token is: a list, a dict, the path of a ``vocab.json``, a tokenizer, or a
+        text_or_tokens: for one item a text (a str), or a row of tokens: names or classes, in a list or an integer
+            tensor. For a batch a list of these, or an integer tensor (N, S) padded with -100. A list may also hold
+            `ctckit.Alternatives` of rows of classes; the alignment has the option that fits best.
+        vocabulary: the class of each token: a list, a dict, the path of a ``vocab.json``, a tokenizer, or a
             `ctckit.Vocabulary` (for many calls). None if the tokens are classes.
         input_lengths: frames of each item: integer tensor (N,), sequence of ints, or None for all T.
-        blank: class of the blank; None for what the vocabulary says (see `ctckit.Vocabulary`), else the last class if
-            the emissions have one more than the vocabulary, else 0.
+        blank: class of the blank. None for the vocabulary's blank (see `ctckit.Vocabulary`), else the last class if the
+            emissions have one class more than the vocabulary, else 0.
         logits: whether to take the log_softmax of the emissions first.
         batch_first: whether the batch is the first dimension of `emissions`.
-        frame_duration: seconds per frame: the model's hop, with its subsampling. None if only frames are of interest.
-        offset: seconds at which the first frame starts, where the input is a piece of a longer recording.
+        frame_duration: seconds per frame: the model's hop, with its subsampling. None to omit times.
+        offset: start of the first frame in seconds, if the input is a part of a longer recording.
         word_separator: as for `ctckit.Vocabulary`.
         fold_case: as for `ctckit.Vocabulary`.
-        unknown: what to do with characters that the vocabulary lacks, and with names of special tokens: "raise", take a
-            run of them for a "wildcard", or "skip" them; or a dict of these for "words", "numbers" and "punctuation"
-            (see `ctckit.Vocabulary.encode`).
-        wildcard: a character (in a row of tokens: a name) that stands for a wildcard, such as "*": a run, of at least
-            one frame, of anything. In a row of tokens `ctckit.WILDCARD` does too.
+        unknown: what to do with characters that the vocabulary lacks, and with names of special tokens: "raise" an
+            error, replace a run of them by a "wildcard", or "skip" them. Or a dict of these for "words", "numbers" and
+            "punctuation" (see `ctckit.Vocabulary.encode`).
+        wildcard: a character for a wildcard, such as "*" (in a row of tokens: a name). A wildcard is a run of at least
+            one frame of any classes. In a row of tokens, `ctckit.WILDCARD` is one too.
         words: the text's words, for texts without spaces: a list of them (for a batch, such a list or None per item),
-            or a function from a text to such a list. None for what white space separates.
-        wildcard_score: what a frame of a wildcard, or outside of the transcript at a free end, scores, in nats; a
-            penalty, if negative. At -1.0 a token beside it keeps what is its own; at 0 nothing can do better, and the
-            token keeps one frame (see `ctckit.best_paths`).
+            or a function from a text to such a list. None to split at white space.
+        wildcard_score: the score, in nats, of a frame of a wildcard, or outside of the transcript at a free start or
+            end. With -1.0 the tokens beside a wildcard keep their frames; with 0 the wildcard takes every frame it can,
+            and they keep one (see `ctckit.best_paths`).
         method: "viterbi" for the most probable path, "posterior" for the path with the most frames right in expectation
             (`ctckit.posterior_path`).
         free_start: whether the transcript may begin at any frame.
-        free_end: whether it may end at any frame.
+        free_end: whether the transcript may end at any frame.
         confidence: whether to compute confidences. They take several times as long as the path.
-        log_priors: (C,) log-probabilities of the classes on the whole (`ctckit.label_priors`), to subtract from the
-            emissions before the search; None for none. Scores remain those of the emissions.
-        prior_weight: how much of them to subtract (see `ctckit.LabelPriors`).
-        infeasible: what to do with an item that no path spells (see `ctckit.forced_align`), or whose emissions are NaN
-            where its tokens need them: "raise", or "none", which gives None in its place.
+        log_priors: (C,) log-priors of the classes (`ctckit.label_priors`), which are subtracted from the emissions
+            before the search; None for none. Scores remain those of the emissions.
+        prior_weight: the factor of the log-priors (see `ctckit.LabelPriors`).
+        infeasible: what to do with an item that no path spells (see `ctckit.forced_align`), or with a NaN or +inf among
+            the emissions of its tokens: "raise"; or "none", which returns None in its place.
 
     Returns:
-        An `Alignment`, or a list of them for a batch. An empty transcript has an alignment without tokens. What
-        ``unknown="skip"`` left out is in its `dropped`.
+        An `Alignment`, or a list of them for a batch. An empty transcript gives an alignment without tokens.
+        `Alignment.dropped` has the words, or parts of words, that ``unknown="skip"`` left out.
 
     Raises:
         ArgumentTypeError: for an argument of the wrong type.
-        ArgumentValueError: for wrong shapes and values; for a character that is not in the vocabulary; for a text that
-            is not empty and of which ``unknown="skip"`` leaves nothing; for a vocabulary with more classes than the
-            emissions; and for an infeasible item, naming it, the frames it needs and those it has.
+        ArgumentValueError: for wrong shapes and values; for a character that is not in the vocabulary; for a non-empty
+            text of which ``unknown="skip"`` leaves nothing; for a vocabulary with more classes than the emissions; and
+            for an infeasible item, with the frames that it needs and has.
 
     Notes:
-        Time grows with T · S, and memory, beside the input, much more slowly: see `ctckit.forced_align`. (With
+        Time grows with T · S. Memory, besides the input, grows much more slowly: see `ctckit.forced_align`. (With
         `ctckit.Alternatives` or the method "posterior" the confidences take a table (T, 2S).)
 
-        A UserWarning tells of emissions that are no log-probabilities: values above 0, or frames whose probabilities do
-        not add up to 1 (of each item up to 256 frames are looked at); and of emissions with at least two classes more
-        than the vocabulary.
+        Some emissions cause a UserWarning: values above 0; frames whose probabilities do not add up to 1 (up to 256
+        frames of each item are checked); at least two classes more than in the vocabulary.
 
-        The computation is done on the CPU; tensors on another device are copied there. An item's result does not depend
-        on the others of its batch.
+        The computation runs on the CPU; tensors on another device are copied there. An item's result does not depend on
+        the rest of its batch.
 
     Example:
         >>> import torch, ctckit
@@ -263,13 +262,13 @@ def align(
 
 
 def _chosen(request: Request, path: FramePath, vocabulary: Vocabulary | None) -> Transcript:
-    """Return the transcript; where it has alternatives, with the words of those that the path took."""
+    """Return the transcript; if it has alternatives, with the words of the path's options."""
     if not any(isinstance(element, Alternatives) for element in request.pattern):
         return request.transcript
     taken = np.unique(path.tokens[path.tokens >= 0]).tolist()
     pieces = request.transcript.pieces
     read = transcript_of([pieces[index]._replace(word=None) for index in taken], vocabulary)
-    # Indices of tokens go on counting those of all options.
+    # Token indices keep counting the tokens of all options.
     result = list(pieces)
     for index, piece in zip(taken, read.pieces, strict=True):
         result[index] = piece
@@ -279,7 +278,7 @@ def _chosen(request: Request, path: FramePath, vocabulary: Vocabulary | None) ->
 def _alignment(
     transcript: Transcript, path: FramePath, blank: int, frame_duration: float | None, offset: float
 ) -> Alignment:
-    """Put the tokens of a transcript where the path has them."""
+    """Make the alignment: the tokens and words of a transcript, with the spans of the path."""
     frames = len(path.tokens)
     changes = (path.tokens[1:] != path.tokens[:-1]).nonzero()[0]
     bounds = np.concatenate(((0,), changes + 1, (frames,))) if frames else np.zeros(1, dtype=np.int64)
@@ -289,7 +288,7 @@ def _alignment(
     shares = None
     if path.occupancy is not None:
         shares = np.add.reduceat(path.occupancy, starts) / lengths if frames else path.occupancy
-        shares = np.minimum(np.maximum(shares, 0.0), 1.0)  # a sum of occupancies that are rounded
+        shares = np.minimum(np.maximum(shares, 0.0), 1.0)  # rounding errors may exceed the bounds
     columns = [path.tokens[starts].tolist(), starts.tolist(), ends.tolist(), means.tolist()]
     columns.append([None] * len(starts) if shares is None else shares.tolist())
     tokens: list[AlignedToken] = []
@@ -334,7 +333,10 @@ def _words(transcript: Transcript, tokens: list[AlignedToken], word_of: list[int
 
 
 def _detached(emissions: Any, *, batch_first: bool) -> tuple[Any, int | None, int | None]:
-    """Return emissions on the CPU, the number of items (None without a batch), and of classes; else just what it is."""
+    """Return emissions on the CPU, the number of items (None without a batch) and of classes.
+
+    An argument that is no tensor of 2 or 3 dimensions is returned as it is, for `gate_emissions` to raise.
+    """
     if not isinstance(emissions, Tensor) or emissions.ndim not in (2, 3):
         return emissions, None, None
     require_memory(emissions, "emissions")
@@ -345,7 +347,7 @@ def _detached(emissions: Any, *, batch_first: bool) -> tuple[Any, int | None, in
 def _vocabulary(source: Any, word_separator: str | None, *, fold_case: bool) -> Vocabulary | None:
     if source is None:
         if word_separator or fold_case:
-            raise ArgumentValueError("word_separator and fold_case are about a vocabulary, but vocabulary is None")
+            raise ArgumentValueError("word_separator and fold_case need a vocabulary, but vocabulary is None")
         return None
     if isinstance(source, Vocabulary) and word_separator is None and not fold_case:
         return source
@@ -379,7 +381,7 @@ def _check_classes(
 
 
 def _warn_if_implausible(x: Tensor, lengths: Tensor, vocabulary: Vocabulary | None, *, logits: bool) -> None:
-    """Warn once of the first item whose emissions are no log-probabilities, or not of the vocabulary."""
+    """Warn of the first item whose emissions are implausible: see `ctckit.lattice.plausibility`."""
     named = None if vocabulary is None else vocabulary.classes_named(x.shape[2])
     for item, length in enumerate(lengths.tolist()):
         problems = implausible(x[:length, item], logits=logits, classes_named=named)

@@ -1,4 +1,4 @@
-"""The standard streams: no character, and no stream that is closed or full, ends a run."""
+"""The standard streams: an unencodable character, or a closed or full stream, must not end a run."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from typing import TextIO
 
 from rich.console import Console, RenderableType
 
-__all__ = ["any_character", "console", "give_up_stdout", "plain", "say", "stdout_is_utf8"]
+__all__ = ["console", "discard_stdout", "escaped_output", "plain", "say", "stdout_is_utf8"]
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @contextlib.contextmanager
-def any_character() -> Iterator[None]:
-    """Let the standard output take any character (what its encoding lacks is escaped), and be there if it is closed."""
-    if sys.stdout is None:  # what mypy does not know: Python's answer to a stream that is closed
-        sys.stdout = _nowhere(1)
+def escaped_output() -> Iterator[None]:
+    """Escape characters that the standard output cannot encode, and open the null device for a closed stream."""
+    if sys.stdout is None:  # Python does this for a closed stream; mypy does not know it
+        sys.stdout = _null_stream(1)
     if sys.stderr is None:
-        sys.stderr = _nowhere(2)
+        sys.stderr = _null_stream(2)
     stream = sys.stdout
     errors = stream.errors
     if not isinstance(stream, io.TextIOWrapper) or errors == "backslashreplace":
@@ -38,9 +38,12 @@ def any_character() -> Iterator[None]:
             stream.reconfigure(errors=errors)
 
 
-def _nowhere(descriptor: int) -> TextIO:
-    """Open nothing in the place of a closed stream, so that no file of ours gets its number, and is printed to."""
-    stream = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # for as long as the process lives
+def _null_stream(descriptor: int) -> TextIO:
+    """Open the null device with the number of a closed stream.
+
+    Otherwise the next file that is opened would get this number, and messages would be printed into it.
+    """
+    stream = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # open until the process ends
     with contextlib.suppress(OSError):
         try:
             os.fstat(descriptor)
@@ -49,8 +52,8 @@ def _nowhere(descriptor: int) -> TextIO:
     return stream
 
 
-def give_up_stdout() -> None:
-    """Let what is printed from now on go nowhere, or Python complains of a closed or full stream while it exits."""
+def discard_stdout() -> None:
+    """Redirect the standard output to the null device: otherwise Python fails to flush it at exit."""
     with contextlib.suppress(OSError, ValueError):
         descriptor = os.open(os.devnull, os.O_WRONLY)
         os.dup2(descriptor, sys.stdout.fileno())
@@ -58,7 +61,7 @@ def give_up_stdout() -> None:
 
 
 def stdout_is_utf8() -> bool:
-    """Return whether the standard output takes any character as it is."""
+    """Return whether the standard output can encode every character."""
     try:
         return codecs.lookup(sys.stdout.encoding or "").name.startswith("utf-8")
     except (LookupError, AttributeError):
@@ -66,7 +69,7 @@ def stdout_is_utf8() -> bool:
 
 
 def plain(text: str) -> str:
-    r"""Escape control characters, which would tear a table, or do something to the terminal.
+    r"""Escape control characters, which would break a table or control the terminal.
 
     >>> plain("a\tb\x1b[2J")
     'a\\tb\\x1b[2J'
@@ -75,11 +78,11 @@ def plain(text: str) -> str:
 
 
 def console() -> Console:
-    """Return the terminal for all but results."""
+    """Return the console on the standard error, for everything but results."""
     return Console(stderr=True, soft_wrap=True)
 
 
 def say(message: RenderableType, style: str | None = None) -> None:
-    """Print to the standard error, if that is possible."""
+    """Print to the standard error; ignore a closed or full stream."""
     with contextlib.suppress(OSError, ValueError):
         console().print(message, style=style, highlight=False)

@@ -10,13 +10,9 @@ import pytest
 
 import ctckit
 from ctckit import Vocabulary
-from tests.tools.vocabularies import Codes, Lowering, Pieces, Slow
+from tests.tools.vocabularies import Codes, Lowering, Pieces, Slow, names
 
 tokenizers = pytest.importorskip("tokenizers")
-
-
-def names(vocabulary: Any, text: str, **options: Any) -> list[str]:
-    return [piece.text for piece in Vocabulary(vocabulary).encode(text, **options).pieces]
 
 
 # ------------------------------------------------------------------------------------------- as those of transformers

@@ -9,7 +9,7 @@ import pytest
 
 import ctckit
 from ctckit import Vocabulary
-from tests.tools.vocabularies import Lowering, Pieces, Slow, sources
+from tests.tools.vocabularies import Lowering, Pieces, Slow, names, sources
 
 tokenizers = pytest.importorskip("tokenizers")
 UNK = "[UNK]"
@@ -30,10 +30,6 @@ def wordpiece(*tokens: str) -> Any:
     found.normalizer = tokenizers.normalizers.BertNormalizer()
     found.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
     return found
-
-
-def spelt(vocabulary: Any, text: str, **options: Any) -> list[str]:
-    return [piece.text for piece in Vocabulary(vocabulary).encode(text, **options).pieces]
 
 
 # -------------------------------------------------------------------------------------------------------- normalisation
@@ -70,7 +66,7 @@ def test_compatibility_forms() -> None:
 
 def test_a_word_that_is_unknown_as_a_whole() -> None:
     vocabulary = Vocabulary(wordpiece("ab", "##c", "d"))
-    assert spelt(vocabulary, "abc abx; d", unknown="skip") == ["ab", "##c", "d"]
+    assert names(vocabulary, "abc abx; d", unknown="skip") == ["ab", "##c", "d"]
     found = vocabulary.encode("abc abx; d", unknown={"words": "wildcard", "punctuation": "skip"})
     assert [(p.text, p.word) for p in found.pieces] == [("ab", 0), ("##c", 0), ("abx", 1), ("d", 2)]
     assert (found.words, found.dropped) == (["abc", "abx;", "d"], (";",))
@@ -79,7 +75,7 @@ def test_a_word_that_is_unknown_as_a_whole() -> None:
 def test_a_kind_that_is_left_out_may_make_the_rest_known() -> None:
     """ "ab7" is one unknown token, of which only the number is unknown."""
     vocabulary = Vocabulary(wordpiece("ab", "##c"))
-    assert spelt(vocabulary, "ab7 abc", unknown={"numbers": "skip"}) == ["ab", "ab", "##c"]
+    assert names(vocabulary, "ab7 abc", unknown={"numbers": "skip"}) == ["ab", "ab", "##c"]
     with pytest.raises(ctckit.ArgumentValueError, match="no token for 'abx'"):
         vocabulary.encode("abx7 ab", unknown={"numbers": "skip"})
 
@@ -90,7 +86,7 @@ def test_a_model_that_loses_what_it_does_not_know() -> None:
     for text, at in (("xab", 0), ("abxab", 2), ("axb", 1), ("ab x", 3), ("ab a\u0301", 4)):
         with pytest.raises(ctckit.ArgumentValueError, match=f"at position {at} of the text"):
             vocabulary.encode(text)
-    assert spelt(vocabulary, "axb ab x abx", unknown="skip") == ["ab", "ab", "ab"]
+    assert names(vocabulary, "axb ab x abx", unknown="skip") == ["ab", "ab", "ab"]
     assert [p.id for p in vocabulary.encode("axb", unknown="wildcard").pieces] == [0, None, 1]
 
 
@@ -154,7 +150,7 @@ def test_special_tokens_of_the_tokenizer() -> None:
     tokenizer.add_special_tokens(["<x>"])
     with pytest.raises(ctckit.ArgumentValueError, match="'<x>' at position 2 of the text"):
         Vocabulary(tokenizer).encode("a <x> b")
-    assert spelt(tokenizer, "a <x>b<x> x", unknown="skip") == ["a", "b", "x"]
+    assert names(tokenizer, "a <x>b<x> x", unknown="skip") == ["a", "b", "x"]
 
 
 # ----------------------------------------------------------------------------------------------------------------- ways
@@ -164,7 +160,7 @@ def test_truncation_and_padding_are_turned_off() -> None:
     tokenizer = bpe("a", "b", "[PAD]")
     tokenizer.enable_truncation(2)
     tokenizer.enable_padding(length=8, pad_id=2)
-    assert spelt(tokenizer, "ab ba ab") == list("abbaab")
+    assert names(tokenizer, "ab ba ab") == list("abbaab")
     assert len(tokenizer.encode("ab ba ab").ids) == 8  # the user's own is as it was
 
 
@@ -222,8 +218,8 @@ def test_a_word_that_a_tokenizer_removes_is_no_part_of_its_neighbour() -> None:
 
 def test_a_bar_that_a_tokenizer_does_not_use() -> None:
     """The vocabulary has the token, but the tokenizer puts none between words."""
-    assert spelt(bpe("a", "b", "|"), "a b") == ["a", "b"]
-    assert spelt(Slow(), "a b") == ["a", "|", "b"]
+    assert names(bpe("a", "b", "|"), "a b") == ["a", "b"]
+    assert names(Slow(), "a b") == ["a", "|", "b"]
 
 
 def test_a_bar_that_a_tokenizer_makes_of_each_space() -> None:
@@ -275,12 +271,12 @@ def test_a_word_behind_a_wildcard_without_a_token_for_mark_and_letter() -> None:
     model = tokenizers.models.BPE(rows, [("a", "b"), ("▁", "ab")], unk_token="<unk>")  # noqa: S106
     tokenizer = tokenizers.Tokenizer(model)
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace(prepend_scheme="never")
-    assert spelt(tokenizer, "a * ab ba", wildcard="*") == ["a", "*", "▁ab", "▁", "b", "a"]
+    assert names(tokenizer, "a * ab ba", wildcard="*") == ["a", "*", "▁ab", "▁", "b", "a"]
     # Here the mark is put before each text, so that the space would make a second one.
     tokenizer.pre_tokenizer = None
     normalizers = tokenizers.normalizers
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    assert spelt(tokenizer, "a * ab ba", wildcard="*") == ["▁", "a", "*", "▁ab", "▁", "b", "a"]
+    assert names(tokenizer, "a * ab ba", wildcard="*") == ["▁", "a", "*", "▁ab", "▁", "b", "a"]
 
 
 def test_bytes_of_what_a_tokenizer_has_no_token_for() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 
 import ctckit
 from ctckit import Vocabulary
+from tests.tools.vocabularies import Codes, Pieces, Processor, Slow, names
 
 LETTERS = ["-", "|", *"abcdefgh"]
 
@@ -130,6 +130,56 @@ def test_words_are_those_of_the_text(text: str) -> None:
     assert sum(piece.word is None for piece in transcript.pieces) == max(0, len(transcript.words) - 1)
 
 
+# -------------------------------------------------------------------------------------- the bar: a space or a character
+
+
+@pytest.mark.parametrize(
+    ("tokens", "separator"),
+    [
+        (["-", "a", "|"], "|"),
+        (["-", "a", "{", "|", "}"], None),  # in the order of ASCII: one character among others
+        (["-", "{", "|", "}", "a"], None),
+        (["{", "|", "}", "a"], None),
+        (["-", "{", "|", "a", "}"], "|"),
+        (["-", "{", "a", "|", "}"], "|"),
+        (["-", "}", "|", "{", "a"], "|"),
+        (["-", "|", "{", "}", "a"], "|"),
+        (["-", "|", "}", "a"], "|"),
+    ],
+)
+def test_a_bar_among_its_neighbours_in_ascii_is_a_letter(tokens: list[str], separator: str | None) -> None:
+    assert Vocabulary(tokens).word_separator == separator
+
+
+@pytest.mark.parametrize(
+    "signs",
+    ["".join(map(chr, range(33, 127))), "0123456789abc!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", "xy|}{~^]\\[@?>=<&%$#"],
+    ids=["ASCII", "string.printable", "any order"],
+)
+def test_the_bar_is_a_character_among_others(signs: str) -> None:
+    for source in (["<blank>", *signs], {sign: n for n, sign in enumerate(signs, 1)}):
+        vocabulary = Vocabulary(source)
+        assert vocabulary.word_separator is None
+        letters = "".join(sorted(set("xyab") & set(signs)))
+        assert names(source, f"|{letters}||") == list(f"|{letters}||")
+        assert vocabulary.encode("| |").words == ["|", "|"]
+    assert Vocabulary([*signs, " "]).word_separator == " "
+    assert Vocabulary([*signs], word_separator="|").word_separator == "|"
+
+
+def test_the_bar_is_a_character_among_a_dozen_signs() -> None:
+    signs = "#$%&*+/<=>@^"
+    assert Vocabulary(["-", "|", *"ab", *signs]).word_separator is None
+    assert Vocabulary(["-", "|", *"ab", *signs[1:]]).word_separator == "|"
+
+
+def test_the_bar_is_a_space_among_letters() -> None:
+    for extra in ("", "'", "'-.,?!", "äöüß&"):
+        vocabulary = Vocabulary(["<pad>", "<s>", "</s>", "<unk>", "|", *"ETAON", *extra])
+        assert vocabulary.word_separator == "|"
+        assert names(vocabulary, "EAT|TEA  NO") == list("EAT|TEA|NO")
+
+
 # ------------------------------------------------------------------------------------------------- unknown characters
 
 
@@ -173,91 +223,36 @@ def test_fold_case() -> None:
 # ---------------------------------------------------------------------------------------------------------- tokenizers
 
 
-class Slow:
-    """As transformers' tokenizers are, in what is used of them."""
-
-    unk_token_id = 3
-
-    def get_vocab(self) -> dict[str, int]:
-        return {"<pad>": 0, "|": 1, "A": 2, "<unk>": 3, "B": 4}
-
-    def tokenize(self, text: str) -> list[str]:
-        return list(text.upper().strip().replace(" ", "|"))
-
-    def convert_tokens_to_ids(self, tokens: list[str]) -> list[int]:
-        return [self.get_vocab().get(token, 3) for token in tokens]
-
-
-class Processor:
-    tokenizer = Slow()
-
-
-class Pieces:
-    """As sentencepiece is."""
-
-    names = ("<unk>", "▁", "a", "▁ab", "b")
-
-    def get_piece_size(self) -> int:
-        return len(self.names)
-
-    def id_to_piece(self, number: int) -> str:
-        return self.names[number]
-
-    def piece_to_id(self, piece: str) -> int:
-        return self.names.index(piece) if piece in self.names else 0
-
-    def unk_id(self) -> int:
-        return 0
-
-    def encode_as_pieces(self, text: str) -> list[str]:
-        return [piece for word in text.split() for piece in (["▁ab", *word[2:]] if word[:2] == "ab" else ["▁", *word])]
-
-
-class Bytes:
-    """As tiktoken is: classes, and text for each."""
-
-    names = ("a", " b", "b")
-
-    def encode(self, text: str) -> list[int]:
-        return [0 if part == "a" else 1 for part in text.split()]
-
-    def decode(self, ids: list[int]) -> str:
-        return "".join(self.names[number] for number in ids)
-
-
-@pytest.mark.parametrize("tokenizer", [Slow(), Processor()])
+@pytest.mark.parametrize("tokenizer", [Slow(), Processor()], ids=["tokenizer", "processor"])
 def test_transformers(tokenizer: Any) -> None:
-    assert spelt(tokenizer, "ab b") == [("A", 2, 0), ("B", 4, 0), ("|", 1, None), ("B", 4, 1)]
-    assert Vocabulary(tokenizer).encode("ab b").words == ["ab", "b"]  # as the text has them
-    with pytest.raises(ValueError, match="no token for 'X' in 'abX'"):
-        spelt(tokenizer, "abX")
-    assert [text for text, *_ in spelt(tokenizer, "aXb", unknown="skip")] == ["A", "B"]
-    assert [number for _, number, _ in spelt(tokenizer, "aXb", unknown="wildcard")] == [2, None, 4]
-    assert [number for _, number, _ in spelt(tokenizer, "a*b", wildcard="*")] == [2, None, 4]
+    assert spelt(tokenizer, "ab b") == [("a", 5, 0), ("b", 6, 0), ("|", 4, None), ("b", 6, 1)]
+    assert Vocabulary(tokenizer).encode("ab b").words == ["ab", "b"]
+    with pytest.raises(ValueError, match="no token for 'x' in 'abx'"):
+        spelt(tokenizer, "abx")
+    assert [text for text, *_ in spelt(tokenizer, "axb", unknown="skip")] == ["a", "b"]
+    assert [number for _, number, _ in spelt(tokenizer, "axb", unknown="wildcard")] == [5, None, 6]
+    assert [number for _, number, _ in spelt(tokenizer, "a*b", wildcard="*")] == [5, None, 6]
+
+
+class FewPieces(Pieces):
+    names = ("<unk>", "▁", "a", "▁ab", "b")
 
 
 def test_sentencepiece() -> None:
-    assert spelt(Pieces(), "abb a") == [("▁ab", 3, 0), ("b", 4, 0), ("▁", 1, 1), ("a", 2, 1)]
+    assert spelt(FewPieces(), "abb a") == [("▁ab", 3, 0), ("b", 4, 0), ("▁", 1, 1), ("a", 2, 1)]
     with pytest.raises(ValueError, match="no token for 'x'"):
-        spelt(Pieces(), "abx")
-
-
-class SpacedBytes(Bytes):
-    """A token has the space before it, or it has not."""
-
-    def encode(self, text: str) -> list[int]:
-        return [self.names.index(part) for part in re.findall(" b|b|a", text)]
+        spelt(FewPieces(), "abx")
 
 
 def test_a_word_behind_a_wildcard_has_its_space() -> None:
-    vocabulary = Vocabulary(SpacedBytes())
-    for text, right in (("b b", [2, 1]), ("* b", [None, 1]), ("*b", [None, 2]), ("b * b", [2, None, 1])):
+    vocabulary = Vocabulary(Codes())
+    for text, right in (("b b", [2, 6]), ("* b", [None, 6]), ("*b", [None, 2]), ("b * b", [2, None, 6])):
         assert [piece.id for piece in vocabulary.encode(text, wildcard="*").pieces] == right, text
 
 
 def test_encoders() -> None:
-    transcript = Vocabulary(Bytes()).encode("a b")
-    assert transcript.ids == [0, 1]
+    transcript = Vocabulary(Codes()).encode("a b")
+    assert transcript.ids == [1, 6]
     assert transcript.words == ["a", "b"]
 
 
@@ -269,24 +264,6 @@ def test_the_real_tokenizers_library() -> None:
     assert spelt(tokenizer, "abc d") == [("ab", 1, 0), ("##c", 2, 0), ("d", 3, 1)]
     with pytest.raises(ValueError, match="no token for 'xyz' in 'abc xyz'"):
         spelt(tokenizer, "abc xyz")
-
-
-@pytest.mark.parametrize(
-    ("tokens", "separator"),
-    [
-        (["-", "a", "|"], "|"),
-        (["-", "a", "{", "|", "}"], None),  # in the order of ASCII: one character among others
-        (["-", "{", "|", "}", "a"], None),
-        (["{", "|", "}", "a"], None),
-        (["-", "{", "|", "a", "}"], "|"),
-        (["-", "{", "a", "|", "}"], "|"),
-        (["-", "}", "|", "{", "a"], "|"),
-        (["-", "|", "{", "}", "a"], "|"),
-        (["-", "|", "}", "a"], "|"),
-    ],
-)
-def test_a_bar_among_its_neighbours_in_ascii_is_a_letter(tokens: list[str], separator: str | None) -> None:
-    assert Vocabulary(tokens).word_separator == separator
 
 
 def test_classes_that_are_needed() -> None:

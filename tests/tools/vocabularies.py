@@ -45,7 +45,7 @@ class Processor:
 
 
 class Pieces:
-    """As sentencepiece was before it told places."""
+    """As sentencepiece before it returned offsets."""
 
     names: tuple[str, ...] = ("<unk>", "<s>", "</s>", "▁", "▁a", *LETTERS, "▁ab")
 
@@ -60,9 +60,6 @@ class Pieces:
 
     def unk_id(self) -> int:
         return 0
-
-    def is_control(self, number: int) -> bool:
-        return number in (1, 2)
 
     def encode_as_pieces(self, text: str) -> list[str]:
         row: list[str] = []
@@ -171,6 +168,17 @@ def _sentencepiece() -> dict[str, Any]:
 def sources() -> dict[str, Any]:
     """All of them, by name."""
     return _sources() | _tokenizers() | _sentencepiece()
+
+
+@functools.cache
+def vocabularies() -> dict[str, ctckit.Vocabulary]:
+    """A vocabulary of each source, by name."""
+    return {name: ctckit.Vocabulary(source) for name, source in sources().items()}
+
+
+def names(vocabulary: Any, text: str, **options: Any) -> list[str]:
+    """The names of the tokens of a text."""
+    return [piece.text for piece in ctckit.Vocabulary(vocabulary).encode(text, **options).pieces]
 
 
 WHOLE_WORDS = ("WordPiece",)  # a letter that these lack makes the word unknown

@@ -321,7 +321,7 @@ def test_inplace_grad_is_for_one_backward() -> None:
     x = MIXED.logits().requires_grad_()
     loss = overwriting(x * 1, reduction="sum")
     loss.backward(retain_graph=True)
-    with pytest.raises(RuntimeError, match=r"handed over already.*leave inplace_grad out"):
+    with pytest.raises(RuntimeError, match=r"first backward has used it.*leave inplace_grad out"):
         loss.backward()
     (slope,) = torch.autograd.grad(overwriting(x * 1, reduction="sum"), x, create_graph=True)
     assert not slope.requires_grad  # no second derivative of what has been overwritten

@@ -1,10 +1,10 @@
-"""Which code computes: the C++ core for the CPU, Triton's kernels for GPUs, plain torch for everything else.
+"""The backends: the C++ core for the CPU, Triton kernels for GPUs, plain torch for everything else.
 
 A backend is a module with the functions of `Backend`; `ctckit.backends.reference` is the shortest. CONTRIBUTING.md
-says how to add one.
+explains how to add one.
 
-The choice can be forced, for tests and comparisons, by the environment variable ``CTCKIT_BACKEND``, which is read when
-ctckit is imported, or with `use`.
+`use` forces a backend, for tests and comparisons. So does the environment variable ``CTCKIT_BACKEND``, which is read
+when ctckit is imported.
 """
 
 from __future__ import annotations
@@ -33,30 +33,30 @@ NAMES = ("cpu", "triton", "reference")
 
 
 _MISSING = {
-    "cpu": "ctckit's C++ core cannot be imported ({error}), so the slow reference backend stands in. Reinstall ctckit "
-    "with `pip install --force-reinstall --no-deps ctckit`, and report this if it stays.",
-    "triton": "ctckit's GPU kernels cannot be imported ({error}), so the slow reference backend stands in. Install "
+    "cpu": "ctckit's C++ core cannot be imported ({error}), so the slow reference backend is used. Reinstall ctckit "
+    "with `pip install --force-reinstall --no-deps ctckit`, and report this if it persists.",
+    "triton": "ctckit's GPU kernels cannot be imported ({error}), so the slow reference backend is used. Install "
     "Triton 3.4 or later; torch for Linux brings it from version 2.8 on.",
 }
 
 
 class LossOptions(NamedTuple):
-    """How a loss is computed."""
+    """Options of a loss."""
 
     logits: bool
-    """Whether the emissions are logits: the log_softmax of each frame is taken first."""
+    """Whether the emissions are logits, so that the loss takes the log_softmax of each frame first."""
     reduction: str
     """'none', 'mean' or 'sum'."""
     zero_infinity: bool
     """Whether infinite losses count as 0."""
     mean_gradient: bool
-    """Whether a backend writes the derivative of the mean; else it writes that of the sum over the items."""
+    """Whether a backend writes the derivative of the mean; else it writes the derivative of the sum over the items."""
 
     @classmethod
     def of(cls, dtype: torch.dtype, *, logits: bool, reduction: str, zero_infinity: bool) -> LossOptions:
         """Make the options for emissions of a dtype.
 
-        A derivative in float16 is not divided by the backend: divided by the size of a batch it would underflow.
+        A backend does not divide a derivative in float16: divided by the batch size it would underflow.
 
         >>> LossOptions.of(torch.float16, logits=True, reduction="mean", zero_infinity=False).mean_gradient
         False
@@ -67,12 +67,12 @@ class LossOptions(NamedTuple):
 class Backend(Protocol):
     """The functions of a backend. All arguments come from `ctckit.lattice.gate`.
 
-    A function marked (optional) may be missing: it is called only on `host_backend`, so backends of other devices do
-    without it. Calls for tensors elsewhere copy to the CPU.
+    A function marked (optional) may be missing. It is called only on `host_backend`, so backends of other devices do
+    not need it: tensors on other devices are copied to the CPU for it.
     """
 
     def empty_like(self, emissions: Tensor) -> Tensor:
-        """Return memory for a gradient, as `torch.empty_like` does."""
+        """Allocate a gradient, as `torch.empty_like` does."""
 
     def loss(
         self,
@@ -89,32 +89,32 @@ class Backend(Protocol):
     def scale_(self, gradient: Tensor, scale: Tensor) -> Tensor:
         """Multiply a gradient in place by one number, or by one per item, (N, 1), and return it.
 
-        It need not be touched where these are 1, as they mostly are. Waits for no device.
+        A factor of 1, the common case, needs no write. Causes no device sync.
         """
 
     def posteriors(self, emissions: Tensor, lattice: Lattice, *, logits: bool, per_state: bool) -> Tensor:
         """Return the occupancy, (T, N, C), or (T, N, 2 * max_target + 1) if `per_state`."""
 
     def path_occupancy(self, emissions: Tensor, lattice: Lattice, states: Tensor, *, logits: bool) -> Tensor:
-        """Return the occupancy of one state per frame, (N, T), of (N, T) integers, which are negative for none."""
+        """Return the occupancy of one state per frame, (N, T). States are (N, T) integers, negative for no state."""
 
     def best_path(self, log_probs: Tensor, lattice: Lattice) -> BestPath:
-        """(optional) Return each item's most probable path; `ctckit.reference.best_path` says which of equal ones."""
+        """(optional) Return each item's most probable path; `ctckit.reference.best_path` defines the rule for ties."""
 
     # The functions on graphs take emissions (T, U) in float64 on the CPU, without NaN or +inf, and a graph whose
-    # classes are columns of these.
+    # classes are columns of the emissions.
 
     def best_graph_paths(self, emissions: Tensor, graph: Graph, k: int) -> tuple[Tensor, Tensor]:
         """(optional) Return the states of the k best paths, best first, (k, T) int64, and their values, (k,) float64.
 
-        Fewer if there are fewer of a value above -inf. `ctckit.reference.best_graph_paths` has the order of equal ones.
+        Fewer if fewer have a value above -inf. `ctckit.reference.best_graph_paths` defines the rule for ties.
         """
 
     def sample_graph_paths(self, emissions: Tensor, graph: Graph, uniforms: Tensor) -> tuple[Tensor, float]:
         """(optional) Return the states (n, T) int64 of n sampled paths, and the log-likelihood of the graph.
 
-        In frame t path i is chosen by ``uniforms[i, t]``, float64 from 0 up to 1, from the last frame to the first.
-        Where no path exists the states are -1.
+        ``uniforms[i, t]``, float64 in [0, 1), chooses the state of path i in frame t, from the last frame to the first.
+        Without a path the states are -1.
         """
 
     def graph_posteriors(self, emissions: Tensor, graph: Graph) -> tuple[Tensor, float]:
@@ -126,7 +126,7 @@ _forced_from_outside: Final = os.environ.get("CTCKIT_BACKEND")
 
 
 def name_for(device: torch.device) -> str:
-    """Say which backend computes on a device, by name.
+    """Return the name of the backend for a device.
 
     >>> with use("reference"):
     ...     name_for(torch.device("cpu"))
@@ -146,12 +146,12 @@ def _name_for(forced: str | None, device_type: str) -> str:
 
 
 def backend_for(device: torch.device) -> Backend:
-    """Return the module that computes on a device."""
+    """Return the backend for a device."""
     return _chosen(_forced.get() or _forced_from_outside, device)
 
 
 def host_backend() -> Backend:
-    """Return the module for what is always computed on the CPU: the chosen one, or the core where that is triton."""
+    """Return the backend for the functions that always run on the CPU: the forced one, but the core for triton."""
     return _chosen_on_host(_forced.get() or _forced_from_outside)
 
 
@@ -164,7 +164,7 @@ def use(name: str) -> Iterator[None]:
 
     Raises:
         ArgumentValueError: for another name.
-        ImportError: if the backend cannot be had here.
+        ImportError: if the backend cannot be imported.
 
     >>> import ctckit
     >>> with ctckit.backends.use("reference"):
@@ -182,7 +182,7 @@ def use(name: str) -> Iterator[None]:
 
 @cache
 def available(name: str) -> bool:
-    """Say whether a backend can be imported; warn, once, if it cannot."""
+    """Whether a backend can be imported; warns, once, if it cannot."""
     try:
         import_module(f"ctckit.backends.{_known(name)}")
     except ImportError as error:
@@ -192,7 +192,7 @@ def available(name: str) -> bool:
 
 
 @cache
-def _chosen(forced: str | None, device: torch.device) -> Backend:  # one look into one table: it is asked at every call
+def _chosen(forced: str | None, device: torch.device) -> Backend:  # cached, because every call needs it
     name = _name_for(forced, device.type)
     if name == "cpu" and device.type != "cpu":
         raise ArgumentValueError(

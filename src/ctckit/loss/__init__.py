@@ -1,4 +1,4 @@
-r"""The CTC loss, in the shape of torch's, from log-probabilities or straight from logits."""
+r"""The CTC loss of log-probabilities or logits, with the arguments of torch's."""
 
 from __future__ import annotations
 
@@ -40,39 +40,38 @@ def ctc_loss(
     r"""Compute the CTC loss of log-probabilities: `torch.nn.functional.ctc_loss`, with a true gradient.
 
     The loss of an item is minus the logarithm, in nats, of the total probability of all alignments of its target with
-    its frames (Graves et al. 2006; `ctckit.lattice` tells the whole story). Log-probabilities need not be normalised:
-    the value is then that of the same formula. Prefer `ctc_loss_with_logits`, which is faster and more exact, where the
-    logits are at hand.
+    its frames (Graves et al. 2006; `ctckit.lattice` derives it). For log-probabilities that are not normalised, the
+    same formula gives the value. With logits, prefer `ctc_loss_with_logits`: it is faster and more accurate.
 
     Args:
         log_probs: (T, N, C), or (N, T, C) if `batch_first`, or (T, C) for one item without a batch. float16, bfloat16,
-            float32 or float64, any strides; read in place. Only the classes that an item's target names, and the
-            blank, are ever read; so are only the frames within its length.
-        targets: integers: (N, S), padded with anything, or the labels of all items end to end, (sum of lengths,), or
-            (S,) for one item. Labels are from 0 to C - 1, without the blank.
+            float32 or float64, any strides, without a copy. Only the frames within an item's length are read, and of
+            these only the blank and the classes of its target.
+        targets: integers: (N, S), padded with any value; or the labels of all items, concatenated, (sum of lengths,);
+            or (S,) for one item. Labels are from 0 to C - 1, without the blank.
         input_lengths: frames per item: an integer tensor on any device, a tuple, a list, an int (for one item), or
             None for T.
         target_lengths: labels per item, likewise; None if padded `targets` are padded with -100.
         blank: the class of the blank.
-        reduction: 'none': the (N,) losses, or a scalar for one item without a batch; 'sum'; 'mean': each loss is
-            divided by its target's length (at least 1), then the mean over the batch is taken.
+        reduction: 'none': the (N,) losses, or a scalar for one item without a batch. 'sum': their sum. 'mean': each
+            loss is divided by its target's length (at least 1); the result is the mean over the batch.
         zero_infinity: whether infinite losses count as 0. Their gradient is 0 either way.
         batch_first: whether the batch is the first dimension of `log_probs`.
 
     Returns:
-        The loss, in float64 for float64, else in float32. It is inf for a target too long for its frames (see
-        `ctckit.feasible`) or of probability 0, NaN for an item with a NaN among what is read of it. An empty batch
-        gives an empty tensor, 0 or NaN for 'none', 'sum' and 'mean'.
+        The loss, in float64 for float64, else in float32. It is inf if a target is too long for its frames (see
+        `ctckit.feasible`) or has probability 0, and NaN if a value that is read is NaN. An empty batch gives an empty
+        tensor, 0 or NaN for 'none', 'sum' and 'mean'.
 
-        The gradient is the derivative, minus the occupancy of each class (`ctckit.posteriors`), in the dtype of
-        `log_probs`. (torch's adds ``exp(log_probs)``, which is right only behind a log_softmax, where both give the
-        same gradient of the logits.) It is 0 beyond an item's frames and for items of infinite loss.
+        The gradient is the derivative: minus the occupancy of each class (`ctckit.posteriors`), in the dtype of
+        `log_probs`. It is 0 beyond an item's frames and for items of infinite loss. (torch adds ``exp(log_probs)``.
+        That is right only after a log_softmax, where both give the same gradient of the logits.)
 
     Raises:
         ArgumentTypeError: for an argument of the wrong type or dtype.
-        ArgumentValueError: for a wrong shape, size, device, or `reduction`, and, on the CPU, for a length or a label
-            out of bounds, and a blank among the labels. On other devices an item with such values has the loss NaN, so
-            that nothing waits for the device; `ctckit.check` says what is wrong with it.
+        ArgumentValueError: for a wrong shape, size, device, or `reduction`. On the CPU also for a length or a label out
+            of bounds, and for a blank among the labels. On other devices an item with such values has the loss NaN,
+            because reading them would cause a device sync; `ctckit.check` finds the reason.
 
     Example:
         >>> import torch, ctckit
@@ -112,12 +111,12 @@ def ctc_loss_with_logits(
 ) -> Tensor:
     r"""Compute the CTC loss of logits: log_softmax and loss in one.
 
-    The same value as ``ctc_loss(logits.log_softmax(-1), ...)``, without the memory of the log-probabilities, and with a
-    gradient that keeps its digits where the model is confident.
+    The value is that of ``ctc_loss(logits.log_softmax(-1), ...)``, without the memory of the log-probabilities. The
+    gradient stays accurate when the model is confident.
 
     Args:
-        logits: (T, N, C), or (N, T, C) if `batch_first`, or (T, C) for one item without a batch: the scores of a
-            network's last layer, as they are. -inf excludes a class.
+        logits: (T, N, C), or (N, T, C) if `batch_first`, or (T, C) for one item without a batch: the output of a
+            network's last layer. -inf excludes a class.
         targets: as for `ctc_loss`.
         input_lengths: as for `ctc_loss`.
         target_lengths: as for `ctc_loss`.
@@ -125,10 +124,10 @@ def ctc_loss_with_logits(
         reduction: as for `ctc_loss`.
         zero_infinity: as for `ctc_loss`.
         batch_first: whether the batch is the first dimension of `logits`.
-        inplace_grad: whether to write the gradient over the logits, which saves memory of their size. For logits that
-            nothing else needs (the output of a linear layer: not a leaf, nor the output of an operation that keeps
-            it), and for one backward. Ignored where no gradient is needed, where the classes of a frame do not lie side
-            by side in memory, or frames share it, and under `torch.compile`.
+        inplace_grad: whether to write the gradient over the logits, which saves memory of their size. Use it for logits
+            that nothing else needs, such as the output of a linear layer, and for one backward. Leaves, and outputs
+            that an operation keeps for its own backward, cannot be overwritten. Ignored if no gradient is needed, if
+            the classes of a frame are not contiguous in memory, if frames overlap, and under `torch.compile`.
 
     Returns:
         The loss, as from `ctc_loss`. The gradient is softmax - occupancy.
@@ -158,7 +157,7 @@ def ctc_loss_with_logits(
         logits, targets, input_lengths, target_lengths, blank, batch_first=batch_first, name="logits"
     )
     if inplace_grad and logits.requires_grad and torch.is_grad_enabled():
-        base = logits if logits._base is None else logits._base  # noqa: SLF001  # what a view is a view of
+        base = logits if logits._base is None else logits._base  # noqa: SLF001  # the base of a view
         if base.is_leaf and base.requires_grad:
             raise ArgumentValueError(
                 "inplace_grad=True would write the gradient over a leaf tensor that requires it: use it for the output "
@@ -168,10 +167,10 @@ def ctc_loss_with_logits(
 
 
 def _called_by_torchscript(forward: Callable[P, Tensor]) -> Callable[P, Tensor]:
-    """Have ``torch.jit.script`` leave a module's forward as it is, and call it in Python.
+    """Make ``torch.jit.script`` skip a module's forward and call it in Python.
 
-    Then a module that holds a loss can be scripted and saved. One whose scripted forward calls the loss works, but
-    cannot be saved, which torch says.
+    So a module that holds a loss can be scripted and saved. If its scripted forward calls the loss, it works, but torch
+    refuses to save it.
     """
     lengths = Optional[Union[Tensor, list[int], int]]  # noqa: UP007, UP045  # TorchScript does not know the other form
     names = list(forward.__annotations__)
@@ -284,9 +283,9 @@ class CTCWithLogitsLoss(CTCLoss):
 
 
 def _gate_in_trace(*arguments: Any, **options: Any) -> tuple[Tensor, Lattice, bool]:
-    """Pass the gate while torch.jit.trace records, in such a way that the trace fits other sizes."""
+    """Call the gate while torch.jit.trace records, so that the trace works for other sizes."""
     with warnings.catch_warnings():
-        # Sizes are tensors now. The comparisons that find faults in the example are rightly not recorded.
+        # Sizes are tensors while tracing. The trace need not record the comparisons that check the example.
         warnings.simplefilter("ignore", TracerWarning)
         emissions, lattice, batched = gate(*arguments, **options)
     return emissions, lattice._replace(max_target=autograd.WIDTH), batched
@@ -318,7 +317,7 @@ def _check_reduction(reduction: str) -> None:
 
 
 def _is_transformed(emissions: Tensor) -> bool:
-    """Tell whether torch.func or forward-mode differentiation is at work: the reference goes through both."""
+    """Whether torch.func or forward-mode differentiation is active; the reference supports both."""
     if torch._C._are_functorch_transforms_active():
         return True
     return forward_ad._current_level >= 0 and forward_ad.unpack_dual(emissions).tangent is not None

@@ -1,16 +1,17 @@
-"""The loss for autograd: in eager mode, and as the operator that traced graphs hold.
+"""The autograd functions of the loss: for eager mode, and the operator for traced graphs.
 
-The loss and its derivative by the emissions come out of one pass, since what the one needs of the emissions the other
-needs too. In eager mode autograd keeps the derivative, and hands it over when it is asked for:
+Loss and derivative are computed together: both read all emissions. In eager mode autograd keeps the derivative for the
+backward pass:
 
-- the first backward gives the kept tensor itself, scaled in place unless the scale is 1, so that nothing of the size of
-  the emissions is allocated again;
-- another one (``retain_graph=True``) computes it again, from the same emissions, labels and lengths, or raises;
-- with ``create_graph=True`` it is computed by `ctckit.reference`, which autograd can follow to any order.
+- The first backward returns the kept tensor itself, scaled in place unless the scale is 1. So no second tensor of the
+  size of the emissions is allocated.
+- A second backward (``retain_graph=True``) computes the derivative again, from the same emissions, labels and lengths.
+  It raises if the labels or lengths have changed.
+- With ``create_graph=True``, `ctckit.reference` computes it: autograd can differentiate that to any order.
 
-`torch.compile`, `torch.export`, `torch.jit.trace` and tensor subclasses see the operator ``ctckit::loss``, which takes
-a lattice's fields and returns the loss and the derivative. Eager calls go past it: the dispatcher would take longer
-than the loss of a short line.
+`torch.compile`, `torch.export`, `torch.jit.trace` and tensor subclasses call the operator ``ctckit::loss``. It takes
+the fields of a lattice and returns the loss and the derivative. Eager calls bypass it: the dispatcher would take longer
+than the loss of a short text line.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from ctckit.lattice.tensor_kinds import is_eager
 from ctckit.reference import reduce
 
 WIDTH = -1
-"""As `max_target` of the operator: the width of the labels, which a trace may not take for a constant."""
+"""As `max_target` of the operator: use the width of the labels, which must not become a constant of a trace."""
 
 _library = torch.library.Library("ctckit", "DEF")
 _library.define(
@@ -38,7 +39,7 @@ _library.define(
 
 
 def loss(emissions: Tensor, lattice: Lattice, options: LossOptions) -> Tensor:
-    """Return the loss of a lattice; differentiable by the emissions."""
+    """Return the loss of a lattice, differentiable by the emissions."""
     if not (is_eager(emissions) and _is_plain(*lattice)):
         logits, reduction, zero_infinity, _ = options
         result, _ = torch.ops.ctckit.loss(emissions, *lattice, logits, reduction, zero_infinity, False)
@@ -49,7 +50,7 @@ def loss(emissions: Tensor, lattice: Lattice, options: LossOptions) -> Tensor:
 
 
 def loss_overwriting(emissions: Tensor, lattice: Lattice, options: LossOptions) -> Tensor:
-    """Do the same, but write the derivative over the emissions where one will be needed and they have room for it."""
+    """Do the same, but write the derivative over the emissions if it is needed and their layout allows it."""
     wanted = torch.is_grad_enabled() and emissions.requires_grad
     if not (wanted and is_eager(emissions) and _is_plain(*lattice) and _has_room(emissions)):
         return loss(emissions, lattice, options)
@@ -82,7 +83,7 @@ def _fake(emissions: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
 
 
 def _empty_gradient(emissions: Tensor, empty_like: Callable[[Tensor], Tensor]) -> Tensor:
-    """Lay memory out as the emissions', but with the classes of a frame side by side."""
+    """Allocate a gradient with the layout of the emissions, but with the classes of a frame contiguous."""
     if emissions.stride(2) == 1 or emissions.is_contiguous():
         like = empty_like(emissions)
         if like.stride(2) == 1:
@@ -118,8 +119,8 @@ class _Loss(torch.autograd.Function):
         return _scaled(derivative, grad, counts), None, None
 
 
-# `torch.autograd.Function.apply` without its preparations for torch.func, which does not come here (see
-# `ctckit.loss`): they take as long as all of the loss of a tiny call.
+# `torch.autograd.Function.apply` without its setup for torch.func: the setup takes as long as the whole loss of a tiny
+# call. Calls under torch.func do not get here (see `ctckit.loss`).
 _apply: Callable[..., Tensor] = super(torch.autograd.Function, _Loss).apply
 
 
@@ -129,7 +130,7 @@ class _OverwritingLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, emissions: Tensor, lattice: Lattice, options: LossOptions) -> Tensor:
         ctx.counts, ctx.derivative = _counts(lattice, options), emissions.detach()
-        torch.autograd.graph.increment_version(emissions)  # whoever else has saved it will say so
+        torch.autograd.graph.increment_version(emissions)  # so that autograd raises if another operation has saved it
         return backend_for(emissions.device).loss(ctx.derivative, lattice, options, ctx.derivative)
 
     @staticmethod
@@ -138,14 +139,14 @@ class _OverwritingLoss(torch.autograd.Function):
         derivative, ctx.derivative = ctx.derivative, None
         if derivative is None:
             raise RuntimeError(
-                "the gradient was written over the logits (inplace_grad=True) and has been handed over already: for a "
-                "second backward through the same loss, leave inplace_grad out"
+                "the gradient was written over the logits (inplace_grad=True), and the first backward has used it: for "
+                "a second backward through the same loss, leave inplace_grad out"
             )
         return _scaled(derivative, grad, ctx.counts), None, None
 
 
 class _TracedLoss(torch.autograd.Function):
-    """The operator's own derivative: the kept one is a value of the graph like any other."""
+    """The operator's derivative: an output of the operator, so a traced graph holds it like any other value."""
 
     @staticmethod
     def forward(ctx: Any, emissions: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
@@ -170,26 +171,26 @@ class _TracedLoss(torch.autograd.Function):
 
 
 def _is_plain(labels: Tensor, input_lengths: Tensor, target_lengths: Tensor, *_: int) -> bool:
-    """Tell whether no tensor of a lattice is of a subclass, whose numbers may be elsewhere."""
+    """Whether no tensor of a lattice is of a subclass, whose numbers may be elsewhere."""
     return type(labels) is Tensor and type(input_lengths) is Tensor and type(target_lengths) is Tensor
 
 
 def _counts(lattice: Lattice, options: LossOptions) -> Tensor | None:
-    """Give (N,) the divisors that the kept derivative still needs; None if it is complete."""
+    """Return (N,) the divisors that the kept derivative still needs; None if it is complete."""
     if options.reduction == "mean" and not options.mean_gradient:
         return lattice.target_lengths.clamp(min=1) * lattice.target_lengths.shape[0]
     return None
 
 
 def _scale(grad: Tensor, counts: Tensor | None) -> Tensor:
-    """Give what the kept derivative is to be multiplied by: one number, or one per item."""
+    """Return the factor of the kept derivative: one number, or one per item."""
     if counts is not None:
         grad = grad / counts
     return grad.unsqueeze(1) if grad.ndim else grad
 
 
 def _scaled(derivative: Tensor, grad: Tensor, counts: Tensor | None) -> Tensor:
-    """Multiply the kept derivative, in place if it can be, by what came from behind the loss."""
+    """Multiply the kept derivative by the incoming gradient, in place if possible."""
     scale = _scale(grad, counts)
     if is_eager(scale):
         return backend_for(derivative.device).scale_(derivative, scale)
@@ -197,11 +198,11 @@ def _scaled(derivative: Tensor, grad: Tensor, counts: Tensor | None) -> Tensor:
 
 
 def _versions(lattice: Lattice) -> tuple[Lattice, tuple[int, int, int]]:
-    """Give the lattice that a later backward may need, and how often its tensors have been changed until now."""
+    """Return the lattice for a second backward, and the version counters of its tensors."""
     labels, input_lengths, target_lengths, longest, blank = lattice
     try:
         return lattice, (labels._version, input_lengths._version, target_lengths._version)  # noqa: SLF001
-    except RuntimeError:  # torch does not count the changes of tensors made under torch.inference_mode
+    except RuntimeError:  # tensors made under torch.inference_mode have no version counter
         return _versions(Lattice(labels.clone(), input_lengths.clone(), target_lengths.clone(), longest, blank))
 
 
@@ -218,7 +219,7 @@ def _require_unchanged(lattice: Lattice, versions: tuple[int, int, int]) -> None
 
 
 def _has_room(emissions: Tensor) -> bool:
-    """Tell whether a gradient can be laid over the emissions: classes side by side, no memory shared by two frames."""
+    """Whether a gradient can overwrite the emissions: classes are contiguous, and no two frames overlap."""
     _, items, classes = emissions.shape
     frame_stride, item_stride, class_stride = emissions.stride()
     rows = sorted(((frame_stride, emissions.shape[0]), (item_stride, items)))

@@ -88,10 +88,12 @@ class BestPaths {
   void step_one(const double* emissions, const Range& range, Code* codes) {
     const double* row = row_.data();
     double* next = next_.data();
-    const std::int32_t* arc = arcs_.begin(range.begin);
+    const std::int64_t* classes = graph_.classes.data();  // local: codes may be bytes, which may alias any member
+    const std::int32_t *ends = arcs_.ends.data(), *offsets = arcs_.offsets.data();
+    const std::int32_t* arc = ends + offsets[range.begin];
     for (std::int64_t s = range.begin; s < range.end; ++s) {
       const std::int32_t* const first = arc;
-      const std::int32_t* const end = arcs_.end(s);
+      const std::int32_t* const end = ends + offsets[s + 1];
       double best = row[*arc];
       std::int64_t from = 0;
       for (++arc; arc < end; ++arc) {
@@ -99,7 +101,7 @@ class BestPaths {
         if constexpr (Keep) from = value > best ? arc - first : from;
         best = value > best ? value : best;
       }
-      next[s] = best + emission(emissions, s);
+      next[s] = best + emissions[classes[s]];
       if constexpr (Keep) codes[s] = static_cast<Code>(from);
     }
   }

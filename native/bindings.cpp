@@ -142,7 +142,7 @@ int loss(int dtype, std::uintptr_t emissions, const Triple& shape, const Triple&
   Problem problem(dtype, emissions, shape, strides, targets);
   Batch& batch = problem.batch;
   batch.logits = options.logits;
-  batch.mean_weights = options.mean_weights;
+  batch.mean_gradient = options.mean_gradient;
   if (gradient != 0) {
     require_memory(gradient, problem.cells() * batch.classes, problem.element_size());
     batch.output = Output::gradient;
@@ -302,10 +302,10 @@ NB_MODULE(_core, m) {
   nb::class_<LossOptions>(m, "LossOptions")
       .def(
           "__init__",
-          [](LossOptions* self, bool logits, int reduction, bool zero_infinity, bool mean_weights) {
-            new (self) LossOptions{logits, static_cast<Reduction>(reduction), zero_infinity, mean_weights};
+          [](LossOptions* self, bool logits, int reduction, bool zero_infinity, bool mean_gradient) {
+            new (self) LossOptions{logits, static_cast<Reduction>(reduction), zero_infinity, mean_gradient};
           },
-          nb::arg("logits"), nb::arg("reduction"), nb::arg("zero_infinity"), nb::arg("mean_weights"));
+          nb::arg("logits"), nb::arg("reduction"), nb::arg("zero_infinity"), nb::arg("mean_gradient"));
   def_batch(m, "loss", &loss, nb::arg("options"), nb::arg("result"), nb::arg("gradient"), nb::arg("gradient_strides"));
   def_batch(m, "class_occupancy", &class_occupancy, nb::arg("logits"), nb::arg("occupancy"));
   def_batch(m, "state_occupancy", &state_occupancy, nb::arg("logits"), nb::arg("width"), nb::arg("occupancy"));

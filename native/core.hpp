@@ -30,7 +30,7 @@ struct LossOptions {
   bool logits;  // see `Batch`
   Reduction reduction;
   bool zero_infinity;
-  bool mean_weights;  // see `Batch`
+  bool mean_gradient;  // see `Batch`
 };
 
 // Replaces infinite losses by 0, if `zero_infinity`, and returns the reduced loss: 'mean' divides each item's loss by

@@ -37,8 +37,9 @@ struct Batch {
   const std::int64_t* target_lengths;
   std::int64_t blank;
 
-  bool logits;        // normalise each frame over its classes (log_softmax) first
-  bool mean_weights;  // the gradient is that of the mean over the batch of loss / max(target length, 1), not of the sum
+  bool logits;  // normalise each frame over its classes (log_softmax) first
+  bool
+      mean_gradient;  // the gradient is that of the mean over the batch of loss / max(target length, 1), not of the sum
 
   double* nll;  // (items): negative log-likelihood in nats; inf where no path exists, NaN where the item holds a NaN
 

@@ -30,7 +30,7 @@ class Item {
         frames_(batch.input_lengths[n]),
         target_(batch, n),
         labels_(target_.size),
-        weight_(batch.mean_weights ? 1.0 / static_cast<double>(batch.items * (labels_ > 0 ? labels_ : 1)) : 1.0),
+        weight_(batch.mean_gradient ? 1.0 / static_cast<double>(batch.items * (labels_ > 0 ? labels_ : 1)) : 1.0),
         width_((labels_ + kLanes) / kLanes * kLanes),
         pitch_(width_ + kPad),  // the padding after a row is the padding before the next
         source_(batch, n, arena),

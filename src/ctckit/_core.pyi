@@ -12,7 +12,7 @@ _Targets: TypeAlias = tuple[int, int, int, bool, int, int, int]
 # flag or a number of threads are addresses.
 
 class LossOptions:
-    def __init__(self, logits: bool, reduction: int, zero_infinity: bool, mean_weights: bool) -> None: ...
+    def __init__(self, logits: bool, reduction: int, zero_infinity: bool, mean_gradient: bool) -> None: ...
 
 def loss(
     dtype: int,

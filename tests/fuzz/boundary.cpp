@@ -122,7 +122,7 @@ class LossProblem {
     if (bytes.ConsumeIntegralInRange(0, 15) == 0) batch_.classes += 1020;
     batch_.blank = batch_.classes > 0 ? bytes.ConsumeIntegralInRange<std::int64_t>(0, batch_.classes - 1) : 0;
     batch_.logits = bytes.ConsumeBool();
-    batch_.mean_weights = bytes.ConsumeBool();
+    batch_.mean_gradient = bytes.ConsumeBool();
     batch_.output = static_cast<Output>(bytes.ConsumeIntegralInRange(0, 2));
     wants_states_ = bytes.ConsumeBool();
     place_targets(bytes, large ? 100 : 20);
@@ -293,7 +293,7 @@ class LossProblem {
   }
 
   double weight(std::int64_t labels) const {
-    return batch_.mean_weights && batch_.output == Output::gradient
+    return batch_.mean_gradient && batch_.output == Output::gradient
                ? 1.0 / static_cast<double>(batch_.items * std::max<std::int64_t>(labels, 1))
                : 1.0;
   }
@@ -320,7 +320,7 @@ class LossProblem {
 
   // The batch from its last item to its first, in the same memory.
   void check_mirrored(const std::vector<std::int64_t>& offsets, const Results& results) const {
-    if (batch_.items == 0 || batch_.mean_weights) return;
+    if (batch_.items == 0 || batch_.mean_gradient) return;
     Batch mirrored = batch_;
     mirrored.emissions =
         emissions_->count == 0

@@ -1,4 +1,4 @@
-"""The gate: every form of one call gives one lattice, and every wrong argument an error that says what to do."""
+"""The gate: all forms of a call give the same lattice, and every wrong argument an error with a remedy."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ BASE = Case("base", 7, 5, ((1, 2, 2), (3,), (4, 1)), (7, 6, 5))
 
 
 def base(**changes: Any) -> dict[str, Any]:
-    """The arguments of a right call, some of them replaced."""
+    """The arguments of a valid call, some of them replaced."""
     return {**BASE.padded(BASE.logits())._asdict(), **changes}
 
 
 def checked(arguments: Arguments | dict[str, Any]) -> Lattice:
-    """Gate and validate, as an eager call on the CPU does."""
+    """Call gate and validate, as an eager call on the CPU does."""
     named = arguments if isinstance(arguments, dict) else arguments._asdict()
     x, lattice, _ = gate(**named)
     validate(lattice, x.shape[0], x.shape[2])
@@ -69,7 +69,7 @@ def test_all_forms_are_one(case: Case, form: str) -> None:
         assert tensor.dtype == torch.int64
     assert lattice.input_lengths.ndim == lattice.target_lengths.ndim == lattice.offsets.ndim == 1
     assert lattice.labels.ndim == (1 if lattice.concatenated else 2)
-    # As the fields are defined: label s of item n is labels[offsets[n] + s], and none is beyond max_target.
+    # By definition label s of item n is labels[offsets[n] + s], for s < max_target.
     for target, offset in zip(case.targets, lattice.offsets.tolist(), strict=True):
         assert lattice.labels.reshape(-1)[offset : offset + len(target)].tolist() == list(target)
         assert len(target) <= lattice.max_target
@@ -144,7 +144,7 @@ def test_lengths_move_to_the_device_of_the_emissions() -> None:
 
 @pytest.mark.parametrize("lengths", ["numbers", "memory", "pinned memory"])
 def test_lengths_move_without_waiting(lengths: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is copied from pinned memory may be read later: then it is a copy, which the caller does not change."""
+    """An asynchronous copy may read pinned memory later, so it reads a clone that the caller cannot change."""
     calls: list[tuple[str, Any]] = []
 
     class Record(TorchDispatchMode):
@@ -164,13 +164,13 @@ def test_lengths_move_without_waiting(lengths: str, monkeypatch: pytest.MonkeyPa
 
 
 def test_max_target_needs_no_reading() -> None:
-    """The width of padded targets, the total of concatenated ones; the longest where lengths are Python numbers."""
+    """The width of padded targets, the total of concatenated ones; the longest if lengths are Python numbers."""
     flat = torch.tensor([1, 2, 2, 3, 4, 1])
     assert checked(base()).max_target == 3
     assert checked(base(targets=flat)).max_target == 6
     assert tighten(checked(base(targets=flat))).max_target == 3
     assert checked(base(targets=flat, target_lengths=(3, 1, 2))).max_target == 3
-    for lengths, longest in (((0, 0, 0), 0), ((-1, -2, -3), 0), ((7, 0, 0), 6)):  # also of lengths that cannot be
+    for lengths, longest in (((0, 0, 0), 0), ((-1, -2, -3), 0), ((7, 0, 0), 6)):  # also for impossible lengths
         _, lattice, _ = gate(**base(targets=flat, target_lengths=torch.tensor(lengths)))
         assert tighten(lattice).max_target == longest
         assert gate(**base(targets=flat, target_lengths=lengths))[1].max_target == longest
@@ -179,7 +179,7 @@ def test_max_target_needs_no_reading() -> None:
 @pytest.mark.parametrize("field", [None, "labels", "input_lengths", "target_lengths"])
 @pytest.mark.parametrize("spoilt", ["strided", "negated"])
 def test_contiguous_brings_every_tensor_side_by_side(field: str | None, spoilt: str) -> None:
-    """A lattice that is so already is not copied; else its numbers stay."""
+    """A contiguous lattice is not copied; else the copy has the same numbers."""
     whole = checked(base())
     if field is None:
         assert whole.contiguous() is whole
@@ -228,7 +228,7 @@ def spoil(position: tuple[int, int], value: int) -> Tensor:
     return table
 
 
-# What is passed, the error, and what its message must say: argument, item, value, rule, remedy.
+# The arguments, the error, and the contents of its message: argument, item, value, rule, remedy.
 BAD: dict[str, tuple[dict[str, Any], type[Exception], tuple[str, ...]]] = {
     # types and dtypes
     "emissions list": ({"emissions": [[0.0]]}, ArgumentTypeError, ("log_probs is a list", "torch.as_tensor")),
@@ -439,7 +439,7 @@ def test_bad_input(row: str) -> None:
     with pytest.raises(error) as caught:
         checked(arguments)
     assert type(caught.value) is error
-    assert isinstance(caught.value, RuntimeError)  # as torch's loss raises
+    assert isinstance(caught.value, RuntimeError)  # the class that torch's loss raises
     for words in says:
         assert words in str(caught.value)
     assert str(caught.value).count("\n") == 0
@@ -447,12 +447,12 @@ def test_bad_input(row: str) -> None:
 
 @pytest.mark.parametrize("row", [row for row, (_, error, _) in BAD.items() if error is ArgumentValueError])
 def test_bad_values_without_reading_them(row: str) -> None:
-    """Where values may not be read, the items at fault are marked instead, and all else goes on."""
+    """If values may not be read, invalid items are marked, and other items are not affected."""
     arguments = base(targets=TABLE) | BAD[row][0]
     try:
         x, lattice, _ = gate(**arguments)
     except ValueError:
-        return  # seen from the shapes
+        return  # an error of shapes
     marked = is_invalid(lattice, x.shape[0], x.shape[2])
     found = faults(lattice, x.shape[0], x.shape[2])
     items = {fault.item for fault in found}
@@ -476,7 +476,7 @@ def test_padding_is_never_read() -> None:
 
 
 def details(problem: Problem) -> tuple[str, int, int, int]:
-    """The kind, and the item, the position of the label (-1 for a length) and the value that the message names."""
+    """The kind, and from the message the item, the position of the label (-1 for a length) and the value."""
     if problem.kind == "target_sum":
         (value,) = re.findall(r"^target_lengths add up to (-?\d+),", problem.message)
         return problem.kind, problem.item, -1, int(value)
@@ -509,7 +509,7 @@ def test_faults_lists_all() -> None:
 @pytest.mark.parametrize("item", range(3))
 @pytest.mark.parametrize("length", [-(2**63), -2, -1, 0, 4, 2**63 - 1])
 def test_labels_beyond_a_length_are_no_faults(item: int, length: int) -> None:
-    """Of a length that cannot be, too: where it is too large, the labels that there are count."""
+    """Also with an impossible length: if it is too large, the existing labels are checked."""
     targets, lengths = torch.full((3, 3), 9), [0, 0, 0]
     lengths[item] = length
     _, lattice, _ = gate(**base(targets=targets, target_lengths=lengths))
@@ -529,7 +529,7 @@ def test_labels_beyond_a_length_are_no_faults(item: int, length: int) -> None:
     ],
 )
 def test_faults_of_concatenated_targets(lengths: tuple[int, ...], expected: list[tuple[str, int, int, int]]) -> None:
-    """Where the lengths do not fit, nobody can tell whose labels are whose: nothing is said of these."""
+    """If the lengths do not add up, labels cannot be assigned to items: no problem names a label."""
     flat = torch.tensor([1, 9, 9, 3, 0, 9])
     _, lattice, _ = gate(**base(targets=flat, input_lengths=[7, 8, 7], target_lengths=lengths))
     found = faults(lattice, 7, 5)
@@ -551,7 +551,7 @@ def test_valid_is_never_rejected(case: Case) -> None:
 
 
 def look(*arguments: Any) -> tuple[Tensor, ...]:
-    """All that is computed from a lattice without reading it."""
+    """Everything that is computed from a lattice without reading its values."""
     x, lattice, _ = gate(*arguments)
     states = state_labels(padded_labels(lattice), lattice.blank)
     needed = frames_needed(lattice)
@@ -575,7 +575,7 @@ def test_compiles(form: str) -> None:
 def test_compiles_once_for_all_sizes(form: str) -> None:
     torch._dynamo.reset()
     compiled = torch.compile(look, fullgraph=True, backend="eager", dynamic=True)
-    for items in (4, 5, 6):  # the first unlike the other sizes: equal ones would be taken to be the same
+    for items in (4, 5, 6):  # sizes differ, because torch would take equal ones for the same symbol
         case = Case("", 7, 5, ((1, 2, 2), (3,), (4, 1)) * 2, (7, 6, 5) * 2)
         case = Case("", 7, 5, case.targets[:items], case.input_lengths[:items])
         arguments = FORMS[form](case.padded(case.logits()), case)
@@ -607,7 +607,7 @@ def test_vmaps() -> None:
 
 
 def test_gate_reads_no_value() -> None:
-    """No source of the gate, and of what it calls, has a call that waits for a GPU."""
+    """Neither the gate nor a function that it calls causes a device sync, by its source."""
     functions: list[Any] = [function for _, function in inspect.getmembers(arguments_module, inspect.isfunction)]
     functions += [padded_labels, frames_needed, is_invalid, may_skip, state_labels]
     assert {"gate", "gate_emissions", "gate_targets", "lengths_of"} <= {function.__name__ for function in functions}

@@ -1,4 +1,4 @@
-"""Wrong arguments through the public functions: errors that say what to do, and nothing read or written astray."""
+"""Wrong arguments of public functions: errors with remedies, and no access out of bounds."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def good() -> dict[str, Any]:
 @pytest.mark.parametrize("function", FUNCTIONS)
 @pytest.mark.parametrize("row", BAD)
 def test_every_row(row: str, function: str) -> None:
-    """The error names argument, item, value and remedy, in one line, in the words of the function that was called."""
+    """The error names argument, item, value and remedy, in one line, with the argument names of the called function."""
     changes, error, says = BAD[row]
     call, name = FUNCTIONS[function]
     arguments = good() | changes
@@ -75,7 +75,7 @@ def test_reduction(reduction: Any) -> None:
     ids=str,
 )
 def test_rows_of_targets(targets: Any) -> None:
-    """The error gives an expression that makes a tensor of them, which has the loss of each row by itself."""
+    """The error has an expression that makes a tensor of the rows; its losses are those of single rows."""
     x = BASE.logits()[:, :2]
     with pytest.raises(TypeError, match=r"targets is a \w+, but must be a torch\.Tensor: use ") as caught:
         ctckit.ctc_loss(x, targets)
@@ -109,7 +109,7 @@ def test_layouts_that_are_not_dense() -> None:
 @pytest.mark.parametrize("where", ["first", "middle", "last"])
 @pytest.mark.parametrize("kind", ["label", "blank", "negative", "input_length", "target_length"])
 def test_one_wrong_value_among_many(kind: str, where: str) -> None:
-    """The error names the very item; the logits that were to be overwritten are as they were."""
+    """The error names the item; logits with inplace_grad are not overwritten."""
     case = random_case(30, 40, 20, 10, seed=1)
     item = {"first": 0, "middle": 17, "last": 39}[where]
     for form in ("padded", "concatenated"):
@@ -156,7 +156,7 @@ def test_padding_holds_anything(garbage: int) -> None:
 
 @pytest.mark.parametrize("form", ["padded", "concatenated"])
 def test_nothing_beside_the_arguments_is_read(form: str) -> None:
-    """Each tensor is a window into memory that holds nothing but poison."""
+    """Each tensor is a view into memory that is filled with poison."""
     case = random_case(33, 5, 12, 9, seed=3)
 
     def windowed(tensor: Tensor, poison: float) -> Tensor:
@@ -180,7 +180,7 @@ def test_nothing_beside_the_arguments_is_read(form: str) -> None:
 
 
 def test_numpy_numbers_are_integers() -> None:
-    """Lengths and blank as they come out of NumPy, also ones that a Python int cannot tell from its own."""
+    """Lengths and blank as NumPy integers."""
     x, targets, frames, lengths, _ = BASE.padded(BASE.logits())
     expected = ctckit.ctc_loss(x, targets, frames, lengths)
     as_numbers = [np.int32(v) for v in frames.tolist()], tuple(np.uint8(v) for v in lengths.tolist())
@@ -190,10 +190,10 @@ def test_numpy_numbers_are_integers() -> None:
 # ------------------------------------------------------------------------------------------- sizes that cannot be had
 
 
-@pytest.mark.parametrize("backend", ["cpu"], indirect=True)  # the reference goes through the frames one by one
+@pytest.mark.parametrize("backend", ["cpu"], indirect=True)  # the reference loops over the frames
 @pytest.mark.usefixtures("backend")
 def test_memory_that_cannot_be_had() -> None:
-    """2**45 frames in one element of memory: scratch for them is beyond any address space."""
+    """2**45 frames with stride 0: their scratch memory exceeds any address space."""
     x = torch.zeros(1, 1, 1).expand(2**45, 1, 1)
     with pytest.raises(MemoryError):
         ctckit.ctc_loss_with_logits(x, torch.empty(1, 0, dtype=torch.int64))

@@ -42,7 +42,7 @@ def test_a_plain_row_gets_no_column() -> None:
 
 
 def test_neighbouring_wildcards_differ() -> None:
-    """Equal labels would need a blank between them, and wildcards need none."""
+    """Wildcards alternate: equal labels would need a blank between them, wildcards need none."""
     chain = chain_of([WILDCARD] * 3, torch.randn(3, 2), torch.zeros(3), 0, free_start=True, free_end=True)
     assert chain.lattice.labels.tolist() == [[2, 3, 2, 3, 2]]
     assert chain.frames == slice(1, 4)

@@ -1,6 +1,6 @@
-"""Arguments on the CPU give what they do whatever device torch makes new tensors on (torch.set_default_device).
+"""Arguments on the CPU give the same results for any default device (torch.set_default_device).
 
-On the device meta a tensor has no numbers, so that one which is made there by mistake shows.
+The tests use the device meta: a tensor made there by mistake has no numbers, so the test fails.
 """
 
 from __future__ import annotations

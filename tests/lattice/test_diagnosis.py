@@ -1,4 +1,4 @@
-"""What `feasible` and `check` say of a batch, and that they say of every item what the loss does."""
+"""`feasible` and `check`: their results, and their agreement with the loss for every item."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_numbers_that_are_none(value: float) -> None:
 def test_frames_in_which_nothing_is_possible() -> None:
     x = BASE.logits()
     x[2, 2, 0] = x[2, 2, 1] = x[2, 2, 4] = -torch.inf
-    x[3, 0, 3] = x[3, 0, 4] = -torch.inf  # classes that the target does not need
+    x[3, 0, 3] = x[3, 0, 4] = -torch.inf  # classes outside of the target
     (problem,) = problems(emissions=x)
     assert problem[:2] == (2, "impossible_frame")
     assert "frame 2 of item 2" in problem.message
@@ -122,7 +122,7 @@ def test_frames_in_which_nothing_is_possible() -> None:
 
 
 def test_one_item_hides_no_other() -> None:
-    """Of each, the first frame in question."""
+    """Each problem names its first frame."""
     x = BASE.logits()
     x[[2, 4], 0, 3] = torch.nan
     x[[1, 3], 1] = -torch.inf
@@ -134,7 +134,7 @@ def test_one_item_hides_no_other() -> None:
 
 
 def test_all_that_is_wrong_by_item() -> None:
-    """One line for each, in the order of the items; an invalid item is not also called infeasible."""
+    """One problem per item, sorted by item; an invalid item is not also infeasible."""
     x = BASE.logits()
     x[0, 1, 0] = torch.nan
     targets = torch.tensor([[1, 0, 2], [3, 3, 3], [4, 9, 0]])
@@ -161,7 +161,7 @@ def test_the_batch_as_a_whole() -> None:
 
 @pytest.mark.parametrize("fake", [("emissions",), ("targets",), ("emissions", "targets")], ids=str)
 def test_tensors_that_stand_for_others(fake: tuple[str, ...]) -> None:
-    """Nothing can be said of numbers that are not there."""
+    """Tensors without numbers cannot be checked."""
     mode: Any = FakeTensorMode()
     given = BASE.padded(BASE.logits())._asdict()
     with pytest.raises(ctckit.ArgumentTypeError, match=rf"{fake[0]} is a FakeTensor, .*numbers.*: pass "):

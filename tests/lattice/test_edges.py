@@ -1,4 +1,4 @@
-"""Where the lattice ends: no path, no frames, no labels, classes that cannot be, numbers that are none."""
+"""Edge cases of the lattice: no path, no frames, no labels, impossible classes, NaN and infinity."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("backend")
 @dtypes
 @pytest.mark.parametrize("logits", [False, True], ids=["log_probs", "logits"])
 def test_infeasible(logits: bool, dtype: torch.dtype) -> None:
-    """The loss is inf and the gradient exactly 0, for that item alone."""
+    """The loss is inf and the gradient exactly 0, only for that item."""
     case = Case("", 20, 4, ((1, 2), (1,) * 11, (1, 2) * 11, (3,)), (20, 20, 20, 0))
     x = case.logits(dtype)
     losses, slope = run(case.padded(x), logits=logits)
@@ -31,7 +31,7 @@ def test_infeasible(logits: bool, dtype: torch.dtype) -> None:
     function = ctckit.ctc_loss_with_logits if logits else ctckit.ctc_loss
     assert function(*arguments).item() == function(*arguments, reduction="sum").item() == math.inf
     assert function(*arguments, reduction="none", zero_infinity=True).tolist() == [losses[0].item(), 0, 0, 0]
-    # One frame more, and each is feasible.
+    # With one more frame, each is feasible.
     case = Case("", 22, 4, (*case.targets[:3], (3,)), (20, 21, 22, 1))
     assert run(case.padded(case.logits(dtype)), logits=logits).losses.isfinite().all()
 
@@ -56,7 +56,7 @@ def test_frames_beyond_the_length(garbage: float, logits: bool, dtype: torch.dty
 @dtypes
 @pytest.mark.parametrize("logits", [False, True], ids=["log_probs", "logits"])
 def test_masked_classes_are_exact(logits: bool, dtype: torch.dtype) -> None:
-    """A class at -inf has probability 0: all is as without it, and its own gradient is what is lacking, or 0."""
+    """A class at -inf has probability 0: results are as without it, and its gradient is minus its occupancy, or 0."""
     kept = [0, 1, 3]
     case = Case("", 20, 6, ((1, 3), (3, 3), (), (1, 3, 1, 3)), (20, 20, 9, 17))
     smaller = Case("", 20, 3, ((1, 2), (2, 2), (), (1, 2, 1, 2)), (20, 20, 9, 17))
@@ -71,7 +71,7 @@ def test_masked_classes_are_exact(logits: bool, dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("logits", [False, True], ids=["log_probs", "logits"])
 def test_masked_targets_are_exact(logits: bool) -> None:
-    """Masks that come and go, also over labels of the target: the oracle counts the paths that are left."""
+    """Random masks, also over labels of the target: the oracle counts the remaining paths."""
     targets = tuple(oracle.targets(3, 0, 4))
     case = Case("", 5, 3, targets, (5,) * len(targets))
     for seed in range(8):
@@ -98,7 +98,7 @@ def test_nan_stays_in_its_item(frame: int, logits: bool, dtype: torch.dtype) -> 
     actual = run(case.padded(x), logits=logits)
     others = [0, 2, 3]
     assert actual.losses.isnan().tolist() == [False, True, False, False]
-    assert actual.gradient[:, 1].isnan().any(1).all()  # in every frame of the item, so that it cannot be overlooked
+    assert actual.gradient[:, 1].isnan().any(1).all()  # in every frame of the item
     assert torch.equal(actual.losses[others], expected.losses[others])
     assert torch.equal(actual.gradient[:, others], expected.gradient[:, others])
     for reduction in ("sum", "mean"):
@@ -110,7 +110,7 @@ def test_nan_stays_in_its_item(frame: int, logits: bool, dtype: torch.dtype) -> 
 @pytest.mark.parametrize("classes", [2, 7, 200, 1024, 1025, 3000])
 @pytest.mark.parametrize("length", [1, 3, 17])
 def test_nan_among_impossible_classes(length: int, classes: int, dtype: torch.dtype) -> None:
-    """Found wherever it stands, with and without a gradient, in a frame in which nothing else is possible."""
+    """Found in any position, with and without a gradient, also in a frame whose other classes are at -inf."""
     targets = ((1,), (), (1,))
     case = Case("", length, classes, targets, (length,) * 3)
     for c in {0, 1, classes // 2, classes - 1}:
@@ -118,13 +118,13 @@ def test_nan_among_impossible_classes(length: int, classes: int, dtype: torch.dt
         x[length // 2, :2] = -torch.inf
         x[length // 2, :2, c] = torch.nan
         arguments = case.padded(x)
-        losses = ctckit.ctc_loss_with_logits(*arguments, reduction="none")  # no gradient is asked for
+        losses = ctckit.ctc_loss_with_logits(*arguments, reduction="none")  # without a gradient
         assert losses.isnan().tolist() == [True, True, False], c
         with_gradient = run(arguments, logits=True)
         assert with_gradient.losses.isnan().tolist() == [True, True, False], c
         assert with_gradient.gradient.isnan().flatten(2).any(2).tolist() == [[True, True, False]] * length, c
         assert ctckit.posteriors(*arguments, logits=True)[:, :2].isnan().any(2).all(), c
-        # Of log-probabilities it counts where the target names its class.
+        # In log-probabilities only the target's classes count.
         named = torch.tensor([c in {0, *target} for target in targets])
         losses = ctckit.ctc_loss(*arguments, reduction="none")
         assert torch.equal(losses.isnan(), named & torch.tensor([True, True, False])), c
@@ -133,7 +133,7 @@ def test_nan_among_impossible_classes(length: int, classes: int, dtype: torch.dt
 @dtypes
 @pytest.mark.parametrize("classes", [2, 200, 1025])
 def test_a_frame_in_which_nothing_is_possible(classes: int, dtype: torch.dtype) -> None:
-    """The loss is inf and the gradient 0, with and without a gradient, whichever frame it is."""
+    """The loss is inf and the gradient 0, for every frame, with and without a gradient."""
     case = Case("", 18, classes, ((1,), (), (1,)), (18,) * 3)
     for frame in (0, 7, 15, 16, 17):
         x = torch.zeros(18, 3, classes, dtype=dtype)
@@ -150,7 +150,7 @@ def test_a_frame_in_which_nothing_is_possible(classes: int, dtype: torch.dtype) 
 
 
 def test_nan_in_a_class_that_the_target_does_not_name() -> None:
-    """A softmax needs every class; of log-probabilities only those of the target and the blank count."""
+    """A softmax needs every class; log-probabilities need only the target's classes and the blank."""
     case = Case("", 20, 5, ((1, 2),), (20,))
     x = case.logits()
     expected = run(case.padded(x), logits=False)
@@ -168,7 +168,7 @@ def test_no_frames(logits: bool, dtype: torch.dtype) -> None:
     losses, slope = run(case.padded(case.logits(dtype)), logits=logits)
     assert losses.tolist() == [0, math.inf, math.inf]
     assert slope.shape == (0, 3, 3)
-    # Also where other items have frames.
+    # Also if other items have frames.
     case = Case("", 20, 3, ((), (1,), (2, 1)), (0, 0, 20))
     losses, slope = run(case.padded(case.logits(dtype)), logits=logits)
     assert losses.tolist()[:2] == [0, math.inf]
@@ -193,7 +193,7 @@ def test_no_labels(dtype: torch.dtype) -> None:
 
 
 def test_only_the_blank() -> None:
-    """C = 1: the blank is certain, and nothing can be learnt."""
+    """C = 1: the blank has probability 1, and the gradient is 0."""
     case = Case("", 20, 1, ((), ()), (20, 3))
     x = case.logits(torch.float32)
     losses, slope = run(case.padded(x), logits=True)
@@ -207,7 +207,7 @@ def test_only_the_blank() -> None:
 @pytest.mark.parametrize("frames", [1, 2, 3, 4, 15, 16, 17, 31, 33, 48])
 @pytest.mark.parametrize("labels", [0, 1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33])
 def test_sizes_about_those_of_blocks_and_vectors(frames: int, labels: int) -> None:
-    """A loss of equal emissions is a count of paths: C(T + S - R, 2S) of them, with R equal neighbours."""
+    """The loss of equal emissions counts the paths: C(T + S - R, 2S) of them, with R equal neighbours."""
     target = tuple(1 + (s // 2) % 3 for s in range(labels))  # 1 1 2 2 3 3 1 1 ...
     repeats = labels // 2
     case = Case("", frames, 4, (target,), (frames,))

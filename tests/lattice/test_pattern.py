@@ -1,4 +1,4 @@
-"""Patterns: what is accepted, and the graphs that they become."""
+"""Patterns: accepted elements, and graphs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person would see at once in emissions, and what is fine."""
+"""Implausible emissions, and plausible ones that must not warn."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def kinds(x: torch.Tensor, *, logits: bool = False, blank: int | None = None, na
 @pytest.mark.parametrize("classes", [2, 32, 1000, 6625])
 @pytest.mark.parametrize("by", [0.0, 0.3, 3.0, 30.0])
 def test_rounded_log_probabilities_are_fine(dtype: torch.dtype, classes: int, by: float) -> None:
-    """Also where all classes are rounded alike; and what was float16 on the way to float32."""
+    """Also if all classes have the same rounding error, and for float32 that was converted from float16."""
     x = scores(20, classes, by=by).log_softmax(1).to(dtype)
     assert kinds(x) == []
     if dtype != torch.bfloat16:
@@ -35,7 +35,7 @@ def test_rounded_log_probabilities_are_fine(dtype: torch.dtype, classes: int, by
 def test_probabilities() -> None:
     x = scores(30, 7).softmax(1)
     for given in (x, x.float(), x.half()):
-        for logits in (False, True):  # nor are they logits
+        for logits in (False, True):  # nor as logits
             (problem,) = implausible(given, logits=logits)
             assert problem.kind == "positive"
             assert "hold probabilities" in problem.message
@@ -48,7 +48,7 @@ def test_logits() -> None:
     assert problem.kind == "positive"
     assert "logits=True" in problem.message
     assert kinds(x, logits=True) == []
-    (problem,) = implausible(x - 50, logits=False)  # logits, and none above 0
+    (problem,) = implausible(x - 50, logits=False)  # logits, all below 0
     assert problem.kind == "unnormalised"
     assert "logits=True" in problem.message
 
@@ -56,7 +56,7 @@ def test_logits() -> None:
 @pytest.mark.parametrize("factor", [0.9, 0.98, 0.985, 1.015, 1.02, 1.5])
 @pytest.mark.parametrize("frames", [1, 20, 256, 257, 300, 512, 513, 5000])
 def test_sums_that_are_not_1(frames: int, factor: float) -> None:
-    """Up to 256 frames are looked at."""
+    """Up to 256 frames are checked."""
     x = scores(frames, 7, by=0.1).log_softmax(1) + math.log(factor)
     (problem,) = implausible(x, logits=False)
     assert problem.kind == "unnormalised"
@@ -67,7 +67,7 @@ def test_sums_that_are_not_1(frames: int, factor: float) -> None:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("value", [10.0, 100.0, 1000.0, 20000.0])
 def test_large_numbers_are_told_without_more_ado(value: float, dtype: torch.dtype) -> None:
-    """Whose exponentials no float holds: nobody is warned of that."""
+    """Their exponentials overflow, without a warning of that."""
     x = torch.tensor([[0.0, -value], [value, 0.0]], dtype=dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -85,7 +85,7 @@ def test_the_first_frame_that_does_not_add_up_is_told() -> None:
 
 
 def test_frames_and_classes_exchanged() -> None:
-    """Each class adds up to 1 over the frames, and no frame does."""
+    """A wrong dimension: each class adds up to 1 over the frames, but no frame does."""
     for size in (3, 7, 30):
         assert kinds(scores(size, size).log_softmax(0)) == ["unnormalised"]
 
@@ -114,7 +114,7 @@ def test_one_value_above_0_is_seen_in_any_frame() -> None:
 
 
 def test_what_is_passed_over() -> None:
-    """NaN and infinities are for `ctckit.check`; barred classes need not leave their share to the others."""
+    """`ctckit.check` reports NaN and infinities; with masked classes the others may add up to less than 1."""
     x = scores(9, 4).log_softmax(1)
     for value in (math.nan, math.inf, -math.inf):
         y = x.clone()
@@ -135,7 +135,7 @@ def test_what_is_passed_over_hides_nothing(other: float) -> None:
         y[7] = scores(1, 4, by=0.0).log_softmax(1) + change
         assert kinds(y) == [kind]
     if other == -math.inf:
-        x[2, [0, 2, 3]] = math.log(0.5)  # three classes of a half each, and one that is barred
+        x[2, [0, 2, 3]] = math.log(0.5)  # three classes of 1/2 each, and one at -inf
         assert kinds(x) == ["unnormalised"]
 
 
@@ -147,14 +147,14 @@ def test_a_blank_that_never_wins() -> None:
     assert "class 2, the blank, is the most probable class of no frame" in problem.message
     assert "blank=4" in problem.message
     assert "is that of 3 of 5" in problem.message
-    assert kinds(x[[0, 1]], blank=2, named=4) == kinds(x[[0, 3]], blank=0, named=4) == ["blank"]  # each wins once
+    assert kinds(x[[0, 1]], blank=2, named=4) == kinds(x[[0, 3]], blank=0, named=4) == ["blank"]  # once each
     assert kinds(x[:0], blank=2, named=4) == []
     assert kinds(x, blank=-1, named=4) == kinds(x, blank=5, named=4) == []  # no class
-    assert kinds(x, blank=0, named=4) == []  # it wins once
-    assert kinds(x, blank=2, named=5) == []  # no class without a name
+    assert kinds(x, blank=0, named=4) == []  # it is the most probable once
+    assert kinds(x, blank=2, named=5) == []  # every class has a name
     assert kinds(x, blank=4, named=4) == []
     assert kinds(x, blank=2) == kinds(x, named=4) == []
-    assert kinds(x[1:2], blank=2, named=4) == []  # the unnamed class does not win, either
+    assert kinds(x[1:2], blank=2, named=4) == []  # the unnamed class is never the most probable either
 
 
 def test_numbers_of_classes() -> None:

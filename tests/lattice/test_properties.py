@@ -1,4 +1,4 @@
-"""What holds of CTC whatever the numbers, on problems drawn at random."""
+"""Properties of CTC for any numbers, on random problems."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ dtypes = st.sampled_from([torch.float64, torch.float32, torch.float16, torch.bfl
 
 @st.composite
 def any_cases(draw: st.DrawFn) -> Case:
-    """Most of them small; some longer than a block of frames and wider than a vector, some with many classes."""
+    """Mostly small; some longer than a block of frames and wider than a vector, some with many classes."""
     if draw(st.booleans()):
         return draw(small_cases())
     frames, classes = draw(st.integers(1, 50)), draw(st.sampled_from([2, 5, 30, 200]))
@@ -40,7 +40,7 @@ def same(actual: Result, expected: Result) -> None:
     assert torch.equal(actual.gradient, expected.gradient)
 
 
-# ------------------------------------------------------------------------------------- bitwise the same, whatever else
+# ------------------------------------------------------------------------------------- bitwise the same, in any batch
 
 
 def some(case: Case, items: list[int]) -> Case:
@@ -52,7 +52,7 @@ def some(case: Case, items: list[int]) -> Case:
 def test_the_company_of_an_item_does_not_matter(
     case: Case, logits: bool, dtype: torch.dtype, shuffled: random.Random
 ) -> None:
-    """The batch permuted, split into two, into one by one, or doubled."""
+    """The batch permuted, halved, split into single items, or doubled."""
     x = case.logits(dtype)
     whole = run(case.padded(x), logits=logits)
     order = list(range(case.items))
@@ -65,7 +65,7 @@ def test_the_company_of_an_item_does_not_matter(
 
 @given(any_cases(), logits_or_not, dtypes, st.integers(1, 20), st.integers(0, 9))
 def test_padding_does_not_matter(case: Case, logits: bool, dtype: torch.dtype, frames: int, labels: int) -> None:
-    """More frames and more labels than any item has, of whatever kind."""
+    """More frames and labels than any item has, with any values."""
     x = case.logits(dtype)
     expected = run(case.padded(x), logits=logits)
     garbage = torch.full((frames, *x.shape[1:]), torch.nan, dtype=dtype)
@@ -95,7 +95,7 @@ def test_strides_do_not_matter(case: Case, logits: bool, dtype: torch.dtype, lay
 
 @given(any_cases(), logits_or_not, dtypes, st.sampled_from([2, 3, 7]))
 def test_threads_do_not_matter(case: Case, logits: bool, dtype: torch.dtype, threads: int) -> None:
-    # Often enough that there is work for several threads.
+    # Repeated, so that there is work for several threads.
     case = some(case, list(range(case.items)) * 40)
     x = case.logits(dtype)
     torch.set_num_threads(1)
@@ -113,7 +113,7 @@ def test_twice_is_the_same(case: Case, logits: bool, dtype: torch.dtype) -> None
     same(run(case.padded(x), logits=logits), run(case.padded(x), logits=logits))
 
 
-# ------------------------------------------------------------------------------------------- the same, but for rounding
+# ------------------------------------------------------------------------------------------- the same to rounding
 
 # Float64, and sums over some fifty frames of numbers near 1.
 EXACT = 1e-12
@@ -133,7 +133,7 @@ def test_the_reference_agrees(case: Case, logits: bool) -> None:
 
 @given(any_cases(), logits_or_not)
 def test_occupancy_sums_to_one(case: Case, logits: bool) -> None:
-    """In every frame of a feasible item, over classes and over states; a class's is the sum of its states'."""
+    """In every frame of a feasible item, over classes and states; a class has the sum of its states."""
     arguments = case.padded(case.logits(scale=3))
     by_class = ctckit.posteriors(*arguments, logits=logits)
     by_state = ctckit.posteriors(*arguments, logits=logits, per_state=True)
@@ -151,7 +151,7 @@ def test_occupancy_sums_to_one(case: Case, logits: bool) -> None:
 
 @given(any_cases(), logits_or_not)
 def test_the_gradient_is_the_occupancy(case: Case, logits: bool) -> None:
-    """Minus it for log-probabilities; softmax minus it for logits."""
+    """Minus the occupancy for log-probabilities; softmax minus the occupancy for logits."""
     arguments = case.padded(case.logits(scale=3))
     occupancy = ctckit.posteriors(*arguments, logits=logits)
     counts = torch.arange(case.frames)[:, None] < torch.tensor(case.input_lengths)
@@ -162,7 +162,7 @@ def test_the_gradient_is_the_occupancy(case: Case, logits: bool) -> None:
 
 @given(any_cases(), st.floats(-1e4, 1e4))
 def test_logits_have_no_zero(case: Case, shift: float) -> None:
-    """A constant added to a frame's logits changes nothing; added to log-probabilities, the loss by as much."""
+    """A constant added to a frame's logits changes nothing; added to log-probabilities, it lowers the loss by as much."""
     x = case.logits()
     shifts = shift * torch.arange(case.frames, dtype=torch.float64)[:, None, None] / 10
     rounding = 1e-11 * max(1.0, abs(shift))
@@ -176,7 +176,7 @@ def test_logits_have_no_zero(case: Case, shift: float) -> None:
 
 @given(any_cases(), logits_or_not)
 def test_time_can_run_backwards(case: Case, logits: bool) -> None:
-    """Frames and labels in reverse order have the same loss, and the gradient in reverse order."""
+    """Reversed frames and labels give the same loss and the reversed gradient."""
     x = case.logits(scale=3)
     plain = run(case.padded(x), logits=logits)
     y, expected = x.clone(), plain.gradient.clone()
@@ -191,7 +191,7 @@ def test_time_can_run_backwards(case: Case, logits: bool) -> None:
 
 @given(any_cases(), logits_or_not, st.randoms(use_true_random=False))
 def test_classes_have_no_order(case: Case, logits: bool, shuffled: random.Random) -> None:
-    """Nor is the blank any special number."""
+    """The class of the blank may be any number."""
     x = case.logits(scale=3)
     order = list(range(case.classes))
     shuffled.shuffle(order)
@@ -204,7 +204,7 @@ def test_classes_have_no_order(case: Case, logits: bool, shuffled: random.Random
 
 @given(small_cases(max_frames=5, max_classes=3, max_items=1))
 def test_all_targets_share_one_unit_of_probability(case: Case) -> None:
-    """Every path spells one target: with a softmax, the likelihoods of all targets add up to 1."""
+    """Every path spells one target, so after a softmax the likelihoods of all targets add up to 1."""
     from tests.tools import oracle
 
     targets = tuple(oracle.targets(case.classes, case.blank, case.frames))
@@ -213,13 +213,13 @@ def test_all_targets_share_one_unit_of_probability(case: Case) -> None:
     losses, slope = run(every.padded(x), logits=True)
     likelihoods = (-losses).exp()
     near(likelihoods.sum(), torch.ones((), dtype=torch.float64))
-    # And so the gradient of their sum is 0.
+    # So the gradient of their sum is 0.
     near((slope * likelihoods[:, None]).sum(1), torch.zeros(case.frames, case.classes, dtype=torch.float64))
 
 
 @given(any_cases())
 def test_half_types_are_read_as_they_are(case: Case) -> None:
-    """The loss of halves is that of the same numbers in float32, and the gradient is that one rounded."""
+    """The loss of half types is that of the same numbers in float32; the gradient is the float32 one rounded."""
     for dtype in (torch.float16, torch.bfloat16):
         x = case.logits(dtype, scale=3)
         halves, floats = run(case.padded(x), logits=True), run(case.padded(x.float()), logits=True)

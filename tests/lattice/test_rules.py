@@ -1,4 +1,4 @@
-"""The rules that stand in more than one language say the same, on all small inputs.
+"""Rules that exist in several languages agree on all small inputs.
 
 Python has them in `ctckit.lattice`: which states may be skipped to, how many frames a target needs, which labels are
 valid. The core and the graphs of patterns repeat them.
@@ -25,7 +25,7 @@ ROWS = [row for size in range(5) for row in itertools.product((1, 2), repeat=siz
 
 @cache
 def alignments(frames: int) -> dict[tuple[int, ...], set[tuple[int, ...]]]:
-    """All paths of so many frames, by the labels that they spell."""
+    """All paths of the given length, by the labels that they spell."""
     found = defaultdict(set)
     for path in itertools.product(range(CLASSES), repeat=frames):
         found[oracle.collapse(path, 0)].add(path)
@@ -53,7 +53,7 @@ def test_frames_needed() -> None:
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("frames", range(1, 7))
 def test_the_number_of_alignments(frames: int) -> None:
-    """With all emissions 0 the loss is minus the log of how many alignments there are: a wrong skip changes it."""
+    """With all emissions 0 the loss is minus the log of the number of alignments: a wrong skip changes it."""
     x = torch.zeros(frames, len(ROWS), CLASSES, dtype=torch.float64)
     lengths = [len(row) for row in ROWS]
     lattice = Lattice.of_rows(ROWS, torch.full((len(ROWS),), frames), 0)

@@ -1,6 +1,6 @@
 """Tensors that are not plain: subclasses, nested, sparse, quantized, fake, freed, misaligned, negated, transformed.
 
-Each call gives what plain tensors give, or an error that says what to do; none ends the process.
+Each call gives the result of plain tensors, or an error with a remedy; none crashes the process.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     ),
 }
 WORDS = ("pass", "call", "pad", "use", "move", "convert")
-"""Of which an error that says what to do has one."""
+"""One of these is in every error with a remedy."""
 
 each_function = pytest.mark.parametrize("name", FUNCTIONS)
 
 
 def right_or_words(name: str, *arguments: Any, must: bool = False) -> None:
-    """The value that plain tensors give, or (unless it must) an error of ours that says what to do."""
+    """The result of plain tensors, or (unless `must`) an error of ctckit with a remedy."""
     want = FUNCTIONS[name](x, TARGETS, FRAMES, LENGTHS)
     try:
         got = FUNCTIONS[name](*arguments)
@@ -70,7 +70,7 @@ def right_or_words(name: str, *arguments: Any, must: bool = False) -> None:
 
 
 class Wrapper(torch.Tensor):
-    """As DTensor, AsyncCollectiveTensor and FakeTensor are: without memory of its own."""
+    """A subclass without memory of its own, like DTensor, AsyncCollectiveTensor and FakeTensor."""
 
     elem: Tensor
     rewraps = False
@@ -96,7 +96,7 @@ class Wrapper(torch.Tensor):
 
 
 class Rewrapper(Wrapper):
-    """Whose results are wrapped again, as most are."""
+    """Its results are wrapped again, as for most subclasses."""
 
     rewraps = True
 
@@ -184,7 +184,7 @@ def test_lengths_that_another_process_still_sends(name: str, process_group: Any)
 
 @each_function
 def test_fake_tensors(name: str) -> None:
-    """They have no numbers: a loss that has none either, or an error."""
+    """They have no numbers: the result is a fake loss, or an error."""
     mode = FakeTensorMode()
     plain = (x, TARGETS, FRAMES, LENGTHS)
     fake = [mode.from_tensor(a) for a in plain]
@@ -207,7 +207,7 @@ def test_fake_tensors(name: str) -> None:
 @pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
 def test_shapes_under_a_fake_mode(dtype: torch.dtype, reduction: str) -> None:
-    """The fake loss has the real one's shape and dtype; so has the gradient."""
+    """The fake loss and its gradient have the shapes and dtypes of the real ones."""
     y = x.to(dtype, copy=True)
     real = ctc_loss(y, TARGETS, FRAMES, LENGTHS, reduction=reduction)
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
@@ -242,7 +242,7 @@ def test_modes_that_watch(name: str) -> None:
 @pytest.mark.parametrize("layout", [torch.strided, torch.jagged], ids=str)
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 def test_nested_tensors(layout: torch.layout) -> None:
-    """The error's advice, word for word, gives the right loss."""
+    """The expression in the error gives the right loss."""
     parts, rows = [x[:12, 0], x[:10, 1]], [TARGETS[0], TARGETS[1, :2]]
     log_probs = torch.nested.nested_tensor(parts, layout=layout)
     targets = torch.nested.nested_tensor(rows, layout=layout)
@@ -301,7 +301,7 @@ def test_quantized_tensors() -> None:
 
 
 def test_meta_tensors() -> None:
-    """Meta emissions give a meta loss; meta targets or lengths beside real emissions have no numbers to give."""
+    """Meta emissions give a meta loss; meta targets or lengths beside real emissions raise."""
     loss = ctc_loss(x.to("meta"), TARGETS.to("meta"), FRAMES, [3, 2])
     assert (loss.device.type, loss.shape) == ("meta", ())
     with pytest.raises(ctckit.ArgumentValueError, match="targets is on meta, but log_probs is on cpu"):
@@ -343,7 +343,7 @@ def test_meta_tensors_whose_numbers_are_needed(name: str) -> None:
 
 
 def misaligned(tensor: Tensor) -> Tensor:
-    """The same numbers, one byte beside where the processor would have them."""
+    """The same numbers at an address that is off by one byte."""
     raw = np.zeros(tensor.element_size() * tensor.numel() + 1, np.uint8)
     dtype = np.dtype(str(tensor.dtype).removeprefix("torch."))
     view = np.ndarray(tuple(tensor.shape), dtype, raw.data, offset=1)
@@ -354,7 +354,7 @@ def misaligned(tensor: Tensor) -> Tensor:
 
 
 def negated(tensor: Tensor) -> Tensor:
-    """The same numbers, whose memory holds minus them."""
+    """The same numbers with torch's negative bit: the memory holds the negated numbers."""
     odd = torch._neg_view(-tensor)
     assert odd.is_neg()
     return odd
@@ -384,7 +384,7 @@ def test_gradients_of_odd_memory(dtype: torch.dtype, inplace: bool) -> None:
 
 
 def _kept(y: Tensor) -> Tensor:
-    """An output that is the input's memory as it is, odd or not, and that may be overwritten."""
+    """An output that is a view of the input's memory, aligned or not, and that may be overwritten."""
 
     class Same(torch.autograd.Function):
         @staticmethod
@@ -402,7 +402,7 @@ def _kept(y: Tensor) -> Tensor:
 @pytest.mark.parametrize("offset", [0, 1, 100_000])
 @each_function
 def test_freed_memory(name: str, offset: int, dtype: torch.dtype) -> None:
-    """As of parameters that FSDP has taken apart: an error, also for views that begin elsewhere in what was there."""
+    """Freed storage, as of FSDP's parameters: an error, also for views with an offset."""
     used: dict[str, tuple[int, ...]] = dict.fromkeys(
         ("best_paths", "path_posteriors", "posterior_path", "sample_paths"), (0, 1)
     )
@@ -412,7 +412,7 @@ def test_freed_memory(name: str, offset: int, dtype: torch.dtype) -> None:
         whole = torch.zeros(offset + arguments[place].numel(), dtype=arguments[place].dtype)
         arguments[place] = whole[offset:].view(arguments[place].shape)
         whole.untyped_storage().resize_(0)
-        # Where the test itself takes a row or transposes, it is torch that refuses.
+        # If the test itself indexes or transposes, torch raises.
         with pytest.raises((ctckit.ArgumentTypeError, RuntimeError), match=r"no memory|out of bounds for storage"):
             FUNCTIONS[name](*arguments)
         if place == 1 and name.startswith("ctc"):

@@ -1,1 +1,1 @@
-"""The loss as a caller and as torch see it."""
+"""The loss: results, autograd, memory, traces."""

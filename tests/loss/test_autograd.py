@@ -1,4 +1,4 @@
-"""The loss as torch sees it: an operator with a derivative of every order, in eager mode, traced, exported, mapped."""
+"""The loss as an operator of torch: derivatives of every order, in eager mode, compiled, exported and under vmap."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.tools.exact_answers import exact, run
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# torch's own, where forward mode and the compiler need it.
+# warnings of torch itself, in forward mode and in the compiler
 pytestmark = [
     pytest.mark.usefixtures("core"),
     pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning"),
@@ -31,7 +31,7 @@ reductions = pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
 
 
 def loss_of(case: Case, *, logits: bool, form: str = "padded", **options: Any) -> Callable[[Tensor], Tensor]:
-    """The public function, of the emissions alone."""
+    """The public function, with the emissions as its only argument."""
     _, *others = FORMS[form](case.padded(case.logits()), case)
     function = ctckit.ctc_loss_with_logits if logits else ctckit.ctc_loss
 
@@ -55,7 +55,7 @@ def gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, T
 @logits_or_not
 @reductions
 def test_gradcheck(reduction: str, logits: bool) -> None:
-    """The gradient is the derivative: of log-probabilities that no log_softmax has normalised, too."""
+    """The gradient is the derivative, also for log-probabilities that are not normalised."""
     function = loss_of(CASE, logits=logits, reduction=reduction, zero_infinity=True)
     x = CASE.logits().requires_grad_()
     assert gradcheck(function, (x,), check_forward_ad=True)
@@ -64,7 +64,7 @@ def test_gradcheck(reduction: str, logits: bool) -> None:
 
 @logits_or_not
 def test_first_derivatives_of_both_kinds_agree(logits: bool) -> None:
-    """The kept derivative, the one that can be derived again, and forward mode."""
+    """The kept derivative, the differentiable one, and forward mode."""
     function = loss_of(CASE, logits=logits, reduction="sum", zero_infinity=True)
     x = CASE.logits().requires_grad_()
     (kept,) = torch.autograd.grad(function(x), x)
@@ -85,7 +85,7 @@ def test_torch_func(logits: bool) -> None:
     function = ctckit.ctc_loss_with_logits if logits else ctckit.ctc_loss
 
     def one(x: Tensor, target: Tensor, frames: Tensor, length: Tensor) -> Tensor:
-        # A row of padded targets: in one dimension they would have to be as many as the length says.
+        # A row of padded targets: in one dimension their number would have to equal the length.
         return function(x, target[None], frames, length, reduction="sum", zero_infinity=True)
 
     losses, slope = run(CASE.padded(x), logits=logits)
@@ -116,7 +116,7 @@ def test_a_model_can_be_trained_twice_through() -> None:
 # --------------------------------------------------------------------------------------------------------- the operator
 
 
-# torch's own check looks at the gradient of what is no leaf, of which torch 2.14 warns.
+# torch's own check reads the gradient of a non-leaf tensor, and torch 2.14 warns of that.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 @logits_or_not
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
@@ -133,7 +133,7 @@ def test_opcheck(form: str, dtype: torch.dtype, logits: bool) -> None:
 
 @pytest.mark.parametrize("form", ["padded", "concatenated"])
 def test_the_operator_in_a_saved_trace(form: str) -> None:
-    """It says -1 for the longest target, that is the width of the labels; its gradient is no output to be derived."""
+    """max_target = -1 stands for the width of the labels; the gradient output is not differentiable."""
     arguments = FORMS[form](CASE.padded(CASE.logits().requires_grad_()), CASE)
     x, lattice, _ = gate(*arguments)
     for reduction in ("none", "sum", "mean"):
@@ -170,9 +170,9 @@ def test_compiles_without_a_break(form: str, reduction: str, logits: bool) -> No
 
 
 def test_compiles_with_a_model_and_any_sizes() -> None:
-    """A training step, loss and model in one graph, which fits other sizes without being traced again."""
+    """A training step, loss and model in one graph, which works for other sizes without recompiling."""
     torch._dynamo.reset()
-    layer = torch.nn.Linear(6, 5)  # sizes unlike each other: equal ones would be taken to be the same
+    layer = torch.nn.Linear(6, 5)  # sizes differ, because torch would take equal ones for the same symbol
     criterion = ctckit.CTCWithLogitsLoss()
 
     def step(features: Tensor, targets: Tensor, frames: Tensor, lengths: Tensor) -> Tensor:
@@ -217,7 +217,7 @@ def test_exports(form: str, strict: bool) -> None:
 @logits_or_not
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_autocast(dtype: torch.dtype, logits: bool) -> None:
-    """What a layer gives in half precision is read as it is, and the loss computed from it in float32."""
+    """The output of a layer in half precision is read without a copy, and the loss computed in float32."""
     x = CASE.logits(torch.float32)
     function = loss_of(CASE, logits=logits, reduction="none")
     layer = torch.nn.Linear(CASE.classes, CASE.classes)

@@ -35,13 +35,13 @@ def problem(form: str, dtype: torch.dtype, real: torch.dtype = torch.float64) ->
 
 
 def change(arguments: dict[str, Any], which: str) -> None:
-    """To what is valid as well, so that nothing but the change can be found."""
+    """Changes to other valid values, so that only the change itself can raise."""
     if which == "targets":
         arguments["targets"].masked_fill_(arguments["targets"] == 1, 2).masked_fill_(arguments["targets"] == 3, 1)
     elif which == "input_lengths":
         arguments["input_lengths"].sub_(1)
     elif arguments["targets"].ndim == 1:
-        arguments["target_lengths"].copy_(arguments["target_lengths"].flip(0))  # their sum must stay
+        arguments["target_lengths"].copy_(arguments["target_lengths"].flip(0))  # their sum must not change
         if arguments["target_lengths"].numel() == 1:
             arguments["target_lengths"].fill_(2)
     else:
@@ -55,7 +55,7 @@ def loss_of(function: Callable[..., Tensor], arguments: dict[str, Any], **option
 
 
 def right_or_raises(gradient: Callable[[], Tensor], want: Tensor) -> bool:
-    """Whether it raised."""
+    """Whether backward raised."""
     try:
         got = gradient()
     except RuntimeError as error:
@@ -88,7 +88,7 @@ def test_every_backward(
     ]
     assert raised[0] is False  # the derivative was computed in the forward
     assert raised[1] == raised[2]
-    # Where torch cannot see the change, nothing may depend on it: int32 is converted, so what is used is a copy.
+    # torch cannot see this change, so no result may depend on it: int32 targets are converted, that is copied.
     assert raised[1] == (dtype == torch.int64)
 
     arguments = problem(form, dtype)
@@ -114,7 +114,7 @@ def _summed(pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
 @pytest.mark.parametrize("inplace", [False, True])
 def test_half_precision(inplace: bool, reduction: str, dtype: torch.dtype, which: str, form: str) -> None:
-    """Whose derivative is divided by the target lengths only in the backward."""
+    """In float16 the derivative is divided by the target lengths only in the backward."""
     arguments = problem(form, dtype, torch.float16)
     if arguments[which] is None:
         return
@@ -148,7 +148,7 @@ def test_compiled(real: torch.dtype, which: str, form: str) -> None:
 
 @each_function
 def test_emissions(function: Callable[..., Tensor]) -> None:
-    """The kept derivative is right; what needs the emissions again says that they have changed."""
+    """The kept derivative is right; a backward that reads the emissions again raises, because they have changed."""
     arguments = problem("padded", torch.int64)
     x, *rest = arguments.values()
     own = x.clone().requires_grad_()
@@ -164,14 +164,14 @@ def test_emissions(function: Callable[..., Tensor]) -> None:
 
 @each_form
 def test_views_and_views_of_views(form: str) -> None:
-    """A change through another view of the same memory counts, too."""
+    """A change through another view of the same memory also counts."""
     arguments = problem(form, torch.int64)
     room = torch.zeros(2, *arguments["targets"].shape, dtype=torch.int64)
     room[1] = arguments["targets"]
     arguments["targets"] = room[1]
     loss, y = loss_of(ctckit.ctc_loss, arguments)
     torch.autograd.grad(loss, y, retain_graph=True)
-    room[0, 0] = 7  # another part of the memory; torch cannot tell
+    room[0, 0] = 7  # another part of the memory; torch does not distinguish them
     with pytest.raises(RuntimeError, match=r"modified by an inplace operation: targets .*targets\.clone\(\)"):
         torch.autograd.grad(loss, y)
 
@@ -190,7 +190,7 @@ def test_sequences_are_copied() -> None:
 
 
 def test_tensors_made_in_inference_mode() -> None:
-    """torch does not count their changes, so they are copied: no backward sees a change, and none is refused."""
+    """torch does not count their changes, so they are copied: no backward sees a change, and none raises."""
     with torch.inference_mode():
         arguments = problem("padded", torch.int64)
         kept = {name: value.clone() for name, value in arguments.items()}

@@ -1,4 +1,4 @@
-"""The loss as a caller sees it: values and gradients against the oracle, the tutorial, every form of a call."""
+"""The loss: values and gradients against the oracle, torch's tutorial, and every form of a call."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("backend")
 def every_target(
     frames: int, classes: int, blank: int, logits: bool
 ) -> tuple[Tensor, tuple[oracle.Target, ...], list[oracle.Answer]]:
-    """Emissions that all dtypes hold exactly, every target of up to T + 1 labels, and the answers by enumeration."""
+    """Emissions that are exact in all dtypes, every target of up to T + 1 labels, and the answers by enumeration."""
     x = Case("", frames, classes, ((),), (frames,)).logits(seed=blank, scale=2)[:, 0].bfloat16().double()
     own = x.tolist()
     answers = oracle.solve(oracle.softmax(own) if logits else oracle.weights(own), classes, blank)
@@ -39,7 +39,7 @@ def every_target(
 @pytest.mark.parametrize("logits", [False, True], ids=["log_probs", "logits"])
 @pytest.mark.parametrize(("frames", "classes"), [(t, c) for c in (1, 2, 3) for t in range(6)] + [(3, 5)])
 def test_every_small_problem(frames: int, classes: int, logits: bool, dtype: torch.dtype) -> None:
-    """Loss and gradient of every target, feasible or not, with every blank; probabilities add up to anything."""
+    """Loss and gradient of every target, feasible or not, with every blank; probabilities are not normalised."""
     for blank in range(classes):
         x, targets, answers = every_target(frames, classes, blank, logits)
         case = Case("", frames, classes, targets, (frames,) * len(targets), blank)
@@ -57,9 +57,9 @@ def test_every_small_problem(frames: int, classes: int, logits: bool, dtype: tor
 @pytest.mark.parametrize("logits", [False, True], ids=["log_probs", "logits"])
 @pytest.mark.parametrize("classes", [3, 40, 129, 500])
 def test_small_problems_in_a_large_vocabulary(classes: int, logits: bool) -> None:
-    """The core gathers a few classes of a large vocabulary: the others at -inf change nothing."""
+    """The core gathers a few classes of a large vocabulary: other classes at -inf change nothing."""
     small, targets, answers = every_target(5, 3, 0, logits)
-    places = torch.tensor([classes - 1, 0, classes // 2])  # of the blank and the two labels
+    places = torch.tensor([classes - 1, 0, classes // 2])  # the blank and the two labels
     x = torch.full((5, len(targets), classes), -torch.inf, dtype=torch.float64)
     x[:, :, places] = small[:, None]
     moved = tuple(tuple(places[list(target)].tolist()) for target in targets)
@@ -86,7 +86,7 @@ def test_small_problems_in_a_large_vocabulary(classes: int, logits: bool) -> Non
     ids=str,
 )
 def test_agrees_with_the_reference(case: Case, logits: bool) -> None:
-    """Longer than a block of frames, wider than a vector, few classes of many: as the reference in float64."""
+    """Longer than a block of frames, wider than a vector, few classes of many: equal to the reference in float64."""
     arguments = case.padded(case.logits(scale=2))
     expected = exact(arguments, logits=logits)
     actual = run(arguments, logits=logits)
@@ -97,7 +97,7 @@ def test_agrees_with_the_reference(case: Case, logits: bool) -> None:
 
 # --------------------------------------------------------------------------------------------------------- the tutorial
 
-# As written, but for the length of the fourth, which says T where its variable is called len.
+# As written, except that the fourth says T for its variable len.
 TUTORIAL = {
     "module": """
 import torch
@@ -167,7 +167,7 @@ loss
 
 @pytest.mark.parametrize("usage", TUTORIAL)
 def test_tutorial(usage: str) -> None:
-    """The five usages of the tutorial give torch's loss of the same numbers, and a gradient like torch's."""
+    """The five examples of the tutorial give torch's loss of the same numbers, and torch's gradient of the logits."""
     with_torch = TUTORIAL[usage]
     with_ctckit = "import ctckit\n" + with_torch
     for name in ("torch.nn.CTCLoss", "nn.CTCLoss", "F.ctc_loss"):
@@ -185,7 +185,7 @@ def test_tutorial(usage: str) -> None:
 
     theirs, ours = (names.get("input", names.get("log")) for names in results)
     if ours is not None and theirs.grad is not None:
-        # Torch's is right behind a log_softmax only: it has the derivative of the normaliser in it.
+        # Torch's is right only after a log_softmax: it includes the derivative of the normaliser.
         labels = results[0]["target_lengths"]
         share = ours.detach().exp() / (labels * (len(labels) if labels.ndim else 1))[..., None]
         torch.testing.assert_close(ours.grad + share, theirs.grad, rtol=0, atol=1e-6)
@@ -302,10 +302,10 @@ def test_reductions(dtype: torch.dtype) -> None:
         torch.testing.assert_close(loss, expected, rtol=1e-6 if losses.dtype == torch.float32 else 1e-14, atol=0)
         loss.sum().backward()
         assert leaf.grad is not None
-        # Infinite losses have the gradient 0, whether they count or not.
+        # Infinite losses have the gradient 0, with and without zero_infinity.
         weight = 1 / (5 * lengths.double())[:, None] if reduction == "mean" else torch.ones(())
         right = (slopes.double() * weight).to(dtype)
-        # A few roundings more: of the entries, and of the softmax and the occupancy that they consist of.
+        # A few more roundings: of the entries, of the softmax and of the occupancy.
         torch.testing.assert_close(leaf.grad, right, rtol=2 * torch.finfo(dtype).eps, atol=GRADIENT_ERROR[dtype] / 10)
 
 
@@ -333,7 +333,7 @@ def test_empty_batch(dtype: torch.dtype, zero_infinity: bool) -> None:
 @pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
 @pytest.mark.parametrize("zero_infinity", [False, True])
 def test_behind_log_softmax_torch_agrees(reduction: str, zero_infinity: bool) -> None:
-    """Where torch is right, in float64, all feasible: changing the import changes nothing."""
+    """For feasible items in float64, where torch is right, changing the import changes nothing."""
     case = random_case(60, 6, 12, 14, seed=2)
     assert all(case.feasible)
     x = case.logits().requires_grad_()

@@ -1,4 +1,4 @@
-"""Memory: emissions in any layout, the gradient's hand-over to autograd, and the gradient over the logits."""
+"""Memory: emissions in any layout, the gradient that autograd receives, and inplace_grad."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("backend")
 
 
 def layouts(x: Tensor) -> dict[str, Tensor]:
-    """The same (T, N, C) numbers in memory in every way; what lies between them is NaN."""
+    """The same (T, N, C) numbers in every layout; gaps hold NaN."""
     frames, items, classes = x.shape
 
     def into(room: Tensor, view: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ def layouts(x: Tensor) -> dict[str, Tensor]:
 @pytest.mark.parametrize("logits", [False, True], ids=["log_probs", "logits"])
 @pytest.mark.parametrize("classes", [5, 200])
 def test_any_strides(classes: int, logits: bool, dtype: torch.dtype) -> None:
-    """Read in place: bitwise the same from any layout, and the gradient has the layout of the emissions if dense."""
+    """Bitwise the same from any layout, without a copy; the gradient has the layout of the emissions if dense."""
     case = random_case(19, 3, classes, 6, seed=3)
     x = case.logits(dtype)
     expected = run(case.padded(x), logits=logits)
@@ -62,13 +62,13 @@ def test_any_strides(classes: int, logits: bool, dtype: torch.dtype) -> None:
         if name in ("contiguous", "(N, T, C)"):
             assert actual.gradient.stride() == view.stride(), name
     noise = x.clone()
-    flipped = torch._neg_view(-noise)  # what the imaginary part of a conjugate is: memory of the other sign
+    flipped = torch._neg_view(-noise)  # the imaginary part of a conjugate has torch's negative bit
     assert torch.equal(run(case.padded(flipped), logits=logits).gradient, expected.gradient)
 
 
 @pytest.mark.parametrize("logits", [False, True], ids=["log_probs", "logits"])
 def test_expanded_emissions(logits: bool) -> None:
-    """Stride 0: frames, items or classes that are one and the same in memory."""
+    """Stride 0: frames, items or classes that share memory."""
     case = random_case(20, 3, 6, 4, seed=8)
     for shape in ((1, 3, 6), (20, 1, 6), (20, 3, 1), (1, 1, 6), (1, 1, 1)):
         x = torch.randn(shape).expand(20, 3, 6)
@@ -106,7 +106,7 @@ def test_strided_targets_and_lengths() -> None:
 @pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
 @dtypes
 def test_gradient_is_scaled(reduction: str, logits: bool, dtype: torch.dtype) -> None:
-    """By what comes from above, per item or in all, also where it is 0 or -1."""
+    """By the incoming gradient, per item or for all, also 0 and -1."""
     function = ctckit.ctc_loss_with_logits if logits else ctckit.ctc_loss
     x = MIXED.logits(dtype)
     above = torch.tensor([2.0, 0.0, -1.0, 5.0, 0.25]) if reduction == "none" else torch.tensor(-3.0)
@@ -126,7 +126,7 @@ def test_gradient_is_scaled(reduction: str, logits: bool, dtype: torch.dtype) ->
 
 @pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
 def test_backward_twice(reduction: str) -> None:
-    """retain_graph: the same again, however the first one was scaled; without it, torch's error."""
+    """With retain_graph the second gradient is the same, for any scale of the first; without it, torch's error."""
     x = MIXED.logits(torch.float32).requires_grad_()
     loss = ctckit.ctc_loss_with_logits(*MIXED.padded(x), reduction=reduction).sum()
     (first,) = torch.autograd.grad(3 * loss, x, retain_graph=True)
@@ -139,7 +139,7 @@ def test_backward_twice(reduction: str) -> None:
 
 
 def test_gradient_is_handed_over() -> None:
-    """Without a copy: the memory of the kept derivative becomes the gradient."""
+    """The kept derivative becomes the gradient without a copy."""
     x = MIXED.logits(torch.float32).requires_grad_()
     loss = ctckit.ctc_loss_with_logits(*MIXED.padded(x), reduction="sum")
     kept = loss.grad_fn.derivative  # type: ignore[union-attr]
@@ -148,14 +148,14 @@ def test_gradient_is_handed_over() -> None:
     loss.backward()
     assert x.grad is not None
     assert x.grad.data_ptr() == address
-    # A second loss adds to it, and leaves the first alone.
+    # A second loss adds to the gradient, and does not change the first loss's.
     once = x.grad.clone()
     ctckit.ctc_loss_with_logits(*MIXED.padded(x), reduction="sum").backward()
     torch.testing.assert_close(x.grad, 2 * once)
 
 
 def test_gradients_of_two_losses_do_not_share_memory() -> None:
-    """Large ones neither, though the core uses large memory again."""
+    """Nor do large ones, although the core reuses large memory."""
     case = Case("", 64, 4, ((1, 2),) * 4 * 1, (64,) * 4)
     wide = Case("", case.frames, 5000, case.targets, case.input_lengths)  # 5 MiB
     x = wide.logits(torch.float32).requires_grad_()
@@ -168,7 +168,7 @@ def test_gradients_of_two_losses_do_not_share_memory() -> None:
     assert len({of_first.data_ptr(), of_second.data_ptr(), again.data_ptr()}) == 3
     for gradient in (of_first, of_second, again):
         assert torch.equal(gradient, kept)
-    # Memory that was given back comes again, and nothing old is left in it.
+    # Freed memory is reused, and no old value is left in it.
     del of_first, of_second, again, first, second, gradient
     short = wide.padded(x)._replace(input_lengths=torch.tensor([64, 0, 3, 1]))
     fresh = run(short, logits=True).gradient
@@ -178,7 +178,7 @@ def test_gradients_of_two_losses_do_not_share_memory() -> None:
 
 
 def test_emissions_changed_before_backward() -> None:
-    """The derivative is that of the emissions as they were, or there is torch's error, but nothing in between."""
+    """The derivative is that of the emissions before the change, or torch raises."""
     x = MIXED.logits().requires_grad_()
     expected = run(MIXED.padded(x), logits=True).gradient
     loss = ctckit.ctc_loss_with_logits(*MIXED.padded(x), reduction="sum")
@@ -201,7 +201,7 @@ def test_no_gradient_where_none_is_asked_for() -> None:
 
 @pytest.mark.parametrize("inplace", [False, True])
 def test_a_loss_without_a_gradient_takes_no_memory_for_one(inplace: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in evaluation: where gradients are off, or nothing asks for them."""
+    """As in evaluation: gradients are off, or no tensor requires one."""
     from ctckit.loss import autograd
 
     made: list[Tensor] = []
@@ -230,7 +230,7 @@ def overwriting(x: Tensor, case: Case = MIXED, **options: Any) -> Tensor:
 @pytest.mark.parametrize("classes", [5, 200, 1024, 1025, 3000])
 @dtypes
 def test_inplace_grad(classes: int, reduction: str, dtype: torch.dtype) -> None:
-    """The same numbers, in the memory of the logits."""
+    """The same gradient, in the memory of the logits."""
     case = random_case(40, 3, classes, 6, seed=3)
     x = case.logits(dtype).requires_grad_()
     loss = ctckit.ctc_loss_with_logits(*case.padded(x), reduction=reduction)
@@ -254,7 +254,7 @@ def test_the_module_hands_inplace_grad_on(inplace: bool) -> None:
     logits = MIXED.logits().requires_grad_() * 1
     before = logits.detach().clone()
     loss = ctckit.CTCWithLogitsLoss(reduction="sum", inplace_grad=inplace)(*MIXED.padded(logits)[:4])
-    assert torch.equal(logits.detach(), before) != inplace  # the gradient lies over the logits
+    assert torch.equal(logits.detach(), before) != inplace  # the gradient has overwritten the logits
     (slope,) = torch.autograd.grad(loss, logits)
     assert (slope.data_ptr() == logits.data_ptr()) == inplace
 
@@ -273,7 +273,7 @@ def test_inplace_grad_through_a_layer() -> None:
 
 @pytest.mark.parametrize("name", layouts(torch.zeros(9, 5, 5)))
 def test_inplace_grad_in_any_layout(name: str) -> None:
-    """Nothing beside the logits is written; where they have no room for a gradient, it is laid elsewhere."""
+    """Only the logits are written; if their layout does not allow a gradient, it gets other memory."""
     x = MIXED.logits(torch.float32).requires_grad_()
     (expected,) = torch.autograd.grad(ctckit.ctc_loss_with_logits(*MIXED.padded(x), reduction="sum"), x)
     view = layouts(x.detach())[name]
@@ -293,7 +293,7 @@ def test_inplace_grad_in_any_layout(name: str) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 5, 5), (9, 1, 5), (9, 5, 1), (1, 1, 5)])
 def test_inplace_grad_of_expanded_logits(shape: tuple[int, ...]) -> None:
-    """Several frames in one memory have no room for their gradients."""
+    """Frames that share memory cannot be overwritten by their gradients."""
     leaf = torch.randn(shape, requires_grad=True)
     wanted = torch.autograd.grad(
         ctckit.ctc_loss_with_logits(*MIXED.padded((leaf * 1).expand(9, 5, 5)), reduction="sum"), leaf
@@ -304,7 +304,7 @@ def test_inplace_grad_of_expanded_logits(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("strides", [(0, 5, 1), (1, 5, 1), (25, 5, 1), (5, 0, 1), (5, 1, 1), (5, 5, 1)], ids=str)
 def test_inplace_grad_of_one_frame_or_item(strides: tuple[int, int, int]) -> None:
-    """Where there is but one, it does not matter how far it is to the next: the gradient has room."""
+    """The stride of a dimension of size 1 does not matter: the gradient can overwrite the logits."""
     items = 5 if strides[1:] == (5, 1) and strides[0] != 5 else 1
     case = Case("", 5 // items, 5, ((1,),) * items, (5 // items,) * items)
     leaf = torch.randn(25, requires_grad=True)
@@ -314,7 +314,7 @@ def test_inplace_grad_of_one_frame_or_item(strides: tuple[int, int, int]) -> Non
     overwriting(memory.as_strided((case.frames, items, 5), strides), case, reduction="sum").backward()
     assert leaf.grad is not None
     assert torch.equal(leaf.grad, expected)
-    assert torch.equal(memory.detach(), expected)  # where the logits were
+    assert torch.equal(memory.detach(), expected)  # in the memory of the logits
 
 
 def test_inplace_grad_is_for_one_backward() -> None:
@@ -324,11 +324,11 @@ def test_inplace_grad_is_for_one_backward() -> None:
     with pytest.raises(RuntimeError, match=r"first backward has used it.*leave inplace_grad out"):
         loss.backward()
     (slope,) = torch.autograd.grad(overwriting(x * 1, reduction="sum"), x, create_graph=True)
-    assert not slope.requires_grad  # no second derivative of what has been overwritten
+    assert not slope.requires_grad  # no second derivative of overwritten logits
 
 
 def test_inplace_grad_spares_leaves() -> None:
-    """Nor is it for what the caller holds: a parameter, or a view of one."""
+    """A leaf is an error: a parameter, or a view of one."""
     x = MIXED.logits().requires_grad_()
     before = x.detach().clone()
     for logits in (x, x[:], x.transpose(0, 1).transpose(0, 1), torch.nn.Parameter(before.clone())):
@@ -340,7 +340,7 @@ def test_inplace_grad_spares_leaves() -> None:
 @pytest.mark.parametrize("needs_gradient", [False, True])
 @pytest.mark.parametrize("enabled", [False, True])
 def test_inplace_grad_without_a_gradient(needs_gradient: bool, enabled: bool) -> None:
-    """Where none is needed, nothing is overwritten."""
+    """If no gradient is needed, the logits are not overwritten."""
     x = MIXED.logits().requires_grad_(needs_gradient) * 1
     before = x.detach().clone()
     with torch.set_grad_enabled(enabled):
@@ -350,7 +350,7 @@ def test_inplace_grad_without_a_gradient(needs_gradient: bool, enabled: bool) ->
 
 
 def test_inplace_grad_of_what_others_have_saved() -> None:
-    """An operation that has kept the logits for its own backward says so."""
+    """An operation that has kept the logits for its own backward raises."""
     x = MIXED.logits().requires_grad_()
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         overwriting(x.exp(), reduction="sum").backward()  # exp keeps its result
@@ -362,7 +362,7 @@ def test_inplace_grad_of_what_others_have_saved() -> None:
 
 @pytest.mark.parametrize("view", ["itself", "a slice", "transposed"])
 def test_a_leaf_is_not_written_over(view: str) -> None:
-    """It is what the user trains: an error, unless it needs no gradient."""
+    """A leaf that requires a gradient is an error; other leaves are not."""
     leaf = torch.randn(MIXED.frames, MIXED.items, MIXED.classes, requires_grad=True)
     seen = {"itself": leaf, "a slice": leaf[:], "transposed": leaf.transpose(0, 1).transpose(0, 1)}[view]
     with pytest.raises(ctckit.ArgumentValueError, match="would write the gradient over a leaf tensor"):

@@ -1,7 +1,7 @@
-"""What PyTorch's own tests check of its CTC loss, as tests of ours.
+"""PyTorch's tests of its CTC loss, as tests of ctckit's.
 
-After `test_nn.py` and `test_torch.py`'s CTCLoss tests: lengths and types are checked, long and critical target lengths,
-empty targets and inputs, `zero_infinity`, unbatched input, and agreement with a plain implementation. Where we differ
+After the CTCLoss tests of `test_nn.py` and `test_torch.py`: checks of lengths and types, long and critical targets,
+empty targets and inputs, `zero_infinity`, unbatched input, and agreement with a plain implementation. If we differ
 on purpose (docs/semantics.md), the test says so.
 """
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("backend")
 
 
 def forward_sum(log_probs: Tensor, target: list[int], blank: int = 0) -> Tensor:
-    """The loss of one item (T, C) by the recursion over states in float64, in the way of torch's own tests."""
+    """The loss of one item (T, C) by the recursion over states in float64, as in torch's own tests."""
     states = [blank, *(c for label in target for c in (label, blank))]
     alpha = log_probs.new_full((len(states),), -torch.inf)
     alpha[: min(2, len(states))] = log_probs[0, states[:2]]
@@ -49,7 +49,7 @@ def test_float_lengths_are_refused(which: str) -> None:
 
 @pytest.mark.parametrize("padded", [True, False])
 def test_lengths_are_checked(padded: bool) -> None:
-    """A target longer than the table, one more than there are labels, an input longer than the emissions; negatives."""
+    """A target longer than the table, one with a label too many, an input longer than the emissions; negatives."""
     x = torch.randn(50, 3, 15).log_softmax(2)
     targets = torch.randint(1, 15, (3, 29) if padded else (74,))
     with pytest.raises(ValueError, match=r"target_lengths|targets"):
@@ -64,7 +64,7 @@ def test_lengths_are_checked(padded: bool) -> None:
 
 
 def test_long_targets() -> None:
-    """4,000 frames, 1,200 labels of two kinds: float32 within rounding of float64."""
+    """4,000 frames, 1,200 labels of two classes: float32 within rounding of float64."""
     if ctckit.backends.name_for(torch.device("cpu")) == "reference":
         pytest.skip("minutes in plain torch")
     x = torch.randn(4000, 4, 3, dtype=torch.float64)
@@ -92,7 +92,7 @@ def test_critical_target_lengths(labels: int) -> None:
 
 
 def test_zero_infinity() -> None:
-    """An infeasible item has no loss and no gradient; the others are as they are without it."""
+    """An infeasible item has loss and gradient 0; the others are as without it."""
     target_lengths, input_lengths = [60, 25, 20], [50, 50, 50]
     targets = torch.randint(1, 15, (sum(target_lengths),), dtype=torch.int32)
     x = torch.randn(50, 3, 15).log_softmax(2)
@@ -119,7 +119,7 @@ def test_zero_infinity() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_empty_inputs_and_targets(dtype: torch.dtype) -> None:
-    """Nothing of nothing is certain; a label of nothing is impossible."""
+    """Without frames an empty target has probability 1, and a label has probability 0."""
     x = torch.randn(1, 3, 200, dtype=dtype).requires_grad_()
     targets = torch.randint(1, 200, (3, 2))
     nothing = ctckit.ctc_loss(x.log_softmax(2), targets, (0, 0, 0), (0, 0, 0), reduction="none")
@@ -145,7 +145,7 @@ def test_a_batch_of_nothing() -> None:
 @pytest.mark.parametrize("empty", ["no target", "one target", "all targets"])
 @pytest.mark.parametrize("lengths", ["fixed", "varying"])
 def test_against_the_plain_recursion(lengths: str, empty: str) -> None:
-    """Value and gradcheck behind log_softmax, with empty targets among the others."""
+    """Value and gradcheck after log_softmax, with empty targets among the others."""
     torch.manual_seed(3)
     frames, items, classes, longest = 9, 4, 6, 3
     x = torch.randn(frames, items, classes, dtype=torch.float64, requires_grad=True)

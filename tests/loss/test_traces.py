@@ -1,4 +1,4 @@
-"""torch.jit.trace, torch.jit.script, torch.fx and make_fx; and what torch asks of its own composite operators."""
+"""torch.jit.trace, torch.jit.script, torch.fx and make_fx; and torch's rules for composite operators."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import ctckit
 
 # ruff: noqa: PLW0108  # torch traces functions of Python, and no others
 
-# torch says that TorchScript is to be replaced by torch.export; that is its own affair.
+# torch's notice that torch.export will replace TorchScript
 pytestmark = pytest.mark.filterwarnings("ignore:.torch\\.jit\\.\\w+. is deprecated")
 
 TABLE, ROW = torch.tensor([[1, 2, 2], [3, 1, 4]]), torch.tensor([1, 2, 2, 3, 1])
@@ -25,7 +25,7 @@ FRAMES, LENGTHS = torch.tensor([12, 10]), torch.tensor([3, 2])
 
 ctc_loss: Any = ctckit.ctc_loss
 ctc_loss_with_logits: Any = ctckit.ctc_loss_with_logits
-OTHER = (  # of other sizes than the example
+OTHER = (  # with other sizes than the example
     torch.randn(15, 3, 7, generator=torch.Generator().manual_seed(1)),
     torch.tensor([[1, 2, 2, 6], [3, 1, 4, 1], [5, 5, 1, 2]]),
     torch.tensor([15, 14, 9]),
@@ -47,7 +47,7 @@ def slope(function: Callable[..., Tensor], x: Tensor, *rest: Any) -> tuple[Tenso
 @pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
 @pytest.mark.parametrize("loss", [ctc_loss, ctc_loss_with_logits])
 def test_a_trace_is_right_for_other_inputs(loss: Any, reduction: str, dtype: torch.dtype, needs_gradient: bool) -> None:
-    """Of other values and sizes, saved and loaded; with its gradient."""
+    """With other values and sizes, saved and loaded; with its gradient."""
 
     def function(x: Tensor, *rest: Tensor) -> Tensor:
         result: Tensor = loss(x, *rest, reduction=reduction)
@@ -112,7 +112,7 @@ def test_traces_on_other_backends(backend: str) -> None:
 
 
 class Model(torch.nn.Module):
-    """Whose forward calls the loss."""
+    """A module whose forward calls the loss."""
 
     def __init__(self, criterion: torch.nn.Module) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ class Model(torch.nn.Module):
 
 
 class Holder(Model):
-    """Whose forward does not."""
+    """A module whose forward does not call the loss."""
 
     def forward(self, features: Tensor) -> Tensor:  # type: ignore[override]
         result: Tensor = self.layer(features)
@@ -159,7 +159,7 @@ def test_errors_in_the_example_are_those_of_any_call() -> None:
         traced(x, TABLE, torch.tensor([1, 99]), LENGTHS)
 
 
-# What is no operator of torch: a call in a trace or a graph would be a constant there.
+# Functions that are no operators of torch: a trace or a graph would hold their results as constants.
 OUTSIDE: dict[str, Callable[..., Any]] = {
     "forced_align": lambda x: ctckit.forced_align(x.transpose(0, 1), TABLE, FRAMES, LENGTHS),
     "posteriors": lambda x: ctckit.posteriors(x, TABLE, FRAMES, LENGTHS),
@@ -173,7 +173,7 @@ OUTSIDE: dict[str, Callable[..., Any]] = {
 }
 
 
-@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # the test's own indexing
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # warnings of the test's own indexing
 @pytest.mark.parametrize("name", OUTSIDE)
 def test_what_a_trace_cannot_hold_says_so(name: str) -> None:
     with pytest.raises(ctckit.ArgumentTypeError, match=r"traced.*(call it on|call it outside)"):
@@ -212,7 +212,7 @@ def test_a_module_that_holds_a_loss_is_scripted_and_saved(criterion: torch.nn.Mo
 
 @each_criterion
 def test_a_scripted_module_calls_its_loss(criterion: torch.nn.Module) -> None:
-    """In Python; saving it is an error of torch that names the call."""
+    """The loss runs in Python; saving the module is an error of torch that names the call."""
     model = Model(criterion)
     scripted = torch.jit.script(model)
     for arguments in ((x, TABLE, FRAMES, LENGTHS), (x * 2, TABLE, FRAMES - 1, LENGTHS)):
@@ -276,7 +276,7 @@ def equal(got: Any, want: Any, **_: Any) -> None:
 )
 @pytest.mark.parametrize("loss", [ctc_loss, ctc_loss_with_logits])
 def test_torch_s_rules_for_composite_operators(loss: Any, dtype: torch.dtype, reduction: str) -> None:
-    """Whichever arguments are of a subclass that has no memory, and whichever gradients and tangents."""
+    """For any arguments, gradients and tangents of a subclass without memory."""
     y = x.to(dtype, copy=True).requires_grad_()
     arguments, options = (y, TABLE, FRAMES, LENGTHS), {"reduction": reduction}
     composite_compliance.check_with_mode(loss, (y.detach(), *arguments[1:]), options, equal)

@@ -1,4 +1,4 @@
-"""``python -m ctckit``: what is installed, and what will compute; with arguments, the command line."""
+"""``python -m ctckit`` prints versions and backends; with arguments, it is the command line."""
 
 from __future__ import annotations
 

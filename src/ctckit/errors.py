@@ -1,7 +1,7 @@
 """The errors for arguments of public functions.
 
-Each is also a RuntimeError, because that is what torch's CTC loss raises: ``except RuntimeError`` around a loss keeps
-working when ctckit takes the place of torch.
+Each is also a RuntimeError, as torch's CTC loss raises: ``except RuntimeError`` around a loss keeps working when ctckit
+replaces torch.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ __all__ = ["ArgumentTypeError", "ArgumentValueError"]
 class ArgumentValueError(ValueError, RuntimeError):
     """An argument has a wrong value, shape, size or device.
 
-    The message names the argument, the value found, the item of the batch if one is at fault, and the remedy.
+    The message names the argument, its value, the item of the batch if one item is wrong, and the remedy.
 
     >>> import torch, ctckit
     >>> log_probs, targets = torch.zeros(4, 1, 3), torch.tensor([[1, 2]])
@@ -27,7 +27,7 @@ class ArgumentValueError(ValueError, RuntimeError):
 class ArgumentTypeError(TypeError, RuntimeError):
     """An argument has a wrong type, or a tensor a wrong dtype or layout.
 
-    The message names the argument, the type found, and the remedy.
+    The message names the argument, its type, and the remedy.
 
     >>> import torch, ctckit
     >>> try:

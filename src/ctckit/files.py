@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and whether two paths name one file."""
+"""Files that are written whole or not at all, and a test whether two paths name the same file."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ __all__ = ["partial_file", "real_path", "same_file", "whole_file", "write_whole"
 
 
 def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
-    r"""Write a file such that it holds all of `content`, or what it held before.
+    r"""Write a file: it has all of `content`, or its old content.
 
-    The content goes into a temporary file of the same folder, whose name ends in ``.partial``, and that is renamed to
-    `path` once it is on the disk. A kill may leave the temporary file; an error removes it, and so does the next
-    call for the same path.
+    The content goes into a temporary file in the same folder, whose name ends in ``.partial``. It is renamed to `path`
+    once it is on the disk. After an error the temporary file is removed. A kill may leave it; the next call for the
+    same path removes it.
 
     Args:
-        path: file to write. A symbolic link stays one: the file that it names is written. An existing file keeps its
-            mode. What is no file, such as ``/dev/stdout`` or a pipe, is written to as it is.
-        content: what to write; text is written as UTF-8, with line ends as they are.
+        path: file to write. A symbolic link is kept: its target is written. An existing file keeps its mode. A pipe or
+            a device, such as ``/dev/stdout``, is written to directly.
+        content: the content. Text is written as UTF-8; line ends are not changed.
 
     Raises:
         OSError: if the file cannot be written.
-        UnicodeEncodeError: for text that UTF-8 does not have (lone surrogates); nothing is written then.
+        UnicodeEncodeError: for lone surrogates, which UTF-8 cannot encode. Nothing is written then.
 
     Example:
         >>> import pathlib, tempfile
@@ -45,10 +45,9 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
 
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    r"""Open a file to write such that it holds all of what is written, or what it held before.
+    r"""Open a file to write: when the block ends it has all that was written; after an error, its old content.
 
-    It is `write_whole` for content that comes in pieces: the file is in its place when the block ends, and an error in
-    the block leaves what was there.
+    This is `write_whole` for content that comes in pieces.
 
     Args:
         path: as for `write_whole`.
@@ -76,17 +75,17 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         return
     target = real_path(path)
     partial = partial_file(target)
-    partial.unlink(missing_ok=True)  # what a kill has left
+    partial.unlink(missing_ok=True)  # left by a killed run
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     identity = _identity(os.fstat(descriptor))
     try:
-        with open(descriptor, "wb") as file:  # noqa: PTH123  # of a descriptor
+        with open(descriptor, "wb") as file:  # noqa: PTH123  # opens a descriptor
             if mode is not None:
                 partial.chmod(stat.S_IMODE(mode))
             yield file
             file.flush()
             os.fsync(file.fileno())
-        _must_be(partial, identity)
+        _check_identity(partial, identity)
         partial.replace(target)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -96,11 +95,11 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
 
 def same_file(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:
-    """Return whether two paths name one file: as the same path, through links, or where case makes no difference.
+    """Return whether two paths name the same file, through links and on file systems that ignore case, too.
 
     Args:
-        a: a path; nothing needs to be there.
-        b: another.
+        a: a path. The file need not exist.
+        b: another path.
 
     Example:
         >>> same_file("out/results.jsonl", "out/../out/./results.jsonl")
@@ -113,17 +112,17 @@ def same_file(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:
         if not folder_a.samefile(folder_b):
             return False
         return rest_a == rest_b or (_folded(rest_a) == _folded(rest_b) and _ignores_case(folder_a))
-    except (OSError, ValueError):  # no path at all: a NUL, a name that is too long
+    except (OSError, ValueError):  # invalid paths: a NUL, too long a name
         return os.fspath(a) == os.fspath(b)
 
 
 def real_path(path: str | os.PathLike[str]) -> Path:
-    """Return the path of a file without links. What is no file keeps its path: a pipe may have no other.
+    """Return the path of a file without links. A pipe or a device keeps its path.
 
-    ``/dev/stdout`` is a link to ``pipe:[1234]``, by which it cannot be opened, where the output goes to a pipe.
+    If the standard output is a pipe, ``/dev/stdout`` is a link to ``pipe:[1234]``, which cannot be opened.
 
     Args:
-        path: a path; nothing needs to be there.
+        path: a path. The file need not exist.
     """
     mode = _mode(path)
     if mode is None or stat.S_ISREG(mode) or stat.S_ISDIR(mode):
@@ -132,18 +131,18 @@ def real_path(path: str | os.PathLike[str]) -> Path:
 
 
 def partial_file(path: Path) -> Path:
-    """Return the path of the temporary file, always the same one: what a kill leaves is replaced by the next try.
+    """Return the path of the temporary file. It depends on the path only, so the next try replaces one left by a kill.
 
     Args:
-        path: of the file that it becomes, without links.
+        path: path of the final file, without links.
     """
     name = f".{path.name}.partial"
-    if len(os.fsencode(name)) > 255:  # the longest name of most file systems
+    if len(os.fsencode(name)) > 255:  # the limit of most file systems
         name = f".{path.name[:40]}.{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.partial"
     return path.with_name(name)
 
 
-def _must_be(partial: Path, identity: tuple[int, int]) -> None:
+def _check_identity(partial: Path, identity: tuple[int, int]) -> None:
     if _identity(partial.stat()) != identity:
         raise FileExistsError(errno.EEXIST, "another process writes to it at the same time", str(partial))
 
@@ -160,7 +159,7 @@ def _mode(path: str | os.PathLike[str]) -> int | None:
 
 
 def _parts(path: str | os.PathLike[str]) -> tuple[Path, tuple[str, ...]]:
-    """Return what is there of a path, the file itself or the last folder, and the names below that."""
+    """Split a path into the part that exists, the file itself or a folder, and the names below it."""
     whole = Path(os.path.realpath(path))
     found = next(parent for parent in (whole, *whole.parents) if parent.exists())
     return found, whole.parts[len(found.parts) :]
@@ -171,7 +170,7 @@ def _folded(names: tuple[str, ...]) -> list[str]:
 
 
 def _ignores_case(folder: Path) -> bool:
-    """Return whether the file system finds a folder, or one above it, by its name in the other case, too."""
+    """Return whether the file system ignores case, by a look for the folder, or one above it, in the other case."""
     for path in (folder, *folder.parents):
         other = path.with_name(path.name.swapcase()) if path.name else path
         if other.name != path.name:

@@ -66,7 +66,7 @@ def test_bad_items_are_listed_and_the_rest_is_done(with_bad: Path, capsys: pytes
     printed = capsys.readouterr()
     assert len(printed.out.splitlines()) == 8
     assert "gone (line 3): there is no file" in printed.err
-    assert "line 4 (line 4): it is no JSON" in printed.err
+    assert "line 4 (line 4): it is not valid JSON" in printed.err
     assert "character '9' (U+0039" in printed.err
     assert "aligned 8 items" in printed.err
     assert "3 bad" in printed.err

@@ -115,7 +115,7 @@ def test_a_file_of_another_kind_is_left_alone(
 ) -> None:
     Path("mine").write_text(content)
     assert align(*options) == 2
-    assert re.search("'mine' exists, and", capsys.readouterr().err)
+    assert re.search("'mine' exists, but", capsys.readouterr().err)
     assert Path("mine").read_text() == content
 
 
@@ -147,9 +147,9 @@ def test_inputs_that_are_no_files(capsys: pytest.CaptureFixture[str]) -> None:
     os.mkfifo("pipe.json")
     for path in ("pipe.json", "/dev/zero"):
         assert main(["align", "corpus/items.jsonl", "--vocab", path]) == 2
-        assert "is no file" in capsys.readouterr().err
+        assert "is not a file" in capsys.readouterr().err
         assert main(["align", path, *VOCAB]) == 2
-        assert "is no file" in capsys.readouterr().err
+        assert "is not a file" in capsys.readouterr().err
 
 
 def test_an_errors_file_is_none_of_results_and_the_other_way_round() -> None:
@@ -181,10 +181,14 @@ def test_the_summary_tells(manifest: Path, capsys: pytest.CaptureFixture[str]) -
     assert main(command) == 1
     message = capsys.readouterr().err
     for part in (
-        "aligned 2 items", "2 redone since their inputs changed", "4 done before", "1 bad: 1 text, see o.errors.jsonl",
-        "1 result of earlier inputs kept, marked stale", "1 result of items that the manifest lacks kept",
+        "aligned 2 items",
+        "2 redone because their inputs changed",
+        "4 done before",
+        "1 bad: 1 text, see o.errors.jsonl",
+        "1 result of earlier inputs kept, marked stale",
+        "1 result kept of items that are not in the manifest",
         "2 unknown words left out",
-    ):  # fmt: skip
+    ):
         assert part in message, message
     entries = {entry["id"]: entry for entry in corpora.read_lines(Path("o.jsonl"))}
     assert entries["item 0"]["dropped"] == ["-"]
@@ -243,7 +247,7 @@ def test_audio_from_elsewhere_is_embedded_only_if_asked_for(
 def test_audio_that_is_not_there_costs_no_page(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
     set_lines(manifest, audio="nowhere.wav")
     assert align("--html", "page.html") == 0
-    assert "nowhere.wav' is no file" in capsys.readouterr().err
+    assert "nowhere.wav' is not a file" in capsys.readouterr().err
     assert "data:audio" not in Path("page.html").read_text()
 
 
@@ -434,7 +438,7 @@ def test_the_blank_of_a_vocabulary(manifest: Path, capsys: pytest.CaptureFixture
         (lambda x: np.log(np.exp(x[:, :20]) / np.exp(x[:, :20]).sum(1, keepdims=True)), "label", ()),
         (lambda x: np.where(x == x.max(), np.nan, x), "non_finite", ()),
     ],
-    ids=["probabilities", "logits", "half a softmax", "probabilities as logits", "torn", "few classes", "NaN"],
+    ids=["probabilities", "logits", "half a softmax", "probabilities as logits", "truncated", "few classes", "NaN"],
 )
 def test_check_sees_what_a_person_sees(
     change: Any, kind: str, options: tuple[str, ...], capsys: pytest.CaptureFixture[str]

@@ -68,7 +68,7 @@ def test_many_archives_in_turn(tmp_path: Path, suffix: str) -> None:
             assert float(load(tmp_path / f"{number}{suffix}[a]")[0, 0]) == number
     if Path("/proc/self/fd").exists():
         links = [os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]  # noqa: PTH115
-        assert sum(str(tmp_path) in link for link in links) <= archives._KEPT
+        assert sum(str(tmp_path) in link for link in links) <= archives._MAX_OPEN
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -207,12 +207,12 @@ def test_pickles_are_never_loaded(tmp_path: Path) -> None:
 def test_other_compressions_are_refused(tmp_path: Path, method: int) -> None:
     """zipfile expands all of these at once, whatever the size that is asked for."""
     kind, message = fault_of(write_zip(tmp_path / "x.npz", npy((2, 3), bytes(24)), method))
-    assert (kind, "a way that NumPy does not write" in message) == ("unreadable", True)
+    assert (kind, "a method that NumPy does not use" in message) == ("unreadable", True)
 
 
-def test_every_torn_archive_is_a_fault(tmp_path: Path) -> None:
+def test_every_truncated_archive_is_a_fault(tmp_path: Path) -> None:
     whole = save(tmp_path / "x.npz", a=np.random.default_rng(0).normal(size=(5, 3))).read_bytes()
-    path = tmp_path / "torn.npz"
+    path = tmp_path / "truncated.npz"
     for size in range(0, len(whole), 7):
         path.write_bytes(whole[:size])
         assert fault_of(path)[0] == "unreadable"

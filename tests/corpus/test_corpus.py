@@ -64,7 +64,7 @@ def test_every_field_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"id": "a"', "no JSON"),
+        ('{"id": "a"', "not valid JSON"),
         ("[1]", "a JSON list, but must be an object"),
         ({"id": "a", "text": "hi"}, "neither emissions nor audio .its fields: id, text"),
         ({"emissions": 3}, "its emissions is a int, but must be a string"),
@@ -167,11 +167,11 @@ def test_safetensors(tmp_path: Path) -> None:
         ("text.npy", "cannot be read"),
         ("text.npz", "cannot be read"),
         ("pickle.npy", "cannot be read"),
-        ("two.npz", r"has 2 arrays: name one as two\.npz\[NAME\], NAME being one of a, b"),
+        ("two.npz", r"has 2 arrays: name one as two\.npz\[NAME\], where NAME is one of a, b"),
         ("two.npz[c]", "has no array 'c'"),
         ("whole.npy", r"are int64 of shape \(2, 2\), but must be floating-point, \(T, C\)"),
         ("vector.npy", r"of shape \(3,\)"),
-        ("words.txt", "is no emissions file"),
+        ("words.txt", "is not a file of emissions"),
     ],
 )
 def test_bad_emissions(tmp_path: Path, name: str, message: str) -> None:
@@ -380,7 +380,7 @@ def test_results_of_other_options_are_not_mixed(manifest: Path, tmp_path: Path) 
     assert output.read_bytes() == before
     assert corpus.process(loss_task(manifest), manifest, output, overwrite=True).done == 8
     output.write_text("precious\n")
-    with pytest.raises(corpus.CorpusError, match="line 1 is no result of this command"):
+    with pytest.raises(corpus.CorpusError, match="line 1 is not a result of this command"):
         corpus.process(loss_task(manifest), manifest, output)
     assert output.read_text() == "precious\n"
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ctckit.corpus import Item
-from ctckit.corpus.digests import belongs, file_digest, inputs_digest, object_digest, short_digest, stamp
+from ctckit.corpus.digests import file_digest, inputs_digest, is_current, object_digest, short_digest, size_and_date
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -46,8 +46,8 @@ def test_values_have_one_name_whatever_their_order() -> None:
         ("", "ab-", False),
     ],
 )
-def test_whether_a_result_belongs(then: str, now: str, expected: bool) -> None:
-    assert belongs(then, now) is expected
+def test_whether_a_result_is_current(then: str, now: str, expected: bool) -> None:
+    assert is_current(then, now) is expected
 
 
 def _other_content(path: str) -> None:
@@ -73,7 +73,10 @@ def test_an_item_with_emissions() -> None:
     tokens = dataclasses.replace(item, tokens=(1,))  # which go before a text
     assert inputs_digest(tokens, None) == inputs_digest(dataclasses.replace(tokens, text="ho"), None)
     _other_content("a.npy")
-    assert inputs_digest(item, None).partition("-")[::2] == (now.partition("-")[0], short_digest(stamp("a.npy")))
+    assert inputs_digest(item, None).partition("-")[::2] == (
+        now.partition("-")[0],
+        short_digest(size_and_date("a.npy")),
+    )
     assert inputs_digest(item, None) != now
     Path("a.npy").unlink()
     assert inputs_digest(item, None) == now.partition("-")[0] + "-"
@@ -98,7 +101,7 @@ def test_an_item_with_audio() -> None:
 def test_names_of_what_is_no_file() -> None:
     Path("folder").mkdir()
     for name in ("nowhere", "folder", "a\0b", "a" * 300):
-        assert stamp(name) is None
+        assert size_and_date(name) is None
         assert file_digest(name) is None
     if sys.platform == "linux":
         os.mkfifo("pipe")

@@ -1,4 +1,4 @@
-"""The command line on disks that fail or are full: nothing lost, nothing doubled, nothing torn."""
+"""The command line on disks that fail or are full: no result is lost, doubled or truncated."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_damage_is_noticed(change: dict[str, bytes | None], expected: str | None
         (2, "Traceback (most recent call last)", {}, "a traceback"),
         (3, "", {}, "its exit status is 3"),
         (2, "", {"files/.a.json.partial": b"x"}, "is left"),
-        (2, "", {RESULTS: BEFORE[RESULTS] + b'{"id"'}, "a torn line"),
+        (2, "", {RESULTS: BEFORE[RESULTS] + b'{"id"'}, "a truncated line"),
     ],
 )
 def test_errors_are_judged(code: int, log: str, change: dict[str, bytes], expected: str | None) -> None:

@@ -79,7 +79,7 @@ def test_an_archive_of_several_arrays(count: int) -> None:
     for name, what in (("x.npz", f"has {count} arrays"), ("x.npz[b]", "has no array 'b'")):
         with pytest.raises(ItemError) as error:
             from_file(name)
-        assert str(error.value).endswith(f"{what}: name one as x.npz[NAME], NAME being one of {names}")
+        assert str(error.value).endswith(f"{what}: name one as x.npz[NAME], where NAME is one of {names}")
         assert error.value.kind == "unreadable"
 
 
@@ -141,9 +141,7 @@ def test_what_a_model_may_not_do(what: str) -> None:
 
 
 def test_a_model_that_is_no_function() -> None:
-    with pytest.raises(
-        corpus.CorpusError, match=r"model is 'ears_of_number:hear', which is a int, but must be a function"
-    ):
+    with pytest.raises(corpus.CorpusError, match=r"model 'ears_of_number:hear' is a int, but must be a function"):
         from_model("ears_of_number", "hear = 5")
 
 
@@ -157,6 +155,6 @@ def test_audio_that_is_not_there() -> None:
 
 def test_audio_without_a_model() -> None:
     item: Any = corpus.Item("a", 1, audio="a.wav")
-    with pytest.raises(ItemError, match="it has audio but no emissions: name a model that makes them") as error:
+    with pytest.raises(ItemError, match="it has audio but no emissions: name a model for them") as error:
         corpus.load_emissions(item)
     assert error.value.kind == "missing"

@@ -31,12 +31,12 @@ def item(**fields: Any) -> str:
 
 
 BAD_LINES: dict[str, tuple[str | bytes, str]] = {
-    "half a surrogate pair in the id": (item(id="\ud800"), "its id holds half of a surrogate pair"),
-    "in the path": (item(emissions="\udfff.npy"), "its emissions holds half of a surrogate pair"),
-    "in the audio": (item(audio="a\udc00"), "its audio holds half"),
-    "in the text": (item(text="a\ud800b"), r"its text holds half of a surrogate pair \(U\+D800, at character 1\)"),
-    "in a token": (item(tokens=["a", "\ud83d"]), "its token 1 holds half"),
-    "in a default id": ('{"audio": "\\ud800", "tokens": [1]}', "its audio holds half"),
+    "half a surrogate pair in the id": (item(id="\ud800"), "its id has a lone surrogate"),
+    "in the path": (item(emissions="\udfff.npy"), "its emissions has a lone surrogate"),
+    "in the audio": (item(audio="a\udc00"), "its audio has a lone surrogate"),
+    "in the text": (item(text="a\ud800b"), r"its text has a lone surrogate \(U\+D800, at character 1\)"),
+    "in a token": (item(tokens=["a", "\ud83d"]), "its token 1 has a lone surrogate"),
+    "in a default id": ('{"audio": "\\ud800", "tokens": [1]}', "its audio has a lone surrogate"),
     "deep list": ("[" * 100_000, "nested too deeply"),
     "deep object": ('{"a":' * 100_000, "nested too deeply"),
     "deep, and closed": ("[" * 100_000 + "]" * 100_000, "nested too deeply"),
@@ -48,20 +48,20 @@ BAD_LINES: dict[str, tuple[str | bytes, str]] = {
     "infinite offset": (item(offset=-math.inf), "offset is -inf, but must be a finite number"),
     "NaN offset": (item(offset=math.nan), "offset is nan"),
     "true": (item(offset=True), "offset is a bool"),
-    "too many digits": ('{"id": "x", "emissions": "a.npy", "offset": ' + "9" * 5000 + "}", "no JSON"),
+    "too many digits": ('{"id": "x", "emissions": "a.npy", "offset": ' + "9" * 5000 + "}", "not valid JSON"),
     "class beyond 64 bits": (item(tokens=[1, 2**63]), "its token 1 is a number of 64 bits"),
     "NUL in the path": (item(emissions="a\0.npy"), "NUL"),
     "empty id": (item(id=""), "its id is empty"),
     "id true": (item(id=True), "its id is a bool, but must be a string"),
-    "bytes": (b'{"id": "\xff"}', "no UTF-8"),
-    "bytes in a name": (b'{"\xc3": 1}', "no UTF-8"),
+    "bytes": (b'{"id": "\xff"}', "not valid UTF-8"),
+    "bytes in a name": (b'{"\xc3": 1}', "not valid UTF-8"),
     "null": ("null", "a JSON NoneType, but must be an object"),
     "class below 64 bits": (item(tokens=[-(2**63) - 1]), "its token 0 is a number of 64 bits"),
     "nothing": ("{}", r"neither emissions nor audio \(its fields: none\)"),
     "other fields": ('{"id": "x", "text": "a"}', r"neither emissions nor audio \(its fields: id, text\)"),
     "eight fields": (json.dumps(dict.fromkeys("abcdefgh")), r"\(its fields: a, b, c, d, e, f, g, h\)"),
     "many long ones": (json.dumps({n * 99: 1 for n in "abcdefghi"}), r"fields: a{40}, b{40}, .*, h{40}, \.\.\.\)"),
-    "a mark in the middle": (b"\xef\xbb\xbf" + item().encode(), "no JSON"),
+    "a mark in the middle": (b"\xef\xbb\xbf" + item().encode(), "not valid JSON"),
 }  # fmt: skip
 
 
@@ -168,7 +168,7 @@ def test_an_item_is_a_value() -> None:
 def test_a_manifest_that_is_no_file(folder: Path, name: str) -> None:
     for made in ("folder", "folder.parquet"):
         (folder / made).mkdir()
-    what = {"/": "is no file", "f": "is a folder", "m": "does not exist"}[name[0]]
+    what = {"/": "is not a file", "f": "is a folder", "m": "does not exist"}[name[0]]
     if name == "/dev/null" and not Path(name).exists():
         pytest.skip("there is no such device")
     for read in (lambda path: list(corpus.read_manifest(path)), corpus.count_items):

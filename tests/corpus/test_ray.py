@@ -142,7 +142,7 @@ def test_a_changed_item_is_done_again(folder: Path, cluster: str) -> None:
     lines[17]["text"] = "dad"
     corpora.write_manifest(folder / "corpus" / "items.jsonl", lines)
     code, message = align(folder, "-o", "ray.jsonl", "--ray-address", cluster)
-    assert (code, "1 redone since their inputs changed; 39 done before" in message) == (0, True)
+    assert (code, "1 redone because their inputs changed; 39 done before" in message) == (0, True)
     assert align(folder, "-o", "one.jsonl")[0] == 0
     assert (folder / "ray.jsonl").read_bytes() == (folder / "one.jsonl").read_bytes()
 

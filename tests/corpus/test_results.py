@@ -40,7 +40,7 @@ def snapshot() -> dict[str, bytes]:
 
 
 def texts(path: str) -> dict[str, str]:
-    """The text of each item; no item is there twice, and no line is torn."""
+    """The text of each item; no item is there twice, and no line is truncated."""
     lines = Path(path).read_bytes().splitlines(keepends=True)
     assert all(line.endswith(b"\n") for line in lines)
     entries = [json.loads(line) for line in lines]
@@ -124,7 +124,7 @@ def test_a_file_that_is_none_of_ours_is_left_alone(
     Path("mine.txt").write_bytes(content)
     before = snapshot()
     outputs: dict[str, Any] = {"output": "o.jsonl", option: "mine.txt"}
-    with pytest.raises(corpus.CorpusError, match=r"'mine.txt' exists, and its line 1 is"):
+    with pytest.raises(corpus.CorpusError, match=r"'mine.txt' exists, but its line 1 is"):
         corpus.process(task(), manifest, overwrite=overwrite, **outputs)
     after = snapshot()
     after.pop("o.jsonl", None)
@@ -488,13 +488,13 @@ def test_what_was_done_again_before_a_kill_is_taken_over(manifest: Path, monkeyp
         raise SystemExit
 
     with monkeypatch.context() as patch:
-        patch.setattr(results_module.ResultsFile, "_put_together", killed)
+        patch.setattr(results_module.ResultsFile, "_merge", killed)
         with pytest.raises(SystemExit):
             corpus.process(task(), manifest, "o.jsonl")
     assert list(texts("o.jsonl").values()) == list(corpora.TEXTS)
     assert len(texts(".o.jsonl.redone")) == 3
-    torn = Path(".o.jsonl.redone").read_bytes()
-    Path(".o.jsonl.redone").write_bytes(torn[:-5])
+    whole = Path(".o.jsonl.redone").read_bytes()
+    Path(".o.jsonl.redone").write_bytes(whole[:-5])
     with monkeypatch.context() as patch:  # after the rename, before the second file is removed
         patch.setattr(Path, "unlink", killed)
         with pytest.raises(SystemExit):
@@ -512,7 +512,7 @@ def test_results_that_were_deleted_stay_so(manifest: Path) -> None:
     assert corpus.process(task(), manifest, "o.jsonl").done == 8
     Path(".o.jsonl.redone").write_text("precious\n")
     for overwrite in (False, True):
-        with pytest.raises(corpus.CorpusError, match="is no result of this"):
+        with pytest.raises(corpus.CorpusError, match="is not a result of this"):
             corpus.process(task(), manifest, "o.jsonl", overwrite=overwrite)
     assert Path(".o.jsonl.redone").read_text() == "precious\n"
 

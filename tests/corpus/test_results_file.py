@@ -68,7 +68,7 @@ def test_a_line_that_is_no_result(path: Path, content: str, number: int) -> None
     """The file is left alone; where its first line tells, no lock is put beside it."""
     before = "".join([line("x"), line("y")][: number - 1]) + content
     path.write_text(before)
-    with pytest.raises(CorpusError, match=rf"o.jsonl' exists, and its line {number} is no result of this command"):
+    with pytest.raises(CorpusError, match=rf"o.jsonl' exists, but its line {number} is not a result of this command"):
         ResultsFile(path, DIGEST)
     assert path.read_text() == before
     if number == 1:
@@ -84,7 +84,7 @@ def test_a_line_of_the_second_file_that_is_no_result(
     if results is not None:
         path.write_text(results)
     redone_file(path).write_text(line("a") + content)
-    with pytest.raises(CorpusError, match=r"/.o.jsonl.redone' exists, and its line 2 is no result of this command"):
+    with pytest.raises(CorpusError, match=r"/.o.jsonl.redone' exists, but its line 2 is not a result of this command"):
         ResultsFile(path, DIGEST, overwrite=overwrite)
     assert redone_file(path).read_text() == line("a") + content
 
@@ -297,7 +297,7 @@ def test_a_line_that_does_not_fit_is_cut_off(path: Path, name: str, overwrite: b
     assert writer is not None
     whole = writer._file
     writer._file = HalfFull(whole)  # type: ignore[assignment]
-    with pytest.raises(CorpusError, match=r"o.jsonl': No space left on device; those that are there stay$"):
+    with pytest.raises(CorpusError, match=r"o.jsonl': No space left on device; results already written are kept$"):
         write(results, name)
     assert path.read_text() == before
     writer._file = whole

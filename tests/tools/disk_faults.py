@@ -6,7 +6,7 @@ error, with a disk that is full from there on, and with the end of the process. 
 
 - files of the user are as they were, and results of earlier runs are kept;
 - a file under its final name is whole: the old one or the new one;
-- no item has two results, and after an error (not a kill) no line is torn and no temporary file is left;
+- no item has two results, and after an error (not a kill) no line is truncated and no temporary file is left;
 - the message of an error is no traceback, and a run that says that all is well has done all;
 - the same command, run again on a good disk, ends with what a run without faults ends with, and nothing else.
 """
@@ -191,7 +191,7 @@ def after_an_error(
         if name.endswith(".partial"):
             yield f"{name} is left"
         if name.endswith(".jsonl") and content and not content.endswith(b"\n") and content != before.get(name):
-            yield f"{name} has a torn line"
+            yield f"{name} has a truncated line"
     if run.code not in (_NORMAL, 2):
         yield f"its exit status is {run.code}"
     if run.code == _NORMAL and after != good:

@@ -1,6 +1,6 @@
-"""The command line, ``ctckit``: what whole data sets need, without a program.
+"""The command line, ``ctckit``, for whole data sets.
 
-The commands are in `ctckit.cli.app`; what they do is in `ctckit.corpus` and `ctckit.page`.
+`ctckit.cli.app` has the commands; `ctckit.corpus` and `ctckit.page` do the work.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        arguments: what follows the name of the program; None for those of this process.
+        arguments: the arguments after the name of the program; None for those of this process.
 
     Returns:
-        What to exit with: 0 if all is well; 1 if items are bad; 2 if nothing could be done (a wrong option, a file that
-        does not exist); 130 if it was interrupted.
+        The exit code: 0 for no problem; 1 if items are bad; 2 if the run could not start or go on (a wrong option, a
+        missing file, a full disk); 130 if it was interrupted; 141 if the reader of the output is gone.
     """
     try:
-        from ctckit.cli.app import run  # noqa: PLC0415  # needs the extra
+        from ctckit.cli.app import run  # noqa: PLC0415  # needs the extra "cli"
     except ModuleNotFoundError as error:
         if error.name not in _NEEDED:
             raise

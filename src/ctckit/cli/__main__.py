@@ -1,4 +1,4 @@
-"""``python -m ctckit.cli``: the command line, where the script ``ctckit`` is not on the path."""
+"""``python -m ctckit.cli``: the command line if the script ``ctckit`` is not on the path."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A short measurement of the speed on this machine, for ``ctckit bench``.
+"""``ctckit bench``: a short measurement of the speed on this machine.
 
-``benchmarks/`` in the repository, which is not installed, has the full one.
+The full benchmarks are in ``benchmarks/`` in the repository; they are not installed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["measure", "show"]
 
 
 class Shape(NamedTuple):
-    """What is measured."""
+    """The shape of a batch."""
 
     name: str
     frames: int
@@ -38,7 +38,7 @@ SHAPES = (
 
 
 class Timing(NamedTuple):
-    """Medians, in seconds."""
+    """Median times, in seconds."""
 
     torch: float
     ctckit: float
@@ -46,11 +46,11 @@ class Timing(NamedTuple):
 
 
 def measure(shape: Shape, seconds: float) -> Timing:
-    """Time loss and gradient of torch and of ctckit in turn, and ctckit's best paths.
+    """Time loss and gradient of torch and of ctckit, and ctckit's best paths, in turn.
 
     Args:
-        shape: of the batch.
-        seconds: about how long to measure; at least three rounds.
+        shape: shape of the batch.
+        seconds: duration of the measurement; there are at least three rounds.
     """
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(shape.frames, shape.items, shape.classes, generator=generator).requires_grad_()
@@ -82,7 +82,7 @@ def measure(shape: Shape, seconds: float) -> Timing:
 
 
 def show(seconds: float) -> int:
-    """Measure all shapes on one thread and on all, and print a table."""
+    """Measure all shapes with one thread and with all threads, and print a table."""
     console = Console()
     all_threads = torch.get_num_threads()
     backend = ctckit.backends.name_for(torch.device("cpu"))

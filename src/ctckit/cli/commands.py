@@ -1,4 +1,4 @@
-"""What the commands on manifests do and show: results on the standard output, all else on the standard error."""
+"""Run the commands on manifests: results go to the standard output, messages to the standard error."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ from ctckit.corpus.results import read_results, result_line
 
 __all__ = ["align", "check", "loss"]
 
-_SHOWN = 20  # bad items listed on the terminal; files have them all
+_SHOWN = 20  # bad items listed on the terminal; a file lists all
 
 
 def align(
     task: AlignTask, manifest: Path, *, output: Path | None, errors: Path | None, folder: Path | None,
     html: Path | None, html_items: int, html_any_audio: bool, quiet: bool, **options: Any,
 ) -> int:  # fmt: skip
-    """Align, write results, files and page; return what to exit with."""
+    """Align; write results, files and page; return the exit code."""
     errors = errors_file(output, errors)
     refuse_clashes(task, manifest, {"the results": output, "the errors": errors, "the page": html}, folder)
     page = PageFile(html_items if html is not None else 0)
@@ -52,7 +52,7 @@ def align(
     if output is None and folder is None and html is None:
         digest, ascii_only = task.digest(), not stdout_is_utf8()
         watch.append(lambda outcome: _print_result(outcome, digest, ascii_only=ascii_only))
-    bad = _Bad()
+    bad = _BadItems()
     with _progress(manifest, options.get("limit"), quiet=quiet) as (step, skip):
 
         def skipped(item: Item) -> None:
@@ -63,7 +63,7 @@ def align(
             task, manifest, output=output, errors=errors, folder=folder, watch=[*watch, bad.see, step],
             skipped=skipped, **options,
         )  # fmt: skip
-    _conclude("aligned", summary, bad, errors, quiet=quiet)
+    _print_summary("aligned", summary, bad, errors, quiet=quiet)
     if html is not None:
         left_out = page.write(html, manifest, output, any_audio=html_any_audio)
         for reason in left_out or ():
@@ -76,10 +76,10 @@ def align(
 def loss(
     task: LossTask, manifest: Path, *, output: Path | None, errors: Path | None, quiet: bool, **options: Any
 ) -> int:
-    """Measure losses, write or print them and their mean; return what to exit with."""
+    """Measure losses; write or print them and their mean; return the exit code."""
     errors = errors_file(output, errors)
-    totals = _Losses()
-    bad = _Bad()
+    totals = _LossTotals()
+    bad = _BadItems()
     skipped: set[str] = set()
     watch: list[Callable[[Outcome], None]] = [totals.see]
     if output is None:
@@ -98,7 +98,7 @@ def loss(
         for entry in read_results(output):
             if entry["id"] in skipped:
                 totals.add(entry)
-    _conclude("measured", summary, bad, errors, quiet=quiet)
+    _print_summary("measured", summary, bad, errors, quiet=quiet)
     if totals.items and not quiet:
         say(
             f"mean loss {totals.loss / totals.items:.4f} nats per item, {totals.per_label / totals.items:.4f} per "
@@ -108,7 +108,7 @@ def loss(
 
 
 def check(task: CheckTask, manifest: Path, *, errors: Path | None, quiet: bool, **options: Any) -> int:
-    """List what is wrong; return what to exit with."""
+    """List bad items; return the exit code."""
     found: list[Outcome] = []
     terminal = Console()
     is_table = terminal.is_terminal
@@ -125,7 +125,7 @@ def check(task: CheckTask, manifest: Path, *, errors: Path | None, quiet: bool, 
     with _progress(manifest, options.get("limit"), quiet=quiet) as (step, skip):
         summary = _process(task, manifest, errors=errors, watch=[see, step], skipped=skip, **options)
     if found:
-        table = Table("item", "line", "kind", "what is wrong", caption=_left_out(summary.failed - len(found), errors))
+        table = Table("item", "line", "kind", "what is wrong", caption=_unlisted(summary.failed - len(found), errors))
         for outcome in found:
             fault = outcome.fault
             if fault is not None:
@@ -140,7 +140,7 @@ def check(task: CheckTask, manifest: Path, *, errors: Path | None, quiet: bool, 
 
 
 def _process(task: Task, manifest: Path, *, watch: list[Callable[[Outcome], None]], **options: Any) -> Summary:
-    """Process the manifest, and say once if items look wrong that are done nonetheless."""
+    """Process the manifest, and warn once if items look wrong."""
     warned = False
 
     def warn(outcome: Outcome) -> None:
@@ -154,7 +154,7 @@ def _process(task: Task, manifest: Path, *, watch: list[Callable[[Outcome], None
         return process(task, manifest, watch=[warn, *watch], **options)
 
 
-class _Bad:
+class _BadItems:
     """The first few bad items, for the terminal."""
 
     def __init__(self) -> None:
@@ -165,8 +165,8 @@ class _Bad:
             self.first.append(outcome)
 
 
-class _Losses:
-    """Sums, of which means are made."""
+class _LossTotals:
+    """Sums for the means."""
 
     def __init__(self) -> None:
         self.items, self.loss, self.per_label = 0, 0.0, 0.0
@@ -198,7 +198,7 @@ def _print_loss(outcome: Outcome) -> None:
 def _progress(
     manifest: Path, limit: int | None, *, quiet: bool
 ) -> Iterator[tuple[Callable[[Outcome], None], Callable[[Item], None]]]:
-    """Show a bar while it lasts; yield what to call for an item done, and for one skipped."""
+    """Show a progress bar; yield a function to call for each item done, and one for each item skipped."""
     terminal = console()
     total = count_items(manifest)
     total = total if limit is None else min(limit, total)
@@ -217,20 +217,20 @@ def _progress(
         yield step, lambda _: bar.advance(row)
 
 
-def _conclude(what: str, summary: Summary, bad: _Bad, errors: Path | None, *, quiet: bool) -> None:
-    if errors is None:  # then this is the only place that says so
+def _print_summary(what: str, summary: Summary, bad: _BadItems, errors: Path | None, *, quiet: bool) -> None:
+    if errors is None:  # otherwise the file lists them
         for outcome in bad.first:
             if outcome.fault is not None:
                 text = f"{plain(outcome.id)} (line {outcome.line}): {plain(outcome.fault.message)}"
                 say(Text(text), style="yellow")
-        if caption := _left_out(summary.failed - len(bad.first), None):
+        if caption := _unlisted(summary.failed - len(bad.first), None):
             say(caption, style="yellow")
     if quiet:
         return
     speed = summary.done / summary.seconds if summary.seconds else 0.0
     parts = [f"{what} {_count(summary.done, 'item')} in {summary.seconds:.1f} s ({speed:,.0f} per second)"]
     if summary.redone:
-        parts.append(f"{summary.redone:,} redone since their inputs changed")
+        parts.append(f"{summary.redone:,} redone because their inputs changed")
     if summary.skipped:
         parts.append(f"{summary.skipped:,} done before")
     if summary.failed:
@@ -238,7 +238,7 @@ def _conclude(what: str, summary: Summary, bad: _Bad, errors: Path | None, *, qu
     if summary.stale:
         parts.append(f"{_count(summary.stale, 'result')} of earlier inputs kept, marked stale")
     if summary.absent:
-        parts.append(f"{_count(summary.absent, 'result')} of items that the manifest lacks kept")
+        parts.append(f"{_count(summary.absent, 'result')} kept of items that are not in the manifest")
     if summary.dropped:
         parts.append(f"{_count(summary.dropped, 'unknown word')} left out")
     if summary.warned:
@@ -250,7 +250,7 @@ def _kinds(summary: Summary) -> str:
     return ", ".join(f"{count:,} {kind}" for kind, count in summary.faults.most_common())
 
 
-def _left_out(count: int, file: Path | None) -> str | None:
+def _unlisted(count: int, file: Path | None) -> str | None:
     if count <= 0:
         return None
     return f"and {count:,} more: " + (f"see {file}" if file else "--errors or --output FILE lists all")

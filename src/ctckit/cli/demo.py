@@ -1,4 +1,4 @@
-"""A demonstration that needs nothing else, for ``ctckit demo``: letters as tones, found in the noise by their text."""
+"""``ctckit demo``: a text as tones in noise, aligned with its letters. It needs no data."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ from ctckit.page import PageItem, write_page
 __all__ = ["VOCABULARY", "Recording", "emissions", "record", "show"]
 
 VOCABULARY = ["-", "|", *"abcdefghijklmnopqrstuvwxyz"]
-"""The blank, which is also what silence sounds like; the space; the letters."""
+"""The blank, which silence matches best; the space; the letters."""
 
 _RATE = 16_000  # samples per second
 _HOP = 160  # samples per frame: 10 ms
-_WINDOW = 640  # samples that a frame looks at
+_WINDOW = 640  # samples per window: 40 ms
 _NOISE = 0.35
 _PITCHES = 300.0 * 2.0 ** (np.arange(len(VOCABULARY) - 1) / 7)  # of the space and the letters, in Hz
-_SHARPNESS = 30.0  # from a share of the energy to a logit
+_SHARPNESS = 30.0  # logit per relative energy
 
 
 class Recording(NamedTuple):
     """A sound, and where each letter is in it."""
 
     samples: npt.NDArray[np.float64]
-    """From -1 to 1, 16,000 in a second."""
+    """Samples from -1 to 1, 16,000 per second."""
     text: str
-    """What it says: words of letters."""
+    """The text: letters and spaces."""
     starts: npt.NDArray[np.float64]
-    """Where each letter and each space starts, in seconds."""
+    """Start of each letter and each space, in seconds."""
     ends: npt.NDArray[np.float64]
-    """Where it ends."""
+    """End of each letter and each space, in seconds."""
 
 
 def record(text: str, seed: int) -> Recording:
-    """Say a text in tones, each 60 to 220 ms long, a short silence after each, in noise.
+    """Make tones of a text in noise, each 60 to 220 ms long and followed by 20 to 60 ms of silence.
 
     Raises:
-        CorpusError: for a text with anything but letters and spaces.
+        CorpusError: for an empty text, or other characters than letters and spaces.
     """
     text = " ".join(text.lower().split())
     strange = sorted(set(text) - set(VOCABULARY) - {" "} | set(text) & {"-", "|"})
@@ -74,7 +74,7 @@ def record(text: str, seed: int) -> Recording:
 
 
 def emissions(samples: npt.NDArray[np.float64]) -> Tensor:
-    """Listen: (T, C) log-probabilities, from the share of each pitch in the energy of each 40 ms."""
+    """Return (T, C) log-probabilities from the relative energy at each pitch, in windows of 40 ms every 10 ms."""
     half = _WINDOW // 2
     padded = np.pad(samples, half)
     frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[_HOP // 2 :: _HOP] * np.hanning(_WINDOW)
@@ -85,7 +85,7 @@ def emissions(samples: npt.NDArray[np.float64]) -> Tensor:
 
 
 def show(text: str, page: Path | None, seed: int) -> int:
-    """Make the sound, align it, and print what was found beside what is true."""
+    """Make the sound, align it, and print the alignment and its error."""
     if page is not None:
         refuse_other_files(page)
     console = Console(highlight=False, soft_wrap=True)
@@ -113,14 +113,14 @@ def show(text: str, page: Path | None, seed: int) -> int:
             sound = Path(folder) / "demo.wav"
             write_wav(sound, recording.samples)
             write_page(page, [PageItem(alignment.to_dict(), recording.text, sound)], title="ctckit demo")
-        console.print(f"The page, to be opened in a browser: {page}", markup=False)
+        console.print(f"Open the page in a browser: {page}", markup=False)
     else:
-        console.print("With --html page.html it can be heard and seen.", markup=False)
+        console.print("Add --html page.html to hear and see it.", markup=False)
     return 0
 
 
 def write_wav(path: Path, samples: npt.NDArray[np.float64]) -> None:
-    """Write samples as a WAV file, 16 bits."""
+    """Write samples as a WAV file with 16 bits per sample."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)

@@ -1,4 +1,4 @@
-"""The page that ``--html`` writes: which items it shows, and what it may replace and embed."""
+"""The page of ``--html``: the items on it, the file that it may replace, and the audio that it may embed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _MARK = b'<meta name="generator" content="ctckit">'
 
 
 def refuse_other_files(path: Path) -> None:
-    """Raise an error if there is a file in the place of a page that is no page of ours.
+    """Raise an error if a file exists that is not a page of this program.
 
     Raises:
-        CorpusError: naming it.
+        CorpusError: if it does. The message names the file.
     """
     try:
         if path.is_dir():
@@ -31,23 +31,23 @@ def refuse_other_files(path: Path) -> None:
     except OSError as error:
         raise CorpusError(f"the page cannot be written to {str(path)!r}: {error.strerror or error}") from error
     if beginning and _MARK not in beginning:
-        raise CorpusError(f"{str(path)!r} exists, and is no page of this program: name another file, or delete it")
+        raise CorpusError(f"{str(path)!r} exists, but is not a page of this program: name another file, or delete it")
 
 
 class PageFile:
-    """The first few alignments, for the page; those of an earlier run are read from its results."""
+    """The first alignments, for the page. Those of an earlier run are read from the results file."""
 
     def __init__(self, count: int) -> None:
         self.count = count
         self.alignments: dict[str, dict[str, Any] | None] = {}
 
     def see(self, outcome: Outcome) -> None:
-        """Take a result."""
+        """Add the result of an item done."""
         if outcome.result is not None and len(self.alignments) < self.count:
             self.alignments[outcome.id] = outcome.result
 
     def skip(self, item: Item) -> None:
-        """Take the result that an item has from an earlier run."""
+        """Add an item with a result of an earlier run."""
         if len(self.alignments) < self.count:
             self.alignments[item.id] = None
 
@@ -55,13 +55,13 @@ class PageFile:
         """Write the page.
 
         Args:
-            path: where to.
-            manifest: for the audio.
-            output: results of earlier runs.
-            any_audio: whether to embed audio from outside of the manifest's folder, too.
+            path: file to write.
+            manifest: the manifest, which names the audio.
+            output: the results file, for results of earlier runs.
+            any_audio: whether to embed audio from outside the manifest's folder, too.
 
         Returns:
-            What audio is left out, in words; None if there is nothing to show, and no page.
+            For each audio file that is left out, the reason. None if there is no alignment to show, and no page.
         """
         wanted = {name for name, alignment in self.alignments.items() if alignment is None}
         if wanted and output is not None:
@@ -80,7 +80,9 @@ class PageFile:
         try:
             write_page(path, shown, title=title)
         except ArgumentValueError as error:
-            raise CorpusError(f"there is no page: {error}; delete the line of this item in {str(output)!r}") from error
+            raise CorpusError(
+                f"the page cannot be written: {error}; delete the line of this item in {str(output)!r}"
+            ) from error
         return left_out
 
     def _audio(self, manifest: Path) -> dict[str, str | None]:
@@ -95,14 +97,14 @@ class PageFile:
 
 
 def _allowed(audio: str | None, manifest: Path, left_out: list[str], *, any_audio: bool) -> str | None:
-    """Return the path of audio to embed; None if there is none, or it must not be."""
+    """Return the path of the audio if it may be embedded; None otherwise."""
     if audio is None:
         return None
     path = Path(audio).resolve()
     if not any_audio and not path.is_relative_to(manifest.resolve().parent):
-        left_out.append(f"{audio!r} is outside of the manifest's folder (--html-any-audio embeds it)")
+        left_out.append(f"{audio!r} is outside the manifest's folder (--html-any-audio embeds it)")
     elif not path.is_file():
-        left_out.append(f"{audio!r} is no file")
+        left_out.append(f"{audio!r} is not a file")
     else:
         return audio
     return None

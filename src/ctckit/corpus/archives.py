@@ -1,6 +1,6 @@
-"""Arrays in .npz and .safetensors files, of which the last few stay open.
+"""Arrays in .npz and .safetensors files. The archives used last stay open.
 
-An archive may come from anywhere: what it expands to is bounded, and pickles are never loaded.
+An archive may come from an untrusted source: the size of an array is limited, and pickles are never loaded.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from torch import Tensor
 
 from ctckit.corpus.errors import CorpusError, ItemError
 
-__all__ = ["MAX_ARRAY_BYTES", "Array", "opened", "split_key"]
+__all__ = ["MAX_ARRAY_BYTES", "Array", "open_archive", "split_key"]
 
 MAX_ARRAY_BYTES = 2**31
-"""How large an array of an archive may be, by default."""
+"""Default limit for the size of an array in an archive, in bytes."""
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _KEYED = re.compile(r"(?P<path>.*\.(?:npz|safetensors))\[(?P<key>[^\[\]]+)\]", re.IGNORECASE | re.DOTALL)
-_KEPT = 16  # archives that stay open
+_MAX_OPEN = 16  # archives
 
 
 def split_key(source: str) -> tuple[Path, str | None]:
-    """Split ``file.npz[name]`` into file and name; other paths have no name.
+    """Split ``file.npz[name]`` into file and name. The name of any other path is None.
 
     >>> path, name = split_key("all.npz[a1]")
     >>> str(path), name
@@ -45,27 +45,27 @@ class Archive(Protocol):
     """A file of named arrays."""
 
     names: list[str]
-    """What arrays there are."""
+    """The names of its arrays."""
 
     def read(self, name: str, limit: int) -> Tensor | Array:
-        """Read one; an `ItemError` if it has more than `limit` bytes."""
+        """Read an array; raise an `ItemError` if it has more than `limit` bytes."""
 
 
-def opened(path: Path) -> Archive:
-    """Return the archive at a path, open already if it was one of the last few, and if the file is still the same.
+def open_archive(path: Path) -> Archive:
+    """Open an archive, or return an open one if the file has not changed.
 
     Args:
-        path: a ``.safetensors`` file, or an ``.npz`` file with any other name.
+        path: a ``.safetensors`` file, or an ``.npz`` file with any other suffix.
 
     Raises:
         CorpusError: if safetensors is not installed.
-        Exception: if it cannot be read; a torn file has a dozen ways to fail.
+        Exception: if it cannot be read. A damaged file raises many types of exceptions.
     """
     return _open_archives.get(path)
 
 
 class _NpzArchive:
-    """What `numpy.savez` and `numpy.savez_compressed` write."""
+    """A file of `numpy.savez` or `numpy.savez_compressed`."""
 
     def __init__(self, path: Path) -> None:
         self._zip = zipfile.ZipFile(path)
@@ -75,8 +75,8 @@ class _NpzArchive:
     def read(self, name: str, limit: int) -> Array:
         info = self._members[name]
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            # Of other kinds, zipfile expands more than was asked for.
-            raise ItemError("unreadable", f"its array {name!r} is compressed in a way that NumPy does not write")
+            # For other methods, zipfile may expand more bytes than requested.
+            raise ItemError("unreadable", f"its array {name!r} is compressed with a method that NumPy does not use")
         _must_fit(info.file_size, limit, name)
         with self._zip.open(info) as file:
             shape, fortran, dtype = _header(file)
@@ -85,11 +85,11 @@ class _NpzArchive:
             size = math.prod(shape) * dtype.itemsize
             if min(shape, default=0) < 0 or size != info.file_size - file.tell():
                 raise ItemError(
-                    "unreadable", f"its array {name!r} claims the shape {shape}, but does not have as many numbers"
+                    "unreadable", f"its array {name!r} has the shape {shape} in its header, but another number of bytes"
                 )
             data = file.read(size)
-            if len(data) != size or file.read(1):  # the end, where the check sum is compared
-                raise ItemError("unreadable", f"its array {name!r} is torn")
+            if len(data) != size or file.read(1):  # reading past the end compares the checksum
+                raise ItemError("unreadable", f"its array {name!r} is truncated or damaged")
         array: Array = np.frombuffer(data, dtype)
         return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
 
@@ -100,7 +100,9 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         return np.lib.format.read_array_header_1_0(file)
     if version == (2, 0):
         return np.lib.format.read_array_header_2_0(file)
-    raise ItemError("unreadable", f"it is of version {version} of NumPy's format, which is for arrays of records")
+    raise ItemError(
+        "unreadable", f"it is of version {version} of NumPy's format, but only versions 1.0 and 2.0 hold plain arrays"
+    )
 
 
 class _SafetensorsArchive:
@@ -111,18 +113,18 @@ class _SafetensorsArchive:
             raise CorpusError("safetensors is not installed: pip install 'ctckit[corpus]'") from error
         archive: Any = safetensors.safe_open(path, framework="pt")
         self._file = archive
-        self.names = [str(name) for name in archive.keys()]  # noqa: SIM118  # it is no dict
+        self.names = [str(name) for name in archive.keys()]  # noqa: SIM118  # not a dict
 
     def read(self, name: str, limit: int) -> Tensor:
         part = self._file.get_slice(name)
-        # Every type that it has takes at most 8 bytes; what is above the limit is looked at more closely.
+        # Every type takes at most 8 bytes. Only an array that may exceed the limit needs its exact size.
         count = math.prod(part.get_shape())
         if 8 * count > limit:
             width = re.search(r"\d+", str(part.get_dtype()))
             _must_fit(count * (int(width[0]) // 8 if width else 1), limit, name)
         values = self._file.get_tensor(name)
         if not isinstance(values, Tensor):
-            raise ItemError("unreadable", f"its array {name!r} is no tensor")
+            raise ItemError("unreadable", f"its array {name!r} is not a tensor")
         return values
 
 
@@ -130,13 +132,16 @@ def _must_fit(size: int, limit: int, name: str) -> None:
     if size > limit:
         raise ItemError(
             "too_large",
-            f"its array {name!r} has {size:,} bytes, more than the limit of {limit:,}: if that is right, raise it "
-            f"(--max-array-bytes)",
+            f"its array {name!r} has {size:,} bytes, more than the limit of {limit:,}: if the size is right, "
+            f"raise the limit (--max-array-bytes)",
         )
 
 
 class _OpenArchives:
-    """The last few archives. A process that was forked opens its own: two that share a file share its position."""
+    """The archives used last.
+
+    A forked process opens its own archives, because processes that share an open file share its position.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -157,8 +162,8 @@ class _OpenArchives:
         with self._lock:
             self._kept[name] = (same, archive)
             self._kept.move_to_end(name)
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)  # it closes when the last who reads from it is done
+            while len(self._kept) > _MAX_OPEN:
+                self._kept.popitem(last=False)  # it closes when its last reader is done
         return archive
 
     def _forget(self) -> None:

@@ -1,4 +1,4 @@
-"""Emissions of one item: from .npy, .npz and .safetensors files, or from its audio through the user's model."""
+"""The emissions of one item: from a .npy, .npz or .safetensors file, or from its audio by the user's model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctckit.corpus.archives import MAX_ARRAY_BYTES, opened, split_key
+from ctckit.corpus.archives import MAX_ARRAY_BYTES, open_archive, split_key
 from ctckit.corpus.errors import CorpusError, ItemError
 from ctckit.corpus.manifest import Item
 from ctckit.corpus.objects import load_object
@@ -23,20 +23,20 @@ def load_emissions(item: Item, model: str | None = None, *, max_array_bytes: int
     """Load the emissions of an item.
 
     Args:
-        item: what the manifest says. ``.npy`` files are mapped into memory, not read: what is not looked at stays on
-            the disk.
-        model: ``module:function``, which makes emissions of a path of audio: (T, C), a tensor or an array. It is
-            imported once per process, the current folder included in the search, and called where an item has no
-            emissions of its own.
-        max_array_bytes: how large an array of an ``.npz`` or ``.safetensors`` file may be, in bytes: a small
-            compressed file can expand to more than the memory holds.
+        item: the item. ``.npy`` files are mapped into memory, so only the pages that are used are read.
+        model: ``module:function`` of a function from the path of audio to emissions, (T, C), a tensor or an array. It
+            is called for items without emissions. The module is imported once per process and may be a file of the
+            current folder.
+        max_array_bytes: maximal size of an array in an ``.npz`` or ``.safetensors`` file, in bytes. A small compressed
+            file can expand beyond memory.
 
     Returns:
         (T, C), float16, bfloat16, float32 or float64, on the CPU. A leading batch dimension of 1 is dropped.
 
     Raises:
-        CorpusError: if the model cannot be imported, or is needed and not given.
-        ValueError: if there is no such file or array, or it is no (T, C) of floating-point numbers.
+        CorpusError: if the model cannot be imported.
+        ValueError: if the file, the array or a needed model is missing, or the emissions are not (T, C) of
+            floating-point numbers.
 
     Example:
         >>> import pathlib, tempfile
@@ -70,21 +70,21 @@ def _from_file(source: str, limit: int) -> Tensor:
         if suffix == ".npy":
             return _tensor(np.load(path, mmap_mode="r", allow_pickle=False), path)
         if suffix in (".npz", ".safetensors"):
-            archive = opened(path)
+            archive = open_archive(path)
             return _tensor(archive.read(_only(archive.names, key, path), limit), path)
     except ItemError as error:
         raise ItemError(error.kind, str(error).replace("its array", f"in {str(path)!r}, the array")) from error
     except CorpusError:
         raise
-    except Exception as error:  # a torn zip file has a dozen ways to fail
+    except Exception as error:  # a damaged zip file raises many types of exceptions
         raise ItemError("unreadable", f"{str(path)!r} cannot be read: {type(error).__name__}: {error}") from error
-    raise ItemError("unreadable", f"{str(path)!r} is no emissions file: it must be .npy, .npz or .safetensors")
+    raise ItemError("unreadable", f"{str(path)!r} is not a file of emissions: it must be .npy, .npz or .safetensors")
 
 
 def _is_file(path: str | Path) -> bool:
     try:
         return Path(path).is_file()
-    except (OSError, ValueError):  # too long a name, a NUL
+    except (OSError, ValueError):  # too long a name, or a NUL in it
         return False
 
 
@@ -95,7 +95,7 @@ def _only(names: list[str], key: str | None, path: Path) -> str:
         return str(key)
     shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
     what = f"has no array {key!r}" if key is not None else f"has {len(names)} arrays"
-    raise ItemError("unreadable", f"{str(path)!r} {what}: name one as {path.name}[NAME], NAME being one of {shown}")
+    raise ItemError("unreadable", f"{str(path)!r} {what}: name one as {path.name}[NAME], where NAME is one of {shown}")
 
 
 def _tensor(values: object, source: object) -> Tensor:
@@ -106,7 +106,7 @@ def _tensor(values: object, source: object) -> Tensor:
         array = array.astype(array.dtype.newbyteorder("="))
     try:
         with warnings.catch_warnings():
-            # torch warns of memory that must not be written to, which is what the map of a file is. None is.
+            # torch warns of read-only memory, such as a mapped file. Nothing writes to it.
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
             return torch.from_numpy(array)
     except (TypeError, ValueError) as error:
@@ -115,16 +115,14 @@ def _tensor(values: object, source: object) -> Tensor:
 
 def _from_model(audio: str, model: str | None) -> Tensor:
     if model is None:
-        raise ItemError(
-            "missing", "it has audio but no emissions: name a model that makes them, --model module:function"
-        )
+        raise ItemError("missing", "it has audio but no emissions: name a model for them, --model module:function")
     function = load_object(model, "model")
     if not callable(function):
-        raise CorpusError(f"model is {model!r}, which is a {type(function).__name__}, but must be a function")
+        raise CorpusError(f"model {model!r} is a {type(function).__name__}, but must be a function")
     if not _is_file(audio):
         raise ItemError("missing", f"there is no file {audio!r} (paths are relative to the manifest's folder)")
     try:
-        # What a model prints must not get between results on the standard output.
+        # Output of the model must not mix with results on the standard output.
         with contextlib.redirect_stdout(sys.stderr), torch.no_grad():
             values = function(audio)
     except (Exception, SystemExit) as error:

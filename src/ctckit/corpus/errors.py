@@ -1,4 +1,4 @@
-"""What stops a whole run, as against what is wrong with one item."""
+"""The error that ends a run, the error of one item, and the warning about items."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ __all__ = ["CorpusError", "ItemError", "ItemWarning"]
 
 
 class CorpusError(ValueError):
-    """A run cannot begin or go on; the message says what to do."""
+    """A run cannot start or go on. The message says what to do."""
 
 
 class ItemError(ValueError):
-    """One item cannot be done.
+    """One item is bad.
 
     Args:
-        kind: a short name of the reason, for counting.
-        message: the reason in words, and what to do.
+        kind: the kind of the reason, see `Fault.kind`.
+        message: the reason, and what to do.
     """
 
     def __init__(self, kind: str, message: str) -> None:
@@ -23,4 +23,4 @@ class ItemError(ValueError):
 
 
 class ItemWarning(UserWarning):
-    """Items look wrong, and are done nonetheless."""
+    """Items look wrong, but are done."""

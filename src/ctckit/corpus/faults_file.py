@@ -1,4 +1,4 @@
-"""The list of what could not be done, on the disk."""
+"""The file that lists the bad items of a run."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from ctckit.files import real_path, whole_file
 __all__ = ["FaultsFile"]
 
 _KEYS = {"id", "line", "kind", "message"}
-_IN_MEMORY = 2**22  # bytes; more of them wait in a temporary file
+_IN_MEMORY = 2**22  # bytes; a longer list is kept in a temporary file
 
 
 class FaultsFile:
-    """JSON lines of what could not be done: id, line, kind, message. It is made anew at the end of every run.
+    """The bad items of a run as JSON lines with id, line, kind and message. Every run writes it at its end.
 
     Args:
-        path: file to make. One of an earlier run is replaced, or removed if all is well; nothing else is.
+        path: file to write. A list of an earlier run is replaced, or removed if no item is bad. No other file is
+            replaced.
 
     Raises:
-        CorpusError: if there is a file that is none of an earlier run.
+        CorpusError: if the file exists and is not such a list.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -35,14 +36,14 @@ class FaultsFile:
             if self.path.is_dir():
                 raise CorpusError(f"the errors cannot be written to {str(path)!r}: it is a folder")
             if self._regular and self.path.exists():
-                self._check_whose()
+                self._check_is_error_list()
         except (OSError, ValueError) as error:
             if isinstance(error, CorpusError):
                 raise
             raise CorpusError(f"the errors cannot be written to {str(path)!r}: {error}") from error
         self._faults = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  # closed by close()
 
-    def _check_whose(self) -> None:
+    def _check_is_error_list(self) -> None:
         with self.path.open("rb") as lines:
             for number, line in enumerate(lines, 1):
                 try:
@@ -51,8 +52,8 @@ class FaultsFile:
                     entry = None
                 if not (isinstance(entry, dict) and entry.keys() == _KEYS):
                     raise CorpusError(
-                        f"{str(self.path)!r} exists, and its line {number} is none of a list of errors: name another "
-                        f"file for the errors (--errors), or delete it"
+                        f"{str(self.path)!r} exists, but its line {number} is not an entry of an error list: name "
+                        f"another file for the errors (--errors), or delete it"
                     )
 
     def write(self, outcome: Outcome) -> None:
@@ -62,11 +63,13 @@ class FaultsFile:
             return
         entry = {"id": outcome.id, "line": outcome.line, "kind": fault.kind, "message": fault.message}
         line = json.dumps(entry, ensure_ascii=False) + "\n"
-        self._faults.write(line.encode("utf-8", "backslashreplace"))  # as JSON writes half a surrogate pair
+        self._faults.write(
+            line.encode("utf-8", "backslashreplace")
+        )  # a lone surrogate becomes the escape that JSON has
         self.count += 1
 
     def finish(self) -> None:
-        """Put the list in its place, or remove that of an earlier run if there is nothing to list.
+        """Write the list, or remove that of an earlier run if no item is bad.
 
         Raises:
             CorpusError: if it cannot be written.
@@ -78,12 +81,12 @@ class FaultsFile:
                 with whole_file(self.path) as file:
                     shutil.copyfileobj(self._faults, file)
             elif self._regular and self.path.exists() and self.path.stat().st_size:
-                real_path(self.path).unlink()  # not a link to it, which the next list follows
+                real_path(self.path).unlink()  # a link to it stays: the next run writes through it
         except OSError as error:
             raise CorpusError(
                 f"the errors cannot be written to {str(self.path)!r}: {error.strerror or error}"
             ) from error
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
         self._faults.close()

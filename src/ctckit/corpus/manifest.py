@@ -1,4 +1,4 @@
-"""The list of what there is to do: a manifest in JSON lines or Parquet, one item per line or row."""
+"""The manifest: a list of items in JSON lines or Parquet, one item per line or row."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ctckit.corpus.parquet import count_rows, is_parquet, read_rows
 
 __all__ = ["Item", "count_items", "read_manifest"]
 
-_WHITE = b" \t\r\n"  # what JSON takes for white space
+_WHITE = b" \t\r\n"  # white space in JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,23 +23,23 @@ class Item:
     """One line of a manifest."""
 
     id: str
-    """Its name, unlike any other in the manifest; by default the path of its emissions or audio, as it is written."""
+    """Its unique name; by default the path of its emissions or audio as given in the manifest."""
     line: int
     """Its line or row, from 1."""
     emissions: str | None = None
     """Path of a (T, C) array in an .npy, .npz or .safetensors file; ``file.npz[name]`` names one array of several."""
     audio: str | None = None
-    """Path of its audio: what a model makes emissions of if there are none, and what a page plays."""
+    """Path of its audio: the model's input if there are no emissions, and the sound of a page."""
     text: str | None = None
-    """What is said or written in it."""
+    """Its transcript as text."""
     tokens: tuple[str | int, ...] | None = None
-    """The same as tokens of the vocabulary, or as classes."""
+    """Its transcript as tokens of the vocabulary, or as classes."""
     frame_duration: float | None = None
-    """Seconds per frame, if not the same for all items."""
+    """Seconds per frame, if it differs between items."""
     offset: float = 0.0
-    """Where its first frame starts, in seconds."""
+    """Start of its first frame, in seconds."""
     fault: str | None = None
-    """What is wrong with the line itself; None if nothing is."""
+    """Why the line is not a valid item; None if it is."""
 
 
 _FIELDS = tuple(field.name for field in fields(Item) if field.name not in ("line", "fault"))
@@ -49,13 +49,13 @@ def read_manifest(path: str | Path) -> Iterator[Item]:
     """Read a manifest, one item at a time.
 
     Args:
-        path: a ``.parquet`` file, or a file of JSON lines with any other name, in UTF-8. Columns are the fields of
-            `Item`, all optional but for one of `emissions` and `audio`; others are ignored. Paths are relative to the
-            manifest's folder.
+        path: a ``.parquet`` file, or a file of JSON lines in UTF-8 with any other suffix. Its columns are the fields
+            of `Item`. One of `emissions` and `audio` is needed, the others are optional. Other columns are ignored.
+            Paths are relative to the manifest's folder.
 
     Yields:
-        An `Item` per line, in order, empty lines aside. A line that is no JSON object, has a field of the wrong type or
-        with a value that cannot be, or the id of an earlier one, is an item with a `fault`, named ``line 12``.
+        An `Item` per line, in order; empty lines are skipped. An invalid line is an item named ``line 12`` with a
+        `fault`: it is not a JSON object, a field has the wrong type or an impossible value, or its id is not unique.
 
     Raises:
         CorpusError: if the file cannot be read.
@@ -73,7 +73,7 @@ def read_manifest(path: str | Path) -> Iterator[Item]:
     for line, values in read_rows(path, _FIELDS) if is_parquet(path) else _json_lines(path):
         item = _item(values, line, path.absolute().parent)
         if item.fault is None and item.id in seen:
-            fault = f"the id {item.id!r} is also that of line {seen[item.id]}: give every item an id of its own"
+            fault = f"the id {item.id!r} is also that of line {seen[item.id]}: give every item its own id"
             item = Item(f"line {line}", line, fault=fault)
         if item.fault is None:
             seen[item.id] = line
@@ -96,12 +96,12 @@ def count_items(path: str | Path) -> int:
 
 def _must_be_a_file(path: Path) -> None:
     if not path.is_file():
-        what = "is a folder" if path.is_dir() else "is no file" if path.exists() else "does not exist"
+        what = "is a folder" if path.is_dir() else "is not a file" if path.exists() else "does not exist"
         raise CorpusError(f"the manifest {str(path)!r} {what}: name a file of JSON lines, or a .parquet file")
 
 
 def _full_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines that are not empty, without white space at their ends, and their numbers."""
+    """Yield the number and the content, without white space at its ends, of each line that is not empty."""
     try:
         with path.open("rb") as file:
             for number, raw in enumerate(file, 1):
@@ -120,12 +120,12 @@ def _json_lines(path: Path) -> Iterator[tuple[int, object]]:
     for number, line in _full_lines(path):
         try:
             yield number, json.loads(line.decode("utf-8"))
-        except UnicodeDecodeError as error:  # noqa: PERF203  # a line at a time
-            yield number, TypeError(f"it is no UTF-8: {error}")
+        except UnicodeDecodeError as error:  # noqa: PERF203  # each line has its own error
+            yield number, TypeError(f"it is not valid UTF-8: {error}")
         except RecursionError:
             yield number, TypeError("it is nested too deeply")
-        except ValueError as error:  # also a number of too many digits
-            yield number, TypeError(f"it is no JSON: {error}")
+        except ValueError as error:  # invalid JSON, or a number with too many digits
+            yield number, TypeError(f"it is not valid JSON: {error}")
 
 
 def _item(values: object, line: int, folder: Path) -> Item:
@@ -139,14 +139,14 @@ def _item(values: object, line: int, folder: Path) -> Item:
 
 def _checked(values: object, line: int, folder: Path) -> Item:
     if not isinstance(values, Mapping):
-        raise TypeError(f"it is a JSON {type(values).__name__}, but must be an object with emissions, text and so on")
+        raise TypeError(f"it is a JSON {type(values).__name__}, but must be an object with emissions, text, ...")
     given: dict[str, Any] = {name: values[name] for name in _FIELDS if values.get(name) is not None}
     for name in ("emissions", "audio", "text"):
         if name in given:
             _must_be_text(given[name], f"its {name}")
     for name in ("emissions", "audio"):
         if "\0" in given.get(name, ""):
-            raise TypeError(f"its {name} holds a NUL character, which no path has")
+            raise TypeError(f"its {name} has a NUL character, but a path cannot have one")
     for name in ("frame_duration", "offset"):
         if name in given:
             given[name] = _seconds(given[name], name)
@@ -159,7 +159,7 @@ def _checked(values: object, line: int, folder: Path) -> Item:
         name = str(name)
     _must_be_text(name, "its id")
     if not name:
-        raise TypeError("its id is empty: leave it out, or give a name")
+        raise TypeError("its id is empty: leave it out, or give it a name")
     for key in ("emissions", "audio"):
         if key in given:
             given[key] = str(folder / given[key])
@@ -174,7 +174,7 @@ def _must_be_text(value: object, what: str) -> None:
     except UnicodeEncodeError as error:
         code = ord(value[error.start])
         raise TypeError(
-            f"{what} holds half of a surrogate pair (U+{code:04X}, at character {error.start}), which is no character"
+            f"{what} has a lone surrogate (U+{code:04X}, at character {error.start}), which is not a character"
         ) from None
 
 
@@ -200,7 +200,9 @@ def _tokens(values: object) -> tuple[str | int, ...]:
         if isinstance(token, str):
             _must_be_text(token, f"its token {position}")
         elif not -(2**63) <= token < 2**63:
-            raise TypeError(f"its token {position} is a number of {token.bit_length()} bits, but must be a class")
+            raise TypeError(
+                f"its token {position} is a number of {token.bit_length()} bits, but a class has at most 63"
+            )
     return tuple(values)
 
 

@@ -1,4 +1,4 @@
-"""The user's own functions and objects, named as ``module:attribute``: models and tokenizers."""
+"""The user's own functions and objects, such as models and tokenizers, named ``module:attribute``."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def load_object(name: str, what: str) -> object:
     """Import ``module:attribute``, once per process.
 
     Args:
-        name: module and attribute; the module may be a file of the current folder.
-        what: what it is for, in the message of an error.
+        name: ``module:attribute``. The module may be a file of the current folder.
+        what: the use of the object, such as "model", for error messages.
 
     Raises:
-        CorpusError: if there is no such thing, or its module cannot be imported.
+        CorpusError: if the module cannot be imported, or has no such attribute.
 
     Example:
         >>> load_object("math:sqrt", "model")(9.0)
@@ -48,7 +48,7 @@ def load_object(name: str, what: str) -> object:
 
 
 def source_file(name: str) -> Path | None:
-    """Return the Python file of ``module:attribute``, without importing it; None if there is none.
+    """Return the Python file of ``module:attribute`` without importing it; None if it is not found.
 
     Args:
         name: as for `load_object`.

@@ -1,4 +1,4 @@
-"""What comes of one item: a result, or the fault that says why there is none."""
+"""The outcome of one item: a result or a fault."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ __all__ = ["Fault", "Outcome"]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why an item could not be done."""
+    """Why an item is bad."""
 
     kind: str
-    """'manifest' (its line), 'missing', 'unreadable', 'too_large', 'emissions', 'model', 'text', 'time', 'infinite',
-    'worker' (the process died over it), 'exists' (a file of that name that no run has made for it), 'failed', or a kind
-    of `ctckit.Problem`."""
+    """'manifest' (an invalid line), 'missing', 'unreadable', 'too_large', 'emissions', 'model', 'text', 'time',
+    'infinite', 'worker' (the process died on it), 'exists' (a file of its name exists that no run wrote for it),
+    'failed', or a kind of `ctckit.Problem`."""
     message: str
-    """The same in words, and what to do."""
+    """The reason in words, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of an item: a result or a fault."""
+    """The outcome of an item: a result or a fault."""
 
     id: str
-    """Its name."""
+    """The id of the item."""
     line: int
-    """Its line in the manifest."""
+    """The line of the item in the manifest, from 1."""
     result: dict[str, Any] | None = None
-    """What the task found; None if there is a fault."""
+    """The result of the task; None if there is a fault."""
     fault: Fault | None = None
     """Why there is no result."""
     files: tuple[tuple[str, str], ...] = ()
-    """Names and contents of files to write beside it."""
+    """Names and contents of the files to write for it."""
     warnings: tuple[str, ...] = ()
-    """What looks wrong with an item that was done nonetheless."""
+    """What looks wrong with an item that was done."""
     inputs: str = field(default="", compare=False)
-    """A digest of what the result was made from, see `Task.inputs`."""
+    """A digest of the inputs of the result, see `Task.inputs`."""

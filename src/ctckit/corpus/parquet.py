@@ -10,38 +10,38 @@ from ctckit.corpus.errors import CorpusError
 
 __all__ = ["count_rows", "is_parquet", "read_rows"]
 
-_BATCH = 1024  # rows that are in memory at a time
+_BATCH = 1024  # rows in memory at a time
 
 
 def is_parquet(path: Path) -> bool:
-    """Return whether a file is named as Parquet is."""
+    """Return whether a file has a suffix of Parquet."""
     return path.suffix.lower() in (".parquet", ".pq")
 
 
 def count_rows(path: Path) -> int:
-    """Return the number of rows, from the end of the file alone.
+    """Return the number of rows. Only the end of the file is read.
 
     Raises:
         CorpusError: if it cannot be read, or pyarrow is not installed.
     """
-    return int(_opened(path).metadata.num_rows)
+    return int(_open_parquet(path).metadata.num_rows)
 
 
 def read_rows(path: Path, names: Sequence[str]) -> Iterator[tuple[int, object]]:
-    """Yield rows, numbered from 1: a dict each, or a TypeError that says why it cannot be read.
+    """Yield each row's number, from 1, and the row as a dict, or a TypeError that says why it cannot be read.
 
-    Where a row group is damaged, that is one such error, and the next group is read.
+    A damaged row group yields one such error, and the next group is read.
 
     Args:
-        path: of the file.
-        names: of the columns that are wanted.
+        path: path of the file.
+        names: names of the columns to read.
 
     Raises:
         CorpusError: if the file cannot be read, has none of the columns, or pyarrow is not installed.
     """
-    from pyarrow import lib  # noqa: PLC0415  # optional; _opened says what to install
+    from pyarrow import lib  # noqa: PLC0415  # optional; _open_parquet says what to install
 
-    file = _opened(path)
+    file = _open_parquet(path)
     columns = [name for name in dict.fromkeys(file.schema_arrow.names) if name in names]
     if not columns:
         raise CorpusError(f"{str(path)!r} has none of the columns {', '.join(names)}")
@@ -59,7 +59,7 @@ def read_rows(path: Path, names: Sequence[str]) -> Iterator[tuple[int, object]]:
 
 
 class _ParquetFile(Protocol):
-    """What is used of `pyarrow.parquet.ParquetFile`, which has no types."""
+    """The part of `pyarrow.parquet.ParquetFile` that is used here; pyarrow has no types."""
 
     metadata: Any
     schema_arrow: Any
@@ -68,31 +68,31 @@ class _ParquetFile(Protocol):
     def iter_batches(self, *, batch_size: int, row_groups: list[int], columns: list[str]) -> Iterator[Any]: ...
 
 
-def _opened(path: Path) -> _ParquetFile:
+def _open_parquet(path: Path) -> _ParquetFile:
     try:
         from pyarrow import lib, parquet  # noqa: PLC0415  # optional
     except ImportError as error:
         raise CorpusError(
-            f"{str(path)!r} is Parquet, which pyarrow reads, and it is not installed: pip install 'ctckit[corpus]'"
+            f"{str(path)!r} is Parquet, but pyarrow is not installed: pip install 'ctckit[corpus]'"
         ) from error
     try:
         file: _ParquetFile = parquet.ParquetFile(path)
     except (lib.ArrowException, OSError) as error:
-        raise CorpusError(f"{str(path)!r} is named as Parquet but cannot be read as such: {error}") from error
+        raise CorpusError(f"{str(path)!r} has the suffix of Parquet, but cannot be read as Parquet: {error}") from error
     return file
 
 
 def _rows(batch: Any) -> list[object]:
     try:
         return list(batch.to_pylist())
-    except Exception:  # noqa: BLE001  # one row with bad UTF-8, or a date beyond Python's: the others are fine
+    except Exception:  # noqa: BLE001  # one bad row (invalid UTF-8, a date out of range) fails the batch
         return [_row(batch.slice(index, 1)) for index in range(batch.num_rows)]
 
 
 def _row(batch: Any) -> object:
     try:
         (row,) = batch.to_pylist()
-    except Exception as error:  # noqa: BLE001  # whatever one row holds
+    except Exception as error:  # noqa: BLE001  # any error of one row
         return TypeError(f"it cannot be read: {type(error).__name__}: {error}")
     found: object = row
     return found

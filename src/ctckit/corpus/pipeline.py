@@ -1,4 +1,4 @@
-"""From a manifest to files: read, skip what is done, do the rest wherever it is to be done, write as it comes."""
+"""From a manifest to result files: read items, skip those that are done, run the others, write each outcome."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ def run(task: Task, items: Iterable[Item], *, workers: int = 1, ray: bool | str 
     """Do a task with every item.
 
     Args:
-        task: what to do.
-        items: what to do it with.
-        workers: 1: in this process, with torch's threads; more: in so many processes of one thread each. A process that
-            dies is replaced, and the item that it died over tried once more, then reported.
-        ray: True: on Ray Data, on the cluster that is at hand, or a local one, with at most `workers` tasks at once if
-            that is more than 1; a str: at the cluster of this address. Files must be where the cluster's machines
-            see them.
+        task: the task.
+        items: the items.
+        workers: 1: run in this process, with torch's threads. More: run in this number of processes, with one thread
+            each. A process that dies is replaced. The item that it died on is tried once more, then has a fault.
+        ray: True: run on Ray Data, on the current cluster or a local one; a str: on the cluster at this address. If
+            `workers` is more than 1, it limits Ray's parallel tasks. The machines of the cluster must see all files
+            at the same paths.
 
     Yields:
         One `Outcome` per item, in the order of the items, the same for any `workers` and `ray`.
 
     Raises:
-        CorpusError: for what is wrong with every item.
+        CorpusError: for an error that every item has, such as a vocabulary that cannot be read.
 
     Example:
         >>> from ctckit.corpus import LossTask
@@ -64,33 +64,32 @@ def run(task: Task, items: Iterable[Item], *, workers: int = 1, ray: bool | str 
 
 @dataclass(slots=True)
 class Summary:
-    """What came of a run."""
+    """The counts of a run."""
 
     done: int = 0
     """Items with a result."""
     redone: int = 0
-    """How many of these had one from an earlier run that no longer belonged to their inputs."""
+    """Those of them that had a result of an earlier run, but whose inputs had changed."""
     skipped: int = 0
-    """Items that had one from an earlier run."""
+    """Items that had a valid result of an earlier run."""
     faults: Counter[str] = field(default_factory=Counter)
-    """Items without one, by the kind of their `Fault`."""
+    """Bad items, by the kind of their `Fault`."""
     stale: int = 0
-    """Items of these whose result of an earlier run is kept, marked ``"stale": true``, though it does not belong to
-    their inputs as they are now."""
+    """Bad items with a result of earlier inputs. This result is kept, marked ``"stale": true``."""
     absent: int = 0
-    """Results of items that are not in the manifest (any more). They are kept. 0 with a `limit`."""
+    """Results of items that are not in the manifest. They are kept. 0 with a `limit`."""
     dropped: int = 0
-    """Words, or parts of them, that were left out of texts (``unknown="skip"``), in the items done."""
+    """Words, or parts of words, that were left out of the texts of the items done (``unknown="skip"``)."""
     warned: int = 0
-    """Items done that look wrong: see `Outcome.warnings`."""
+    """Items done that look wrong, see `Outcome.warnings`."""
     frames: int = 0
-    """Frames of the items done."""
+    """Total frames of the items done."""
     seconds: float = 0.0
-    """How long it took."""
+    """Duration of the run."""
 
     @property
     def failed(self) -> int:
-        """Items without a result."""
+        """Number of bad items."""
         return sum(self.faults.values())
 
 
@@ -109,35 +108,35 @@ def process(
     watch: Sequence[Callable[[Outcome], None]] = (),
     skipped: Callable[[Item], None] | None = None,
 ) -> Summary:
-    """Do a task with a manifest's items and write what comes of it, going on where an earlier run was stopped.
+    """Do a task with the items of a manifest and write the outcomes to files. An earlier run is resumed.
 
-    Each result is written as soon as it is there, with a digest of the options and one of its inputs (`Task.inputs`).
-    An item whose inputs have changed since is done again, and its result replaced. Whatever stops the run, a kill or a
-    full disk, results that were written stay, and the same call goes on from there.
+    Each result is written as soon as it is computed, with a digest of the options and one of its inputs
+    (`Task.inputs`). An item whose inputs have changed is done again, and its result is replaced. If the run is stopped,
+    by a kill or a full disk, written results are kept, and the same call continues.
 
     Args:
-        task: what to do.
-        manifest: see `read_manifest`.
-        output: file of JSON lines for results; items that it holds are skipped. None for none. One run at a time
-            writes to it.
-        errors: file of JSON lines for faults, made anew by every run; None: beside `output`, named as it with
-            ``.errors.jsonl``; none without.
-        folder: where to put the files that the task makes. A file that is there and holds something else is no more
-            replaced than any other: the item has a fault, of kind 'exists'.
-        overwrite: whether to start `output` anew, and replace files of the task's formats in `folder`.
+        task: the task.
+        manifest: path of the manifest, see `read_manifest`.
+        output: file of JSON lines for results. Items with a result in it are skipped. None for no file. One run at a
+            time writes to it.
+        errors: file of JSON lines for bad items, rewritten by every run. None: beside `output`, with the suffix
+            ``.errors.jsonl``; no file if `output` is None.
+        folder: folder for the files of the task's formats. If a file exists that no run has written, it is kept, and
+            the item has a fault of kind 'exists'.
+        overwrite: whether to start `output` over, and to replace files of the task's formats in `folder`.
         wait: whether to wait while another run writes to `output`.
-        limit: how many of the manifest's items to look at; None for all.
+        limit: number of items to use, from the first; None for all.
         workers: see `run`.
         ray: see `run`.
-        watch: called with every outcome, after it was written.
-        skipped: called with every item that is skipped.
+        watch: functions to call with every outcome after it is written.
+        skipped: function to call with every skipped item.
 
     Returns:
         A `Summary`.
 
     Raises:
-        CorpusError: for what is wrong with every item, or with the files: two that are one, one that is there and not
-            of this program, one that cannot be written.
+        CorpusError: for an error that every item has, and for files: two outputs or inputs are the same file, a file
+            exists that this program did not write, or one cannot be written.
 
     Example:
         >>> import json, pathlib, tempfile
@@ -166,10 +165,10 @@ def process(
             _make_folder(into)
         job = _Run(task, results, faults, into, overwrite=overwrite, skipped=skipped)
         try:
-            for outcome in run(task, job.left(read_manifest(manifest), limit), workers=workers, ray=ray):
-                kept = job.keep(outcome)
+            for outcome in run(task, job.remaining(read_manifest(manifest), limit), workers=workers, ray=ray):
+                written = job.write(outcome)
                 for watcher in watch:
-                    watcher(kept)
+                    watcher(written)
         except BaseException:
             with contextlib.suppress(CorpusError):
                 job.finish(complete=False)
@@ -188,14 +187,14 @@ def _make_folder(folder: Path) -> None:
 
 
 def errors_file(output: Path | None, errors: Path | None) -> Path | None:
-    """Return where faults are listed: as the caller says, else beside the results, if these are a file."""
+    """Return the file for bad items: `errors` if given, else a file beside the results, if these go to a file."""
     if errors is not None or output is None or not output.name:
         return errors
     return output.with_suffix(".errors.jsonl") if output.is_file() or not output.exists() else None
 
 
 class _Run:
-    """What is kept of a run while it lasts."""
+    """The state of a run."""
 
     def __init__(
         self, task: Task, results: ResultsFile | None, faults: FaultsFile | None, folder: Path | None, *,
@@ -207,10 +206,12 @@ class _Run:
         self._overwrite, self._skipped = overwrite, skipped
         self._names = FileNames()
         self._stale: set[str] = set()
-        self._absent = None if results is None else set(results.inputs)  # until they are met
+        self._absent = (
+            None if results is None else set(results.inputs)
+        )  # results whose item the manifest has not named yet
 
-    def left(self, items: Iterable[Item], limit: int | None) -> Iterator[Item]:
-        """Yield the items that are to be done."""
+    def remaining(self, items: Iterable[Item], limit: int | None) -> Iterator[Item]:
+        """Yield the items that are not done yet."""
         for number, item in enumerate(items):
             if limit is not None and number >= limit:
                 return
@@ -237,13 +238,13 @@ class _Run:
         self._stale.add(item.id)
         return False
 
-    def keep(self, outcome: Outcome) -> Outcome:
-        """Write what came of an item; return it, or the fault that it became because it could not be written."""
+    def write(self, outcome: Outcome) -> Outcome:
+        """Write an outcome. Return it, or a fault instead if it cannot be written."""
         if outcome.fault is None:
             try:
                 line = result_line(outcome, self._digest)
                 if self._folder is not None:
-                    # Before the line: an item whose line is there is not looked at again.
+                    # Before the line, because an item with a line is skipped by the next run.
                     ours = self._results.files.get(outcome.id, ()) if self._results is not None else ()
                     write_files(self._names.of(outcome), self._folder, overwrite=self._overwrite, ours=ours)
             except ItemError as error:

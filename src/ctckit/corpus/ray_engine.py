@@ -1,9 +1,9 @@
 """One task on many items with Ray Data, on one machine or a cluster.
 
-The task goes to Ray's workers as a function without state; what it needs each of their processes loads once. Ray tries
-the items of a worker that died again elsewhere. A block that still fails is left out of the dataset rather than ending
-it; items that are missing at the end are done once more, each alone, and reported if they are still missing: so one
-item that kills its workers does not take its neighbours with it.
+Ray's workers get the task as a function without state; each process loads the vocabulary and the model once. Ray
+retries the block of a worker that died. A block that still fails is left out of the dataset. At the end, each missing
+item is tried once more in its own block, and has a fault if it is still missing. So an item that kills its workers does
+not affect its neighbours.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ from ctckit.corpus.tasks import Task
 
 __all__ = ["run_on_ray"]
 
-_BLOCK = 16  # items per task of Ray's: its own cost per task is about that of ten small items
-_PART = 16384  # items per dataset, which bounds the driver's memory
-_RETRIES = 2  # of a block whose worker died
+_BLOCK = 16  # items per Ray task; Ray's overhead per task is about the time of ten small items
+_PART = 16384  # items per dataset; this bounds the driver's memory
+_RETRIES = 2  # of a block after its worker died
 
 
 def run_on_ray(task: Task, items: Iterable[Item], *, workers: int = 1, address: str | None = None) -> Iterator[Outcome]:
     """Do a task with items on Ray Data.
 
     Args:
-        task: what to do.
-        items: what to do it with.
-        workers: how many of Ray's tasks at once, at most, if more than 1; else as many as the cluster has processors.
-        address: the cluster's, as for ``ray.init``; None for the one that this process is connected to, or that
-            ``RAY_ADDRESS`` names, or a new local one.
+        task: the task.
+        items: the items.
+        workers: maximal number of parallel Ray tasks; 1 for as many as the cluster has processors.
+        address: address of the cluster, as for ``ray.init``. None for the cluster that this process is connected to,
+            or that ``RAY_ADDRESS`` names, or a new local one.
 
     Yields:
         The outcomes, in the order of the items.
 
     Raises:
-        CorpusError: if Ray is not installed, has no such cluster, or the task cannot be prepared.
+        CorpusError: if Ray is not installed, the cluster is not found, or the task cannot be prepared.
     """
     try:
         import ray  # noqa: PLC0415  # optional
-        import ray.data  # noqa: PLC0415  # needs more than ray alone
+        import ray.data  # noqa: PLC0415  # needs packages beside ray
     except ImportError as error:
         raise CorpusError(f"Ray Data is not installed ({error}): pip install 'ctckit[ray]'") from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
@@ -57,8 +57,8 @@ def run_on_ray(task: Task, items: Iterable[Item], *, workers: int = 1, address: 
         except (ConnectionError, ValueError, RuntimeError) as error:
             where = f"at {address!r}" if address else "here"
             raise CorpusError(
-                f"no connection to a Ray cluster {where}: {error}; it must be running, and where it asks for a token, "
-                f"RAY_AUTH_TOKEN must hold it"
+                f"no connection to a Ray cluster {where}: {error}; start the cluster, and if it asks for a token, set "
+                f"RAY_AUTH_TOKEN"
             ) from error
     try:
         part: list[Item] = []
@@ -86,7 +86,7 @@ def _run_part(ray: Any, task: Task, items: list[Item], workers: int) -> Iterator
     if missing:
         waiting.update(_stream(ray, task, missing, 1, workers))
     for index in range(next_index, len(items)):
-        yield waiting.pop(index) if index in waiting else _lost(items[index])
+        yield waiting.pop(index) if index in waiting else _worker_fault(items[index])
 
 
 def _stream(
@@ -102,7 +102,7 @@ def _stream(
         rows = [{"entry": pickle.dumps(entry)} for entry in entries]
         dataset = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
             _do_batch,
-            fn_args=(pickle.dumps(_anywhere(task)), str(Path.cwd())),
+            fn_args=(pickle.dumps(_with_absolute_path(task)), str(Path.cwd())),
             batch_size=None,
             num_cpus=1,
             ray_remote_args_fn=_remote_options,
@@ -121,18 +121,18 @@ def _remote_options() -> dict[str, Any]:
     return {"max_retries": _RETRIES}
 
 
-def _anywhere(task: Task) -> Task:
-    """Name the vocabulary's file such that it can be found from any folder."""
+def _with_absolute_path(task: Task) -> Task:
+    """Make the path of the vocabulary absolute: the workers run in other folders."""
     if task.vocabulary is None or not Path(task.vocabulary).exists():
         return task
     return dataclasses.replace(task, vocabulary=str(Path(task.vocabulary).absolute()))
 
 
 def _do_batch(batch: dict[str, Any], pickled: bytes, folder: str) -> dict[str, list[bytes]]:
-    import torch  # noqa: PLC0415  # runs in a process of Ray's
+    import torch  # noqa: PLC0415  # runs in a Ray process
 
     torch.set_num_threads(1)
-    if folder not in sys.path:  # where the user's model may be
+    if folder not in sys.path:  # the user's model may be there
         sys.path.insert(0, folder)
     task: Task = pickle.loads(pickled)  # noqa: S301  # our own
     answers = []
@@ -146,8 +146,6 @@ def _do_batch(batch: dict[str, Any], pickled: bytes, folder: str) -> dict[str, l
     return {"outcome": answers}
 
 
-def _lost(item: Item) -> Outcome:
-    fault = Fault(
-        "worker", "every worker of Ray's that took it died: look at what is special about this item, or at memory"
-    )
+def _worker_fault(item: Item) -> Outcome:
+    fault = Fault("worker", "every Ray worker that took it died: look at this item, or at the memory of the workers")
     return Outcome(item.id, item.line, fault=fault)

@@ -1,4 +1,4 @@
-"""The vocabulary that a task names, loaded once per process."""
+"""The vocabulary of a task, loaded once per process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 import os
 from pathlib import Path
 
-from ctckit.corpus.digests import stamp
+from ctckit.corpus.digests import size_and_date
 from ctckit.corpus.errors import CorpusError
 from ctckit.corpus.objects import load_object
 from ctckit.text.vocabulary import Vocabulary
@@ -15,23 +15,23 @@ __all__ = ["is_object", "load_vocabulary"]
 
 
 def is_object(source: str) -> bool:
-    """Return whether a vocabulary is named as ``module:name``, and not by the path of a file."""
-    return ":" in source and not os.path.exists(source)  # noqa: PTH110  # false for whatever is no path
+    """Return whether a vocabulary is given as ``module:name`` rather than as the path of a file."""
+    return ":" in source and not os.path.exists(source)  # noqa: PTH110  # False for an invalid path, too
 
 
 def load_vocabulary(source: str, word_separator: str | None, *, fold_case: bool) -> Vocabulary:
-    """Load a vocabulary; the same object for the same options, as long as the file is the same.
+    """Load a vocabulary. The same options give the same object as long as the file does not change.
 
     Args:
-        source: the path of a file, or ``module:name`` of whatever `ctckit.Vocabulary` takes, or of a function that
-            returns it.
+        source: the path of a file, or ``module:name`` of an argument of `ctckit.Vocabulary`, or of a function that
+            returns one.
         word_separator: as for `ctckit.Vocabulary`.
-        fold_case: likewise.
+        fold_case: as for `ctckit.Vocabulary`.
 
     Raises:
         CorpusError: if it cannot be read.
     """
-    return _loaded(source, os.path.abspath(source), stamp(source), word_separator, fold_case)  # noqa: PTH100
+    return _loaded(source, os.path.abspath(source), size_and_date(source), word_separator, fold_case)  # noqa: PTH100
 
 
 @functools.lru_cache(maxsize=8)
@@ -51,7 +51,7 @@ def _source(source: str) -> object:
         path = Path(source)
         if path.exists() and not path.is_file() and not path.is_dir():
             raise CorpusError(
-                f"the vocabulary {source!r} is no file, but a pipe or a device: it is read more than once, so "
+                f"the vocabulary {source!r} is not a file, but a pipe or a device: it is read more than once, so "
                 f"save it to a file"
             )
         return path

@@ -1,4 +1,4 @@
-"""Alignment: the best path, which of equal ones, and its tokens. Judged by enumeration, then by the reference."""
+"""Forced alignment: the best path, ties, and tokens; against enumeration, then against the reference."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 @pytest.fixture(params=("reference", *SIMD))
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The reference, and the core at every SIMD level that runs here."""
+    """Run with the reference, and with the core at every SIMD level of this machine."""
     name: str = request.param
     if name == "reference":
         with ctckit.backends.use(name):
@@ -45,7 +45,7 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 
 @pytest.fixture(params=SIMD)
 def core(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The core at every SIMD level that runs here."""
+    """Run with the core at every SIMD level of this machine."""
     name: str = request.param
     if name not in pytest.importorskip("ctckit._core").simd_levels():
         pytest.skip(f"{name} cannot run here")
@@ -55,13 +55,13 @@ def core(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 def quarters(*shape: int, lowest: int = 4, seed: int = 0) -> Tensor:
-    """Log-probabilities that are small multiples of 1/4: their sums are exact, and many paths tie."""
+    """Log-probabilities that are small multiples of 1/4, so that sums are exact and many paths tie."""
     generator = torch.Generator().manual_seed(seed)
     return -torch.randint(0, lowest + 1, shape, generator=generator).double() / 4
 
 
 def chosen(paths: tuple[oracle.Target, ...], blank: int) -> oracle.Target:
-    """By the rule for ties: from the end, the label rather than the blank after it; then the latest state."""
+    """The rule for ties: from the end, the label before the blank after it; then the latest state."""
 
     def rank(path: oracle.Target) -> tuple[int, ...]:
         last, *before = reversed(oracle.states_of(path, blank))
@@ -71,7 +71,7 @@ def chosen(paths: tuple[oracle.Target, ...], blank: int) -> oracle.Target:
 
 
 def align(case: Case, x: Tensor, form: str = "padded", **options: Any) -> tuple[Tensor, Tensor]:
-    """Align (T, N, C) log-probabilities, the arguments in one of the forms."""
+    """Align (T, N, C) log-probabilities, with the arguments in one of the forms."""
     emissions, targets, input_lengths, target_lengths, blank = FORMS[form](case.padded(x), case)
     return ctckit.forced_align(emissions.transpose(0, 1), targets, input_lengths, target_lengths, blank, **options)
 
@@ -159,7 +159,7 @@ def test_every_form_of_a_call(case: Case, form: str, engine: str) -> None:
 SHAPES = (
     random_case(50, 5, 7, 12),
     random_case(200, 3, 32, 60, blank=31),
-    random_case(130, 2, 300, 20),  # more classes than are read
+    random_case(130, 2, 300, 20),  # more classes than the targets name
     random_case(300, 2, 40, 250, blank=3),
     random_case(90, 2, 200, 45),
     Case(
@@ -186,14 +186,14 @@ def test_core_equals_reference_bitwise(case: Case, dtype: torch.dtype, core: str
 
 @pytest.mark.parametrize("case", SHAPES, ids=str)
 def test_any_checkpoints_give_the_same_path(case: Case, core: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ctckit.backends.cpu._CHECKPOINT_BYTES", 0)  # as few as there may be, level upon level
+    monkeypatch.setattr("ctckit.backends.cpu._CHECKPOINT_BYTES", 0)  # as few as possible
     assert_same(case, quarters(case.frames, case.items, case.classes).float(), core)
 
 
 def assert_same(case: Case, x: Tensor, name: str) -> None:
     expected = reference(case, x)
     emissions, lattice, _ = gate(*case.padded(x))
-    for byte in (0, 0xFF):  # whatever scratch memory held before
+    for byte in (0, 0xFF):  # for any previous contents of scratch memory
         fill_core_memory(byte)
         actual = ctckit.backends.backend_for(torch.device("cpu")).best_path(emissions, lattice)
         for field, a, b in zip(expected._fields, actual, expected, strict=True):
@@ -203,9 +203,9 @@ def assert_same(case: Case, x: Tensor, name: str) -> None:
 
 @pytest.mark.parametrize("classes", [129, 200, 1025])
 def test_targets_whose_labels_all_differ(classes: int, core: str) -> None:
-    """Every label has a place of its own in the core's tables, of which targets of 7, 15, ... labels fill whole lines.
+    """Every label has its own entry in the core's tables; targets of 7, 15, ... labels fill whole cache lines.
 
-    Class 0 is a label, and comes last, so that a table one entry too short loses it.
+    The last label is class 0, so that a table one entry too short loses it.
     """
     lengths = (1, 2, 3, 6, 7, 8, 9, 14, 15, 16, 17, 23, 24, 31, 32, 33, 39, 40, 41)
     targets = tuple((*range(2, n + 1), 0) for n in lengths)
@@ -259,7 +259,7 @@ def test_infeasible_items_are_named(engine: str) -> None:
         ctckit.forced_align(x, targets, [1, 1, 1], [2, 2, 2])
     with pytest.raises(
         ValueError, match=r"item 2 needs 4 frames \(3 labels, .*, but has 3"
-    ):  # of a batch by its number
+    ):  # in a batch the item has a number
         ctckit.align(x, [[1], [ctckit.WILDCARD], [1, 1, 2]], input_lengths=[4, 4, 3], logits=True)
     x[0, 2] = -torch.inf
     assert engine
@@ -382,8 +382,8 @@ def test_a_lattice_can_be_passed_around() -> None:
 
 # ------------------------------------------------------------------------------------------------- torchaudio's numbers
 
-# What torchaudio's own tests of `forced_align` hold it to (the samples are those of TensorFlow's CTC tests): targets,
-# probabilities, the path, and minus its log-probability, which is the loss, there being no other path.
+# Cases of torchaudio's own tests of `forced_align` (with the samples of TensorFlow's CTC tests): targets,
+# probabilities, the path, and minus its log-probability. That is the loss too, because no other path exists.
 KNOWN = {
     "all different": (
         [0, 1, 2, 1, 0],

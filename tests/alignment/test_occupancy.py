@@ -52,7 +52,7 @@ def test_all_forms_give_the_same(case: Case, form: str) -> None:
 
 
 def test_layouts() -> None:
-    """(T, N, .), (N, T, .) and (T, .), as the emissions come."""
+    """(T, N, .), (N, T, .) and (T, .), like the emissions."""
     x, *others = MIXED.padded(MIXED.logits())
     for per_state in (False, True):
         expected = ctckit.posteriors(x, *others, logits=True, per_state=per_state)
@@ -65,7 +65,7 @@ def test_layouts() -> None:
 
 
 def test_defaults_are_the_losses() -> None:
-    """Lengths as in ctc_loss_with_logits; log-probabilities unless told."""
+    """Lengths as in ctc_loss_with_logits; log-probabilities by default."""
     x, targets, *_ = MIXED.padded(MIXED.logits())
     table = MIXED.table(-100)
     by_default = ctckit.posteriors(x, table)
@@ -106,7 +106,7 @@ def test_nan_and_infeasible() -> None:
 
 
 def test_where_the_labels_are() -> None:
-    """A path that is all but certain shows up in the states, and equal labels are told apart."""
+    """The states of a nearly certain path have occupancy near 1, also those of equal labels."""
     path: list[int] = [0, 1, 1, 0, 1, 2, 2, 0]
     states: list[int] = [0, 1, 1, 2, 3, 5, 5, 6]
     x: Tensor = 30.0 * torch.nn.functional.one_hot(torch.tensor(path), 3).float()
@@ -116,7 +116,7 @@ def test_where_the_labels_are() -> None:
 
 
 def test_along_a_path() -> None:
-    """`states` picks from the table of all states, to the bit; 0 for none, and for what an item has not got."""
+    """`states` selects from the table of all states, to the bit; 0 for no state, and beyond an item's states."""
     for case in (MIXED, random_case(70, 4, 40, 20, seed=1), *EDGE_CASES):
         for dtype in (torch.float16, torch.float32, torch.float64):
             x, targets, input_lengths, target_lengths, blank = case.padded(case.logits(dtype))

@@ -1,4 +1,4 @@
-"""Paths through patterns, against every path written down (pattern_oracle.py)."""
+"""Paths through patterns, against enumeration (pattern_oracle.py)."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def key(path: ctckit.Path) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return tuple(path.tokens.tolist()), path.options
 
 
-# The order of paths of one score is the business of `test_ties`. Sums of the same numbers may differ in the last digit.
+# `test_ties` tests the order of equal paths. Sums of the same numbers may differ in the last digit.
 
 
 def by_score(way: oracle.Way) -> tuple[float, Any]:
@@ -81,7 +81,7 @@ def log_sum(ways: list[oracle.Way]) -> float:
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.usefixtures("backend")
 def test_every_path_in_order(name: str) -> None:
-    """Asked for more paths than there are: each once, best first, with its score and its options."""
+    """With k above the number of paths, the result has each path once, best first, with its score and options."""
     x, wildcard, pattern, options = make(name)
     expected = sorted(all_ways(x, wildcard, pattern, options), key=by_score)
     paths = ctckit.best_paths(x, pattern, len(expected) + 3, wildcard_score=wildcard, **options)
@@ -99,7 +99,7 @@ def test_every_path_in_order(name: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.usefixtures("backend")
 def test_ties(name: str, seed: int) -> None:
-    """k paths are the first k of all; the order of equal ones is the documented one."""
+    """k paths are the first k of all, and equal ones are in the documented order."""
     x, wildcard, pattern, options = make(name, ties=True, seed=seed)
     expected = all_ways(x, wildcard, pattern, options)
     everything = ctckit.best_paths(x, pattern, len(expected) + 1, wildcard_score=wildcard, **options)
@@ -117,7 +117,7 @@ def test_ties(name: str, seed: int) -> None:
 
 
 def preference(states: list[int], graph: Any) -> list[int]:
-    """The rule of ties: per frame from the end, how far back in the order of preference the choice was."""
+    """The rule of ties: per frame from the end, the rank of the choice in the order of preference."""
     if not states:
         return []
     ranks = [graph.final.tolist().index(states[-1])]
@@ -128,7 +128,7 @@ def preference(states: list[int], graph: Any) -> list[int]:
 
 @given(st.lists(st.integers(1, 3), max_size=5), st.integers(0, 9), st.integers(0, 10**6))
 def test_a_plain_row_as_forced_align(labels: list[int], frames: int, seed: int) -> None:
-    """The same path, ties included; also by way of the general engine, which k = 2 takes."""
+    """The same path, including ties; also from the general engine, which k = 2 uses."""
     x = torch.randint(-2, 1, (frames, 4), generator=torch.Generator().manual_seed(seed)).float()
     classes, scores = ctckit.forced_align(x, torch.tensor(labels, dtype=torch.int64), infeasible="blank")
     for k in (1, 2):
@@ -147,7 +147,7 @@ elements = st.one_of(
 @settings(max_examples=60)
 @given(st.lists(elements, max_size=3), st.integers(0, 4), st.booleans(), st.booleans(), st.integers(0, 10**6))
 def test_any_pattern(pattern: list[Any], frames: int, free_start: bool, free_end: bool, seed: int) -> None:
-    """Paths, likelihood and occupancy against enumeration, on both backends; -inf here and there."""
+    """Paths, likelihood and occupancy against enumeration, on both backends, with random -inf."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(frames, 3, generator=generator, dtype=torch.float64)
     x[torch.rand(x.shape, generator=generator) < 0.1] = -torch.inf
@@ -177,7 +177,7 @@ def test_any_pattern(pattern: list[Any], frames: int, free_start: bool, free_end
 @pytest.mark.parametrize("name", [name for name in CASES if CASES[name][0] > 0])
 @pytest.mark.usefixtures("backend")
 def test_posterior_path(name: str) -> None:
-    """No path has more frames right, in expectation."""
+    """No path has more frames right in expectation."""
     x, wildcard, pattern, options = make(name)
     occupancy, log_likelihood, _ = ctckit.path_posteriors(x, pattern, wildcard_score=wildcard, **options)
     torch.testing.assert_close(occupancy.sum(1), torch.ones(len(x), dtype=torch.float64), rtol=0, atol=1e-12)
@@ -195,7 +195,7 @@ def test_posterior_path(name: str) -> None:
 
 
 def test_a_posterior_path_has_a_probability() -> None:
-    """Frames that a path of probability 0 would have right do not count. Here one has more of them than any other."""
+    """Paths of probability 0 are excluded. Here one of them would have most frames right."""
     never = -math.inf
     x = [
         [-2.9, never, -4.2, 1.5], [2.6, never, 0.6, 3.1], [-0.6, -0.8, -5.6, 1.0], [0.2, never, -0.9, 2.4],
@@ -209,7 +209,7 @@ def test_a_posterior_path_has_a_probability() -> None:
 @pytest.mark.parametrize("name", ["plain", "wildcard inside", "free", "empty options in a row", "equal options"])
 @pytest.mark.usefixtures("backend")
 def test_samples_have_their_probabilities(name: str) -> None:
-    """Pearson's chi-square of 4000 samples within six standard deviations of its mean; the same again for one seed."""
+    """Pearson's chi-square of 4000 samples is within six standard deviations of its mean; a seed repeats them."""
     x, wildcard, pattern, options = make(name)
     ways = all_ways(x, wildcard, pattern, options)
     total, count = log_sum(ways), 4000
@@ -224,7 +224,7 @@ def test_samples_have_their_probabilities(name: str) -> None:
     assert set(seen) <= set(expected)
     statistic = sum((seen[way] - mean) ** 2 / mean for way, mean in expected.items())
     degrees = len(expected) - 1
-    rare = sum(1 / mean for mean in expected.values()) / count  # what rare paths add to the variance
+    rare = sum(1 / mean for mean in expected.values()) / count  # the part of rare paths in the variance
     assert abs(statistic - degrees) < 6 * math.sqrt(2 * degrees + rare * count) + 1
     assert [path.states.tolist() for path in draw()] == [path.states.tolist() for path in paths]
     for path in paths[:20]:
@@ -234,7 +234,7 @@ def test_samples_have_their_probabilities(name: str) -> None:
 
 @pytest.mark.usefixtures("backend")
 def test_which_state_a_number_draws() -> None:
-    """Each has its share of the numbers from 0 to 1, in the order of the states; a border belongs to the later one."""
+    """Each state has an interval of [0, 1), in the order of the states; a boundary belongs to the later one."""
     graph = compile_pattern([Alternatives([1], [2], [3])], 4, 0, free_start=False, free_end=False)
     x = torch.tensor([[0.5, 0.25, 0, 0.25]], dtype=torch.float64).log()  # 2 is impossible
     border = torch.tensor(0.5, dtype=torch.float64)
@@ -255,7 +255,7 @@ def test_samples_of_both_backends_are_the_same() -> None:
 
 @pytest.mark.parametrize("scale", [1.0, 100.0, 1e4])
 def test_long_inputs(scale: float) -> None:
-    """Many stretches between checkpoints, values far below what a double can hold: the core as the reference."""
+    """Many segments between checkpoints, values far below a double's range: the core agrees with the reference."""
     x = (scale * torch.randn(301, 6, dtype=torch.float64)).log_softmax(1)
     labels = torch.randint(1, 6, (60,)).tolist()
     pattern = [*labels[:20], WILDCARD, Alternatives(labels[20:25], [], labels[25:27]), *labels[27:]]
@@ -274,7 +274,7 @@ def test_long_inputs(scale: float) -> None:
 @pytest.mark.usefixtures("core")
 @pytest.mark.parametrize("offset", [0, 2.0**20, 2.0**37, 2.0**45])
 def test_what_all_log_probabilities_share_makes_no_difference(offset: float) -> None:
-    """A number taken from all of them falls on every path alike, whatever its size, if all their digits stay."""
+    """A constant subtracted from all emissions shifts every path alike, if no digits are lost."""
     x = torch.randint(-40, 1, (12, 4)).double() / 8
     pattern: list[Any] = [1, Alternatives([2], [3, 1], []), 3]
     occupancy, log_likelihood, _ = ctckit.path_posteriors(x - offset, pattern)
@@ -287,7 +287,7 @@ def test_what_all_log_probabilities_share_makes_no_difference(offset: float) -> 
 @pytest.mark.usefixtures("core")
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3, 1e9])
 def test_the_only_path_is_the_sum_of_its_log_probabilities(scale: float) -> None:
-    """To the last digits, which all rounding errors of a hundred frames would take if they had the same sign."""
+    """Accurate to the last digits; rounding errors of a hundred frames would lose them if they had the same sign."""
     x = -scale * torch.rand(100, 4, dtype=torch.float64)
     labels = [1 + t % 3 for t in range(100)]
     _, log_likelihood, _ = ctckit.path_posteriors(x, labels)
@@ -306,7 +306,7 @@ def test_a_plain_row_as_posteriors() -> None:
 
 @pytest.mark.usefixtures("core")
 def test_more_than_a_byte_of_arcs() -> None:
-    """The backpointers take two bytes where there are more than 256 places to come from."""
+    """Backpointers take two bytes if a state has more than 256 sources."""
     x = torch.randn(4, 400, dtype=torch.float64)
     pattern: list[Any] = [Alternatives(*([label] for label in range(1, 400))), 1]
     with backends.use("reference"):
@@ -318,7 +318,7 @@ def test_more_than_a_byte_of_arcs() -> None:
 @pytest.mark.parametrize("k", [2, 3, 4, 5, 6, 8])
 @pytest.mark.usefixtures("core")
 def test_about_a_byte_of_places_to_come_from(k: int) -> None:
-    """The last option's last place has the largest number that a backpointer must hold."""
+    """The last option's last entry has the largest backpointer."""
     for options in range(256 // k - 4, 256 // k + 3):
         x = torch.randn(8, options + 2, dtype=torch.float64)
         x[:, options] += 6
@@ -331,7 +331,7 @@ def test_about_a_byte_of_places_to_come_from(k: int) -> None:
 
 
 def fan(sources: int) -> Graph:
-    """One state after so many others, each of a class of its own."""
+    """One state with the given number of sources, each of its own class."""
     states = sources + 1
     return Graph(
         classes=torch.arange(states),
@@ -350,14 +350,14 @@ def fan(sources: int) -> Graph:
 @pytest.mark.parametrize("k", [1, 2, 4])
 @pytest.mark.usefixtures("core")
 def test_about_one_and_two_bytes_of_places_to_come_from(most: int, k: int) -> None:
-    """Of k places each in the lists of so many states, about as many as one or two bytes can tell apart."""
+    """Lists of k entries of several states, near the limits of one and two bytes."""
     core = backends.backend_for(torch.device("cpu"))
     for sources in range(most // k - 3, most // k + 2):
         graph = fan(sources)
         x = torch.full((4, sources + 1), -50.0, dtype=torch.float64)
         x[:, sources - 1] = torch.tensor([-1.0, -2.0, -3.0, -4.0])
         x[:, sources] = torch.tensor([-50.0, -20.0, -10.0, -5.0])
-        # All from the last source, by the number of frames that they stay there.
+        # All come from the last source, ordered by the frames that they stay there.
         ways = sorted(((x[:n, sources - 1].sum() + x[n:, sources].sum()).item(), n) for n in (1, 2, 3))[::-1]
         states, totals = core.best_graph_paths(x, graph, k)
         assert totals[:3].tolist() == [total for total, _ in ways[:k]]
@@ -367,7 +367,7 @@ def test_about_one_and_two_bytes_of_places_to_come_from(most: int, k: int) -> No
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 @pytest.mark.usefixtures("backend")
 def test_dtypes_and_strides(dtype: torch.dtype) -> None:
-    """As the same numbers in float64, without gaps."""
+    """The result is that of the same numbers in float64, contiguous."""
     x = torch.randn(5, 12).log_softmax(0).to(dtype).T[::2]
     pattern: list[Any] = [1, WILDCARD, 2]
     for k in (1, 2):
@@ -427,7 +427,7 @@ def test_barred_by_minus_infinity() -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.usefixtures("backend")
 def test_nan(value: float) -> None:
-    """Counts where the pattern names its class, or among the wildcard's scores; nowhere else."""
+    """It counts only in classes of the pattern and in the wildcard's scores."""
     x = torch.zeros(3, 4)
     x[1, 2] = value
     patterns: list[list[Any]] = [[2], [Alternatives([1], [2])]]
@@ -484,7 +484,7 @@ def test_defaults() -> None:
 
 
 def test_nan_in_just_enough_frames() -> None:
-    """No path is known; with a frame less there is none."""
+    """The path is unknown (NaN); with one frame less there is none."""
     x = torch.full((3, 3), torch.nan)
     assert math.isnan(ctckit.best_paths(x, [1, 1])[0].total)
     assert ctckit.best_paths(x[:2], [1, 1], infeasible="blank")[0].total == -math.inf

@@ -22,7 +22,7 @@ def log_probs(frames: int = 7, items: int = 3, classes: int = 5, *, dtype: torch
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_the_definition(dtype: torch.dtype) -> None:
-    """Written out: the mean over all frames within the lengths, of every item."""
+    """The definition: the mean over all frames within the lengths, of every item."""
     x, lengths = log_probs(dtype=dtype), [7, 2, 0]
     rows = [math.exp(x[t, n, c]) for c in range(5) for n in range(3) for t in range(lengths[n])]
     sums = [sum(rows[9 * c : 9 * c + 9]) / 9 for c in range(5)]
@@ -42,7 +42,7 @@ def test_forms() -> None:
     torch.testing.assert_close(label_priors(x, torch.tensor([7, 7, 7])), expected)
     assert not label_priors(x.requires_grad_()).requires_grad
     x = log_probs()
-    x[3:, 1] = torch.nan  # beyond the length: never counted
+    x[3:, 1] = torch.nan  # beyond the length: ignored
     assert label_priors(x, [7, 3, 7]).isfinite().all()
     assert label_priors(torch.zeros(0, 3)).isnan().all()
     never = torch.tensor([[0.0, -torch.inf]])
@@ -52,7 +52,7 @@ def test_forms() -> None:
 def test_the_module_subtracts() -> None:
     x = log_probs()
     priors = LabelPriors(5, weight=0.3)
-    assert torch.equal(priors.eval()(x), x - 0.3 * torch.tensor(0.2).log())  # before any batch: equal for all
+    assert torch.equal(priors.eval()(x), x - 0.3 * torch.tensor(0.2).log())  # before any batch: all equal
     result = priors.train()(x)
     torch.testing.assert_close(result, x - 0.3 * label_priors(x).float())
     torch.testing.assert_close(priors.log_priors, label_priors(x).float())
@@ -63,7 +63,7 @@ def test_the_module_subtracts() -> None:
 
 
 def test_the_estimate_runs() -> None:
-    """Older batches weigh less, by their frames; evaluation, and a batch with a NaN, leave it alone."""
+    """Batches are weighted by their frames, older ones less; evaluation and a batch with a NaN change nothing."""
     first, second = log_probs(4), log_probs(9) ** 2
     second = second.log_softmax(2)
     priors = LabelPriors(5, momentum=0.5)
@@ -91,7 +91,7 @@ def test_it_is_saved_with_the_model() -> None:
     again = LabelPriors(5)
     again.load_state_dict(priors.state_dict())
     assert torch.equal(again.log_priors, priors.log_priors)
-    assert torch.equal(pickle.loads(pickle.dumps(priors)).log_priors, priors.log_priors)  # noqa: S301  # our own
+    assert torch.equal(pickle.loads(pickle.dumps(priors)).log_priors, priors.log_priors)  # noqa: S301  # the test's own data
     assert list(priors.parameters()) == []
 
 
@@ -105,7 +105,7 @@ def test_what_is_never_seen_does_not_win() -> None:
 
 
 def test_the_floor() -> None:
-    """A class is never taken for less probable than e^-12, or than the floor says, up to a probability of 1."""
+    """No prior is below e^-12, or below the given floor, up to a floor of probability 1."""
     never = torch.tensor([[0.0, -torch.inf]])
     for floor, right in ((None, 12.0), (-0.5, 0.5), (0.0, 0.0)):
         priors = LabelPriors(2, weight=1.0) if floor is None else LabelPriors(2, weight=1.0, floor=floor)
@@ -114,13 +114,13 @@ def test_the_floor() -> None:
 
 
 def test_one_class() -> None:
-    """The blank alone."""
+    """Only the blank."""
     assert label_priors(torch.zeros(3, 1)).tolist() == label_priors(torch.zeros(3, 2, 1), [3, 1]).tolist() == [0.0]
     assert LabelPriors(1)(torch.zeros(3, 2, 1)).tolist() == torch.zeros(3, 2, 1).tolist()
 
 
 def test_lengths_that_cannot_be_checked_are_cut() -> None:
-    """Under vmap no value may be looked at."""
+    """Under vmap no value may be read."""
     x = log_probs()
     found = torch.func.vmap(lambda x: label_priors(x, torch.tensor([9, -3, 2])))(x[None])
     torch.testing.assert_close(found[0], label_priors(x, [7, 0, 2]))
@@ -135,7 +135,7 @@ def test_tensors_without_numbers() -> None:
 
 
 def test_the_gradient_is_the_true_one() -> None:
-    """Through the loss, with the priors as constants: exact, which torch's own loss is not for such input."""
+    """Through the loss, with the priors as constants, it is exact; torch's loss is not exact for such input."""
     x = log_probs(6, 2, 4).requires_grad_()
     priors = LabelPriors(4, weight=0.3).double()
     priors(x)
@@ -149,7 +149,7 @@ def test_the_gradient_is_the_true_one() -> None:
 
 
 def test_training_with_priors_is_less_peaky() -> None:
-    """The same small model, with and without: with priors its labels last longer when aligned."""
+    """The same small model with and without priors: with priors its labels last longer."""
 
     def frames_of_labels(weight: float) -> int:
         torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""align: every token and word in its place, with the confidence that enumeration and samples give it."""
+"""align: spans of tokens and words, and confidences against enumeration and samples."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LETTERS = ["-", "|", *"abcdefgh"]
 
 
 def sharp(path: list[int], classes: int = 10, by: float = 9.0) -> Tensor:
-    """Logits that leave no doubt about a path."""
+    """Logits of a nearly certain path."""
     return by * torch.nn.functional.one_hot(torch.tensor(path), classes).float()
 
 
@@ -63,7 +63,7 @@ def test_spans_words_and_times() -> None:
 
 @pytest.mark.usefixtures("backend")
 def test_it_is_forced_align() -> None:
-    """The path, its scores and their sum; whatever the spelling."""
+    """The path, its scores and their sum, for every spelling."""
     x = noise(40).log_softmax(1)
     ids = [2, 2, 5, 1, 3, 9]
     paths, scores = ctckit.forced_align(x[None], torch.tensor([ids]))
@@ -82,7 +82,7 @@ def test_it_is_forced_align() -> None:
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("target", [(1,), (1, 2), (2, 2), (1, 2, 1), ()])
 def test_confidence_is_what_enumeration_says(target: tuple[int, ...]) -> None:
-    """The mean, over the span, of the share of all paths' probability that passes through the token there."""
+    """The mean, over the span, of the probability that a path is at the token in that frame."""
     x = noise(6, 3, seed=3).log_softmax(1)
     answer = oracle.answer(oracle.weights(x.tolist()), 3, target, 0)
     found = align(x, list(target))
@@ -93,8 +93,8 @@ def test_confidence_is_what_enumeration_says(target: tuple[int, ...]) -> None:
 
 
 def test_confidence_is_calibrated() -> None:
-    """Over paths sampled from the model given the transcript, the share of a span that the token has is on average its
-    confidence: within five standard errors."""
+    """Over paths sampled given the transcript, the token's mean fraction of its span is its confidence, within five
+    standard errors."""
     x = noise(20, 5, seed=1).log_softmax(1) / 2
     ids = [1, 2, 2, 3, 1]
     paths = ctckit.sample_paths(x, ids, 4000, generator=torch.Generator().manual_seed(0))
@@ -125,7 +125,7 @@ def test_without_confidence() -> None:
 
 @given(st.text(alphabet="abc ", max_size=8), st.integers(12, 30), st.integers(0, 100))
 def test_properties(text: str, frames: int, seed: int) -> None:
-    """Spans are in order and apart, cover each token once, and the path is no likelier than all paths together."""
+    """Spans are in order, do not overlap and cover each token once; the path is no likelier than all paths together."""
     x = noise(frames, seed=seed).log_softmax(1)
     found = align(x, text, LETTERS)
     assert found.words == tuple(found.words)
@@ -140,11 +140,11 @@ def test_properties(text: str, frames: int, seed: int) -> None:
 # -------------------------------------------------------------------------------------------------------------- batches
 
 
-@pytest.mark.usefixtures("core")  # the reference rounds by the width of the batch
+@pytest.mark.usefixtures("core")  # in the reference, rounding depends on the width of the batch
 @pytest.mark.parametrize("options", [{}, {"free_start": True}, {"method": "posterior"}, {"wildcard": "*"}], ids=str)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
 def test_a_batch_is_a_loop(options: dict[str, Any], dtype: torch.dtype) -> None:
-    """To the bit, in any layout, padded or not; hopeless neighbours included."""
+    """To the bit, in any layout, padded or not, also beside infeasible items."""
     texts = ["abc de", "a", "hhh", "", "ab cd ef gh" * 3, "fd"]
     if "wildcard" in options:
         texts[2] = "h*h"
@@ -201,7 +201,7 @@ def test_wildcards() -> None:
 
 
 def test_neighbours_of_a_wildcard_keep_their_frames() -> None:
-    """By default, where the model is sure: as in the alignment of the whole text. (docs/alignment.md has more.)"""
+    """For a confident model and the default score: as in the alignment of the whole text (see docs/alignment.md)."""
     path = [0, 2, 2, 2, 0, 3, 3, 1, 1, 5, 5, 0, 6, 6, 6, 0, 1, 0, 4, 4, 4, 0]
     whole = align(sharp(path, by=4), "ab de c", LETTERS, logits=True)
     for text, options in (("ab * c", {"wildcard": "*"}), ("ab 12 c", {"unknown": {"numbers": "wildcard"}})):
@@ -281,7 +281,7 @@ def test_the_blank_is_taken_from_the_vocabulary() -> None:
     path = [4, 0, 4, 1, 4]
     last = ["a", "b", "c", "d", "<blank>"]
     assert places(align(sharp(path, 5), "ab", last, logits=True)) == [("a", 1, 2), ("b", 3, 4)]
-    after = align(sharp(path, 5), "ab", last[:4], logits=True)  # one class more than tokens, as NeMo has it
+    after = align(sharp(path, 5), "ab", last[:4], logits=True)  # one class more than tokens, as in NeMo
     assert (places(after), after.blank) == ([("a", 1, 2), ("b", 3, 4)], 4)
     assert ctckit.Alignment.from_json(after.to_json()) == after
     made = Vocabulary(last, blank=2)
@@ -304,7 +304,7 @@ def test_more_and_fewer_classes_than_the_vocabulary() -> None:
     with pytest.warns(UserWarning, match="emissions have 10 classes, more than the 8 of the vocabulary"):
         align(x, "a", LETTERS[:8])
     assert align(x, "a", LETTERS[:9], blank=0).tokens
-    # A tokenizer's special tokens behind all others need no classes.
+    # A tokenizer's special tokens after all others need no classes.
     assert align(x, "a", [*LETTERS, "<s>", "</s>"]).tokens
 
 
@@ -313,21 +313,21 @@ def test_implausible_emissions_warn_once() -> None:
     with pytest.warns(UserWarning, match="item 1: emissions hold probabilities, not") as caught:
         align_batch(x, ["a"] * 3, LETTERS)
     assert len(caught) == 1
-    assert caught[0].filename == aligned.__file__  # where align was called
-    with pytest.warns(UserWarning, match=r"^(?!item).*logits=True"):  # there is but one item
+    assert caught[0].filename == aligned.__file__  # the line that called align
+    with pytest.warns(UserWarning, match=r"^(?!item).*logits=True"):  # a batch of one item
         align(noise(9), "a", LETTERS)
     align(noise(9).log_softmax(1).half(), "a", LETTERS)  # rounded, and no warning
 
 
 def test_alternatives_before_other_labels() -> None:
-    """Names and places are those of the path, also behind options of several tokens."""
+    """Names and spans are those of the path, also after options of several tokens."""
     for seed in range(5):
         x = noise(8, 5, seed=seed).log_softmax(1)
         pattern: list[int | Alternatives] = [Alternatives([1, 4], [2]), 3, 1]
         found = align(x, pattern, ["-", "a", "b", "c", "d"], confidence=False)
         (path,) = ctckit.best_paths(x, pattern)
         assert found.score == pytest.approx(path.total)
-        rows = [(0, 1), (1, 4), (2, 2), (3, 3), (4, 1)]  # indices of all options' tokens, and their classes
+        rows = [(0, 1), (1, 4), (2, 2), (3, 3), (4, 1)]  # indices of the tokens of all options, and their classes
         places_ = [(i, c, (path.tokens == i).nonzero()[:, 0]) for i, c in rows if (path.tokens == i).any()]
         expected = [("-abcd"[c], int(frames[0]), int(frames[-1]) + 1) for _, c, frames in places_]
         assert places(found) == expected
@@ -343,7 +343,7 @@ def test_the_wildcard_in_a_row_of_tokens() -> None:
 @pytest.mark.parametrize("ends", [(False, False), (True, False), (False, True), (True, True)], ids=str)
 @pytest.mark.parametrize("pattern", [[2], [2, WILDCARD, 3, 3], [WILDCARD, WILDCARD, 4], [5, 5, WILDCARD]], ids=str)
 def test_patterns_agree_with_their_graphs(pattern: list[Any], ends: tuple[bool, bool]) -> None:
-    """A row with wildcards takes the way of plain rows; the pattern's graph, which is enumerated elsewhere, judges."""
+    """A row with wildcards uses the search of plain rows; the pattern's graph, tested elsewhere, has the same path."""
     for seed in range(3):
         x = noise(12, seed=seed).log_softmax(1)
         options: dict[str, Any] = {"free_start": ends[0], "free_end": ends[1], "wildcard_score": -1.5}
@@ -395,7 +395,7 @@ def test_posterior_paths() -> None:
 
 
 def test_confidences_are_probabilities() -> None:
-    """However the occupancies that they are sums of were rounded: some add up to more than 1 in float64."""
+    """Confidences are at most 1, although rounded occupancies may add up to more than 1 in float64."""
     generator = torch.Generator().manual_seed(0)
     for _ in range(200):
         x = 20 * torch.randn(12, 3, generator=generator, dtype=torch.float64)
@@ -405,7 +405,7 @@ def test_confidences_are_probabilities() -> None:
 
 
 def test_a_blank_after_the_last_token() -> None:
-    """As NeMo has it: the emissions have one class more than the vocabulary."""
+    """The emissions have one class more than the vocabulary, as in NeMo."""
     emissions = 9.0 * torch.eye(4)[[3, 0, 3, 1, 1, 3, 2, 3, 3]]
     found = align(emissions, "ab c", ["a", "b", " "], logits=True, unknown="skip")
     assert found.blank == 3
@@ -418,7 +418,7 @@ def test_a_blank_after_the_last_token() -> None:
 
 
 def test_priors_move_the_path_and_not_the_scores() -> None:
-    """A blank that is a little more probable than the label in its second frame gives way; scores stay the model's."""
+    """With priors, a blank slightly above the label in its second frame loses; scores stay the model's."""
     probs = torch.tensor([[0.9, 0.1], [0.1, 0.9], [0.55, 0.45], [0.9, 0.1]], dtype=torch.float64)
     x = probs.log()
     priors = ctckit.label_priors(x)
@@ -431,7 +431,7 @@ def test_priors_move_the_path_and_not_the_scores() -> None:
     assert places(by_hand) == places(adjusted)
     assert by_hand.tokens[0].confidence == pytest.approx(adjusted.tokens[0].confidence)
     assert align(x, [1], log_priors=priors, prior_weight=0.0) == plain
-    assert align(x, [1], log_priors=torch.zeros(2)) == plain  # probabilities of 1, as far as a prior can be
+    assert align(x, [1], log_priors=torch.zeros(2)) == plain  # probabilities of 1, the largest prior
 
 
 # ------------------------------------------------------------------------------------------------------------ bad input
@@ -484,7 +484,7 @@ def test_bad_input(arguments: tuple[Any, ...], options: dict[str, Any], error: t
 
 @pytest.mark.parametrize("options", [{}, {"method": "posterior"}], ids=str)
 def test_too_few_frames(options: dict[str, Any]) -> None:
-    """The error names the item, the frames it needs, and those it has."""
+    """The error names the item, and the frames that it needs and has."""
     x = noise(9, items=3).log_softmax(2)
     with pytest.raises(ValueError, match=r"item 1 needs 7 frames.* has 4") as caught:
         ctckit.align(x, ["a", "aabbc", "a"], LETTERS, input_lengths=[9, 4, 9], blank=0, **options)
@@ -495,7 +495,7 @@ def test_too_few_frames(options: dict[str, Any]) -> None:
 
 
 def test_too_few_frames_beside_a_pattern() -> None:
-    """Items are named by their own numbers, whichever way they take."""
+    """Items have their own numbers in messages, in both searches."""
     x = noise(4, items=2).log_softmax(2)
     with pytest.raises(ValueError, match="item 1 needs 5 frames"):
         ctckit.align(x, ["a*", "abcde"], LETTERS, wildcard="*")
@@ -504,7 +504,7 @@ def test_too_few_frames_beside_a_pattern() -> None:
 
 
 def test_the_item_that_holds_nan_is_named_by_its_own_number() -> None:
-    """Items of a batch take two ways, with and without a wildcard."""
+    """Items with and without a wildcard use different searches."""
     for texts, item in ((["a*", "ab"], 1), (["ab", "a*"], 1), (["a*", "b*"], 0), (["b", "a*", "ab"], 2)):
         x = noise(9, items=len(texts)).log_softmax(2)
         x[item, 2, 2] = torch.nan
@@ -518,7 +518,7 @@ def test_nothing_to_align_with() -> None:
     for text in ("ab", "a*"):
         with pytest.raises(ValueError, match=r"emissions of the item hold NaN or \+inf where its tokens need them"):
             align(x, text, LETTERS, wildcard="*")
-    assert align(x, "b", LETTERS).tokens  # elsewhere it is harmless
+    assert align(x, "b", LETTERS).tokens  # elsewhere it has no effect
     x = noise(5).log_softmax(1)
     x[:, 2] = -torch.inf
     with pytest.raises(ValueError, match="log-probabilities of -inf bar every path of the item through its 5 frames"):
@@ -528,7 +528,7 @@ def test_nothing_to_align_with() -> None:
 
 
 def test_empty() -> None:
-    """A transcript without tokens, an input without frames, a batch without items: all are legal."""
+    """A transcript without tokens, an input without frames and a batch without items are valid."""
     silence = align(noise(5).log_softmax(1), "  ", LETTERS)
     assert (silence.tokens, silence.words, silence.frames) == ((), (), 5)
     assert silence.score == pytest.approx(float(noise(5).log_softmax(1)[:, 0].sum()))

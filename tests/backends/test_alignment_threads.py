@@ -1,4 +1,4 @@
-"""Alignment from many Python threads at once: the same answers, and Python runs on meanwhile."""
+"""Alignment from many Python threads at once: the same results, and the GIL is released."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_many_threads_at_once_give_what_one_gives() -> None:
 
 
 def ticks_during(call: Callable[[], object]) -> int:
-    """How often another Python thread comes to its turn, once a millisecond, in the middle of a call."""
+    """Count how often another Python thread runs in the middle of a call, at most once a millisecond."""
     done, started = threading.Event(), threading.Event()
     marks: list[float] = []
 
@@ -67,7 +67,7 @@ def ticks_during(call: Callable[[], object]) -> int:
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_python_runs_while_the_core_aligns(threads: int) -> None:
-    """The GIL is released: another thread gets on during one call, which is not long enough to be preempted."""
+    """The GIL is released: another thread runs during one call, which is too short to be preempted."""
     x, targets = torch.zeros(2, 40_000, 8), torch.ones(2, 4_000, dtype=torch.int64)
     torch.set_num_threads(threads)
     assert any(ticks_during(lambda: ctckit.forced_align(x, targets)) >= 3 for _ in range(5))
@@ -75,7 +75,7 @@ def test_python_runs_while_the_core_aligns(threads: int) -> None:
 
 @pytest.mark.parametrize("function", ["best_graph_paths", "sample_graph_paths", "graph_posteriors"])
 def test_python_runs_while_the_core_walks_a_graph(function: str) -> None:
-    """Only the core's own call is timed: between operations of Python threads take turns by themselves."""
+    """Only the core's call is timed: between Python operations, threads switch anyway."""
     frames = 3000
     pattern = [ctckit.Alternatives([1], [2, 3]) for _ in range(300)]
     emissions, graph = torch.zeros(frames, 8).double().log_softmax(1), compile_pattern(pattern, 8)

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("backend")
 
 situations = pytest.mark.parametrize("name", SITUATIONS)
 logits_or_not = pytest.mark.parametrize("logits", [False, True], ids=["log_probs", "logits"])
-# The core takes another way with more than 1,024 classes.
+# Above 1,024 classes the core uses other code.
 any_classes = pytest.mark.parametrize("classes", [5, 1030])
 
 
@@ -47,7 +47,7 @@ def test_best_paths(classes: int, name: str) -> None:
             ctckit.forced_align(x.transpose(0, 1), targets, input_lengths, target_lengths)
 
     own, labels = x[:frames, 1], list(situation.target)
-    pattern = [ctckit.Alternatives([label]) for label in labels]  # the same as a graph
+    pattern = [ctckit.Alternatives([label]) for label in labels]  # the same pattern as a graph
     for found in (
         ctckit.best_paths(own, labels, infeasible="blank")[0],
         ctckit.best_paths(own, pattern, k=2, infeasible="blank")[0],

@@ -1,4 +1,4 @@
-"""The core on inputs that are hard on the numerics, against float64 and beyond."""
+"""The core on numerically hard inputs, against float64 and exact answers."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from tests.tools.hard_inputs import HARD, judged, one, spelled
 
 pytestmark = pytest.mark.usefixtures("core")
 
-# Rounding to float32 costs a loss 6e-8 at most, and a second rounding of the sum over frames little more. A gradient is
-# made of some hundred roundings of emissions, each 6e-8, most of which cancel: 5e-7 is what the best cases are held to.
-# Halves: the gradient's own rounding.
+# Rounding to float32 costs a loss at most 6e-8, and rounding the sum over frames little more. A gradient is the result
+# of about a hundred roundings of emissions, each 6e-8. Most cancel, so the limit of the best cases is 5e-7.
+# Half types: the rounding of the gradient.
 LOSS_LIMIT = {torch.float64: 2e-14, torch.float32: 2e-7, torch.float16: 2e-7, torch.bfloat16: 2e-7}
 GRADIENT_LIMIT = {torch.float64: 2e-11, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}
 
 
 def rounding_of(level: str) -> float:
-    """Without fused multiply-adds (in SSE4.2) an exponential costs one more rounding, which grows with its argument."""
+    """Without fused multiply-add (SSE4.2) an exponential has one more rounding, whose error grows with the argument."""
     return 2.5 if level == "baseline" else 1
 
 
@@ -42,7 +42,7 @@ def test_hard_numbers(name: str, dtype: torch.dtype, logits: bool) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize("name", HARD)
 def test_hard_means(name: str, dtype: torch.dtype, logits: bool) -> None:
-    """Under 'mean' every number of an item's gradient is divided by its labels and the batch, on every way there is."""
+    """With 'mean' all code paths divide an item's gradient by its labels and by the batch size."""
     arguments, answer = judged(name, dtype, logits=logits)
     x = arguments.emissions.detach().requires_grad_()
     function = ctckit.ctc_loss_with_logits if logits else ctckit.ctc_loss
@@ -59,7 +59,7 @@ def test_hard_posteriors(name: str, logits: bool) -> None:
     arguments, answer = judged(name, torch.float64, logits=logits)
     possible = answer.losses.isfinite()
     inside = (torch.arange(arguments.emissions.shape[0])[:, None] < arguments.input_lengths) & possible
-    # The judge adds up logarithms as large as the loss, and one rounding of those is one of a probability.
+    # The reference adds logarithms as large as the loss; rounding one of them changes a probability relatively as much.
     limit = 1e-11 + 2.0**-53 * answer.losses[possible].abs().amax().item() if possible.any() else 1e-11
     for per_state, right in ((False, answer.by_class), (True, answer.by_state)):
         table = ctckit.posteriors(*arguments, logits=logits, per_state=per_state)
@@ -69,7 +69,7 @@ def test_hard_posteriors(name: str, logits: bool) -> None:
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_judge_notices(sign: int) -> None:
-    """An error just above the limits, in one number of many."""
+    """An error just above the limit, in one number of many."""
     arguments, answer = judged("random", torch.float32, logits=True)
     right = run(arguments, logits=True)
     for field, limit in (("losses", 2e-7), ("gradient", 5e-7)):
@@ -97,20 +97,20 @@ def hold(case: Case, x: Tensor, *, limit: float = 5e-7) -> None:
 
 
 def test_twenty_thousand_frames() -> None:
-    """Peaky, where log alpha goes down to -1e6; two-pass, with checkpoints, since not all fits a cache."""
+    """Peaky, with log alpha down to -1e6; in two passes with checkpoints, because the states exceed the cache."""
     case = random_case(20_000, 1, 40, 400, seed=1)
     hold(case, case.logits(scale=10))
 
 
 def test_trained_on_ten_thousand_frames() -> None:
-    """A loss next to 0 over many frames: what must not add up is the rounding of probabilities next to 1."""
+    """A loss near 0 over many frames: rounding errors of probabilities near 1 must not add up."""
     case = Case("", 10_000, 64, (spelled(1000, 64),), (10_000,))
     hold(case, trained(case, 14, seed=1))
 
 
 @pytest.mark.parametrize("value", [-7e11, -1e12, -1e30, torch.finfo(torch.float32).min])
 def test_log_probabilities_below_2_to_the_40_bits(value: float) -> None:
-    """One that lies 2^40 bits (7.6e11 nats) below its frame's largest counts as that: masks give finite losses."""
+    """An emission counts as at most 2^40 bits (7.6e11 nats) below its frame's largest: masks give finite losses."""
     x = torch.tensor([[[0.0, value]]], requires_grad=True)
     loss = ctckit.ctc_loss(x, torch.tensor([[1]]), [1], [1], reduction="sum")
     assert loss.item() == pytest.approx(min(-value, 2**40 * math.log(2)), rel=1e-6)
@@ -119,7 +119,7 @@ def test_log_probabilities_below_2_to_the_40_bits(value: float) -> None:
 
 
 def test_equal_emissions_of_any_length() -> None:
-    """A closed formula: log of a binomial coefficient."""
+    """The closed form: log of a binomial coefficient."""
     frames, labels = 20_000, 9_990
     case = one(frames, 4, spelled(labels, 4))
     losses, _ = run(case.padded(torch.zeros(frames, 1, 4)), logits=True)
@@ -142,7 +142,7 @@ def test_a_certain_path_costs_nothing(frames: int, dtype: torch.dtype) -> None:
     losses, slope = run(one(frames, 5, target).padded(x), logits=True)
     assert losses.item() == 0
     assert not slope.count_nonzero()
-    # Any other target is impossible.
+    # Every other target has probability 0.
     losses, slope = run(one(frames, 5, (3,)).padded(x), logits=True)
     assert losses.item() == math.inf
     assert not slope.count_nonzero()
@@ -150,7 +150,7 @@ def test_a_certain_path_costs_nothing(frames: int, dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("scale", [1.0, 1e4, 1e30])
 def test_the_softmax_of_huge_logits(scale: float) -> None:
-    """One path, of probability 1 to all digits: whatever lies 1e4 or more below does not exist."""
+    """One path of probability 1 to all digits: classes 1e4 or more below have probability 0."""
     case = one(40, 6, spelled(10, 6))
     x = trained(case, 1e4).float() * scale
     losses, slope = run(case.padded(x), logits=True)
@@ -159,7 +159,7 @@ def test_the_softmax_of_huge_logits(scale: float) -> None:
 
 
 def test_sum_of_the_gradient_of_logits_is_zero() -> None:
-    """Per frame, to the rounding of float32 beside its largest entry."""
+    """In every frame, to the rounding of float32 relative to its largest entry."""
     for name in ("random", "trained, margin 14", "logits x 10", "masked classes alternate"):
         arguments, _ = judged(name, torch.float32, logits=True)
         slope = run(arguments, logits=True).gradient.double()
@@ -169,10 +169,10 @@ def test_sum_of_the_gradient_of_logits_is_zero() -> None:
 @pytest.mark.parametrize("mirrored", [False, True], ids=["forward", "backward"])
 @pytest.mark.parametrize("depth", [690, 700, 708, 709, 735, 744, 745, 746, 760, 780, 1500])
 def test_all_mass_falls_out_of_a_doubles_range_for_a_frame(depth: int, mirrored: bool) -> None:
-    """The one path comes through an emission of e^-depth in some frame of a block, and is the only one after it.
+    """The only remaining path has an emission of e^-depth in some frame of a block.
 
-    Before it the blank takes nearly all mass along, until it becomes impossible. So a block may end between the fall
-    and the need for what fell. Loss and gradient are known: a single path is left.
+    Before that the blank holds nearly all mass, until it becomes impossible. So a block may end between the fall and
+    the frame that needs the small value. Loss and gradient are known, because a single path is left.
     """
     for fall in (1, 13, 14, 15, 16, 17, 30, 31, 32):
         x = torch.zeros(fall + 3, 1, 2, dtype=torch.float64)
@@ -186,7 +186,7 @@ def test_all_mass_falls_out_of_a_doubles_range_for_a_frame(depth: int, mirrored:
         for dtype, rounding in ((torch.float32, 2.0**-24), (torch.float64, 2.0**-52)):
             losses, slope = run(one(fall + 3, 2, (1,)).padded(x.to(dtype)), logits=False)
             assert losses.item() == pytest.approx(depth, rel=rounding), fall
-            torch.testing.assert_close(slope[:, 0].double(), right, rtol=0, atol=4 * rounding)  # a product of three
+            torch.testing.assert_close(slope[:, 0].double(), right, rtol=0, atol=4 * rounding)  # three factors
 
 
 @pytest.mark.parametrize("mirrored", [False, True], ids=["forward", "backward"])
@@ -198,10 +198,10 @@ def test_all_mass_falls_out_of_a_doubles_range_for_a_frame(depth: int, mirrored:
 def test_states_that_grow_by_nearly_a_doubles_range_in_a_block(
     repeat: int, frames: int, costly: int, labels: int, noise: float, mirrored: bool
 ) -> None:
-    """Labels cost much in the first frames and nothing in later ones, where most of them must be passed.
+    """Labels are improbable in the first frames and certain in later ones, in which most of them must be passed.
 
-    So neighbouring states lie far apart, and each grows by as much whenever all mass moves on by one of them. The
-    growth within a block goes from little to more than a double holds, item by item.
+    So neighbouring states differ by a large factor, and each grows by it whenever all mass moves on by one state. The
+    growth within a block goes, item by item, from small to more than a double's range.
     """
     costs = torch.arange(45, 58, 0.1, dtype=torch.float64)
     target = spelled(labels, 4, repeat=repeat)
@@ -216,7 +216,7 @@ def test_states_that_grow_by_nearly_a_doubles_range_in_a_block(
         answer = exact(arguments, logits=logits)
         found = errors(run_on_dirty_memory(arguments, logits=logits), answer)
         assert found.loss <= 2e-7
-        assert found.gradient <= 2e-6  # a frame's rounding is that of the cost
+        assert found.gradient <= 2e-6  # the rounding error of a frame is that of the cost
         states = ctckit.posteriors(*arguments, logits=logits, per_state=True)
         torch.testing.assert_close(states.double(), answer.by_state, rtol=0, atol=2e-5)
 
@@ -225,21 +225,21 @@ def test_states_that_grow_by_nearly_a_doubles_range_in_a_block(
 
 
 def test_more_than_two_to_the_31_elements() -> None:
-    """Frames times classes beyond 32 bits; the memory is one row, with stride 0."""
+    """Frames times classes exceed 32 bits; memory holds one row, with stride 0."""
     frames, classes = 2**16 + 3, 2**15 + 5
     row = torch.zeros(1, 1, classes)
     row[..., 7] = 1.0
     x = row.expand(frames, 1, classes)
     assert x.numel() > 2**31
     loss = ctckit.ctc_loss(x, torch.tensor([[7]]), None, None, blank=classes - 1, reduction="none")
-    # Runs of the label at e each, from any frame to any other; the blank at 1.
+    # Runs of the label, e per frame, from any frame to any other; the blank is 1.
     runs = torch.arange(1, frames + 1, dtype=torch.float64)
     expected = -torch.logsumexp(runs + (frames + 1 - runs).log(), 0)
     assert loss.item() == pytest.approx(expected.item(), rel=2e-7)
 
 
 class _Source(torch.autograd.Function):
-    """A tensor as the output of a layer: what may be overwritten."""
+    """A tensor like the output of a layer, which may be overwritten."""
 
     @staticmethod
     def forward(_ctx: Any, _anchor: Tensor, x: Tensor) -> Tensor:
@@ -253,7 +253,7 @@ class _Source(torch.autograd.Function):
 @pytest.mark.parametrize("dimension", [0, 1, 2])
 @pytest.mark.parametrize("logits", [True, False], ids=["logits", "log_probs"])
 def test_strides_beyond_32_bits(dimension: int, logits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tensor that spans 6 GiB, few pages of which are ever touched: frames, items or classes 2**30 elements apart."""
+    """A tensor that spans 6 GiB, of which few pages are touched: frames, items or classes are 2**30 elements apart."""
     case = Case("", 4, 4, ((1, 2), (3,), (2, 2), ()), (4, 3, 4, 4))
     monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)
     try:
@@ -268,7 +268,7 @@ def test_strides_beyond_32_bits(dimension: int, logits: bool, monkeypatch: pytes
     actual = run(case.padded(x), logits=logits)
     assert torch.equal(actual.losses, expected.losses)
     assert torch.equal(actual.gradient, expected.gradient)
-    if logits and dimension < 2:  # the gradient goes the same far ways
+    if logits and dimension < 2:  # the gradient has the same strides
         output = cast("Tensor", _Source.apply(torch.zeros((), requires_grad=True), x))  # type: ignore[no-untyped-call]
         ctckit.ctc_loss_with_logits(*case.padded(output), reduction="sum", inplace_grad=True).backward()
         assert torch.equal(x, expected.gradient)

@@ -1,4 +1,4 @@
-"""Every instruction set that ships, by name: the hard numbers, agreement with one another, and the choice of one."""
+"""Every built instruction set, by name: hard inputs, agreement with each other, and the choice of one."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ def test_halves(case: Case, dtype: torch.dtype) -> None:
 @pytest.mark.usefixtures("simd")
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["float16", "bfloat16"])
 def test_every_half_is_read_and_written_as_torch_does(dtype: torch.dtype) -> None:
-    """All 65,536 of them read, and the numbers from 0 to 1 rounded, with ties and denormals."""
+    """Reads all 65,536 values, and rounds numbers from 0 to 1, with ties and denormals."""
     bits = torch.arange(2**16, dtype=torch.int32).to(torch.uint16).view(dtype)
     case = Case("", 1, 1, ((),) * 2**16, (1,) * 2**16)
     losses, _ = run(case.padded(bits[None, :, None]), logits=False)
-    read = torch.where(bits == torch.inf, torch.nan, -bits.float())  # an infinite probability is no number
+    read = torch.where(bits == torch.inf, torch.nan, -bits.float())  # +inf is no probability
     assert torch.equal(losses.isnan(), read.isnan())
     assert torch.equal(losses.nan_to_num(7), read.nan_to_num(7))
 
-    # The label comes in the first of two frames, or in both: p = 1 / (1 + e^-x), from 1 to below the smallest half.
+    # The label is in the first of two frames, or in both: p = 1 / (1 + e^-x), from 1 to below the smallest half.
     x = torch.linspace(-20, 20, 20_001)
     case = Case("", 2, 2, ((1,),) * len(x), (2,) * len(x))
     probs = torch.zeros(2, len(x), 2)
@@ -68,7 +68,7 @@ def test_fuzz() -> None:
 
 
 def test_levels_agree(core: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """To the rounding of the dtype, beside the largest entry: the sums are taken in another order."""
+    """To the rounding of the dtype, relative to the largest entry: sums have another order."""
     del core
     from ctckit.backends import cpu
 
@@ -85,7 +85,7 @@ def test_levels_agree(core: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_choice(core: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read at every call; without it the best; an unknown name is an error that says what there is."""
+    """It is read at every call. Without it the best is chosen; an unknown name is an error that lists the names."""
     del core
     from ctckit.backends import cpu
 

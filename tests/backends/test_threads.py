@@ -27,9 +27,9 @@ pytestmark = pytest.mark.usefixtures("core")
 
 CASES = [random_case(60 + 7 * n, 1 + n % 5, 20 + 40 * n, 15, seed=n) for n in range(6)]
 LARGE = random_case(1600, 8, 85, 150, seed=2)
-"""Work enough for several threads, and a gradient in memory that is kept."""
+"""Work for several threads, and a gradient in memory that the core keeps."""
 ROOT = Path(__file__).parents[2]
-TASKS = Path("/proc/self/task")  # on Linux: a folder for each thread
+TASKS = Path("/proc/self/task")  # on Linux: one folder per thread
 
 
 def outcome(case: Case, dtype: torch.dtype = torch.float32) -> Result:
@@ -41,7 +41,7 @@ def same(actual: Result, expected: Result) -> bool:
 
 
 def test_many_python_threads_at_once() -> None:
-    """Each with its own problem, sizes all different; large ones too, whose gradients are in memory used again."""
+    """Each thread has its own problem, of its own size; large ones too, whose gradients are in reused memory."""
     cases = [*CASES, random_case(200, 4, 700, 30, seed=9)]
     expected = [outcome(case) for case in cases]
     barrier = threading.Barrier(8)
@@ -88,22 +88,22 @@ def seconds_of(work: Callable[[], Any]) -> tuple[float, float]:
 
 
 def run_times() -> dict[str, int]:
-    """Nanoseconds that each thread of this process has run."""
+    """Nanoseconds of run time of each thread of this process."""
     return {task.name: int((task / "schedstat").read_text().split()[0]) for task in TASKS.iterdir()}
 
 
 @pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="cannot tell which threads run")
 def test_as_many_threads_as_torch() -> None:
-    """The core's threads live on; how many of them work in a call is seen from how long each has run, before and after.
+    """The core's threads persist. The run time of each before and after a call shows which of them worked in it.
 
-    Where other processes take the processors a thread may not come to its turn at once: calls get longer until it does.
+    If other processes use the processors, a thread may not run at once: calls get longer until it does.
     """
     x, target = torch.randn(3000, 1, 60), torch.randint(1, 60, (1, 300))
 
     def threads_at_work(threads: int, items: int = 32) -> int:
         arguments = x.expand(-1, items, -1), target.expand(items, -1)
         torch.set_num_threads(threads)
-        time.sleep(5e-3)  # those that have worked before fall asleep
+        time.sleep(5e-3)  # threads of earlier calls fall asleep
         before = run_times()
         ctckit.ctc_loss_with_logits(*arguments)
         return sum(time - before.get(task, 0) > 1_000_000 for task, time in run_times().items())
@@ -121,13 +121,13 @@ def test_as_many_threads_as_torch() -> None:
 
 @pytest.mark.parametrize("threads", [2, 4])
 def test_calls_share_the_threads(threads: int) -> None:
-    """Short calls from many Python threads, which come and go while others of the core's threads are on their way."""
+    """Short calls from many Python threads, which start and end while the core's threads join and leave calls."""
     cases = [random_case(1600 + n, 8, 30, 100, seed=n) for n in range(4)] + [LARGE]
     expected = [outcome(case) for case in cases]
     torch.set_num_threads(threads)
 
     def work(seed: int) -> bool:
-        torch.set_num_threads(threads)  # each Python thread has a number of its own
+        torch.set_num_threads(threads)  # each Python thread sets its own number
         return all(same(outcome(cases[n]), expected[n]) for k in range(60) for n in [(seed + k) % len(cases)])
 
     try:
@@ -137,7 +137,7 @@ def test_calls_share_the_threads(threads: int) -> None:
         torch.set_num_threads(1)
 
 
-# A thread's stack would be larger than the address space, so that the system refuses it.
+# The stack of a thread would exceed the address space, so the system refuses to start it.
 REFUSED = """
 import ctypes, os, torch, ctckit
 pthread = ctypes.CDLL(None)
@@ -168,13 +168,13 @@ print("good")
 
 @pytest.mark.skipif(not TASKS.exists(), reason="needs pthread_setattr_default_np and /proc")
 def test_threads_that_the_system_refuses() -> None:
-    """The caller does all the work then; later calls ask again."""
+    """The caller then does all the work; later calls try to start threads again."""
     done = subprocess.run([sys.executable, "-c", REFUSED], capture_output=True, text=True, timeout=120, check=False)  # noqa: S603
     assert (done.returncode, done.stdout.split()) == (0, ["good"]), done.stderr
 
 
 def test_the_process_ends_while_threads_wait() -> None:
-    """Those asleep are not waited for, nor do they wake up to a world that is gone."""
+    """At exit, sleeping threads are not joined and do not wake up after static destructors."""
     program = (
         "import torch, ctckit; torch.set_num_threads(3); x = torch.zeros(500, 8, 20);"
         "t = torch.ones(8, 100, dtype=torch.int64); print(bool(ctckit.ctc_loss_with_logits(x, t).isfinite()))"
@@ -184,7 +184,7 @@ def test_the_process_ends_while_threads_wait() -> None:
         assert (done.returncode, done.stdout.split()) == (0, ["True"]), done.stderr
 
 
-# Of two threads, so that any machine with two processors has room for one too many.
+# With two threads, so that any machine with two processors could run one too many.
 IN_A_ROW = """
 import os, torch, ctckit
 x, t = torch.zeros(800, 8, 20), torch.ones(8, 100, dtype=torch.int64)
@@ -197,7 +197,7 @@ for _ in range(5):
 
 
 def test_the_workers_by_themselves(tmp_path: Path) -> None:
-    """Thousands of calls from four threads: each does all its work once, on no more threads than it asked for."""
+    """Thousands of calls from four threads: each does its work once, on no more threads than it set."""
     program = tmp_path / "workers"
     compiler = shutil.which(os.environ.get("CXX", "c++"))
     if compiler is None:
@@ -217,7 +217,7 @@ def test_calls_in_a_row_share_the_threads_of_the_first() -> None:
 
 
 def test_the_gil_is_released() -> None:
-    """While one thread is in a long call, Python goes on in another."""
+    """While one thread is in a long call, Python runs in another."""
     case = random_case(4000, 8, 60, 500, seed=1)
     arguments = case.padded(case.logits(torch.float32))
 
@@ -238,16 +238,16 @@ def test_the_gil_is_released() -> None:
         thread.join()
         return ticks
 
-    # A call that held it would let the loop run once before and once after, besides switches when it starts and ends.
-    # Where other processes take the processors this thread may not come to its turn either: hence several calls.
+    # A call that held the GIL would let the loop run once before and once after, besides switches at start and end.
+    # If other processes use the processors, this thread may not run either: hence several calls.
     assert any(ticks_during_a_call() > 5 for _ in range(10))
 
 
 # ---------------------------------------------------------------------------------------------------------------- fork
 
-# torch's own operations must not share their work out in a child whose parent did so before the fork: GNU OpenMP then
-# waits forever for threads that did not come along. So the child below is given its numbers ready-made, and does not
-# fill fresh memory, and all that runs on several threads in it is ctckit.
+# In a forked child, torch's operations must not use several threads if the parent did before the fork: GNU OpenMP
+# would wait forever for threads that the child lacks. So the child below gets its numbers ready-made and does not
+# fill new memory: in it, only ctckit uses several threads.
 
 
 def tasks() -> int:
@@ -269,11 +269,11 @@ def in_child(connection: Any, arguments: Arguments, threads: int) -> None:
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("when", ["before the first use", "after use"])
 def test_fork(when: str, threads: int) -> None:
-    """As DataLoader's workers do: in the child all is as in the parent, also where both use several threads."""
+    """As in DataLoader's workers: the child computes the parent's results, also if both use several threads."""
     arguments = LARGE.padded(LARGE.logits(torch.float32))
     expected = [tensor.tolist() for tensor in run(arguments, logits=True)]
     if when == "before the first use":
-        # A fresh process, which has imported the library but computed nothing.
+        # A new process that has imported the library but computed nothing.
         context: Any = multiprocessing.get_context("spawn")
         receiver, sender = context.Pipe(duplex=False)
         process = context.Process(target=fork_in_fresh_process, args=(sender, threads))
@@ -283,7 +283,7 @@ def test_fork(when: str, threads: int) -> None:
         process.join()
     else:
         torch.set_num_threads(threads)
-        run(arguments, logits=True)  # with threads, and with memory kept for the next call
+        run(arguments, logits=True)  # with threads, and with memory that is kept for the next call
         assert forked(arguments, threads) == expected
         assert [tensor.tolist() for tensor in run(arguments, logits=True)] == expected
 
@@ -291,10 +291,10 @@ def test_fork(when: str, threads: int) -> None:
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork.*:DeprecationWarning")
 def test_fork_while_others_compute() -> None:
-    """Whatever the core's threads, and those that call it, hold at that moment is not held in the child."""
+    """Locks that the core's threads and its callers hold at the fork are free in the child."""
     arguments = LARGE.padded(LARGE.logits(torch.float32))
     expected = [tensor.tolist() for tensor in run(arguments, logits=True)]
-    # Mostly on their way in and out, where locks are held.
+    # Short calls, so that threads mostly hold locks to join and leave.
     small = random_case(1600, 8, 20, 100, seed=3)
     inputs = small.padded(small.logits(torch.float32))
     done = threading.Event()
@@ -342,7 +342,7 @@ def fork_in_fresh_process(connection: Any, threads: int) -> None:
 
 
 def test_memory_is_given_back() -> None:
-    """What the core keeps for the next call can be asked back, and later calls are none the worse."""
+    """Memory that the core keeps for the next call can be released, and later calls still work."""
     from ctckit.backends import cpu
 
     case = random_case(100, 2, 5000, 20, seed=1)
@@ -354,7 +354,7 @@ def test_memory_is_given_back() -> None:
 
 
 def test_a_large_gradient_after_a_smaller_one() -> None:
-    """The memory of the first, which is kept, is too small for the second."""
+    """The kept memory of the first call is too small for the second."""
     from ctckit.backends import cpu
 
     cpu.release_memory()
@@ -367,7 +367,7 @@ def test_a_large_gradient_after_a_smaller_one() -> None:
 
 @pytest.mark.parametrize("grows", ["frames", "labels"])
 def test_items_that_need_ever_more_memory(grows: str) -> None:
-    """One thread takes them in their order, and begins with no memory that is larger from before."""
+    """One thread computes them in order, and starts without larger memory of earlier calls."""
     from ctckit.backends import cpu
 
     frames = (20, 200, 900) if grows == "frames" else (900, 900, 900)

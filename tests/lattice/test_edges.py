@@ -56,7 +56,7 @@ def test_frames_beyond_the_length(garbage: float, logits: bool, dtype: torch.dty
 @dtypes
 @pytest.mark.parametrize("logits", [False, True], ids=["log_probs", "logits"])
 def test_masked_classes_are_exact(logits: bool, dtype: torch.dtype) -> None:
-    """A class at -inf has probability 0: results are as without it, and its gradient is minus its occupancy, or 0."""
+    """A class at -inf has probability 0: results are as without it, and its gradient is 0."""
     kept = [0, 1, 3]
     case = Case("", 20, 6, ((1, 3), (3, 3), (), (1, 3, 1, 3)), (20, 20, 9, 17))
     smaller = Case("", 20, 3, ((1, 2), (2, 2), (), (1, 2, 1, 2)), (20, 20, 9, 17))

@@ -162,7 +162,7 @@ def test_the_gradient_is_the_occupancy(case: Case, logits: bool) -> None:
 
 @given(any_cases(), st.floats(-1e4, 1e4))
 def test_logits_have_no_zero(case: Case, shift: float) -> None:
-    """A constant added to a frame's logits changes nothing; added to log-probabilities, it lowers the loss by as much."""
+    """A constant added to a frame's logits changes nothing; added to log-probabilities, subtracts from the loss."""
     x = case.logits()
     shifts = shift * torch.arange(case.frames, dtype=torch.float64)[:, None, None] / 10
     rounding = 1e-11 * max(1.0, abs(shift))

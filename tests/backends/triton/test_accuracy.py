@@ -1,7 +1,7 @@
-"""How exact the GPU kernels are in float32 over many frames, in the interpreter as on a GPU.
+"""The accuracy of the GPU kernels in float32 over many frames, in the interpreter or on a GPU.
 
-``python -m tests.backends.triton.test_accuracy 10000 40`` prints the table of docs/gpu.md for so many
-frames and labels.
+``python -m tests.backends.triton.test_accuracy 10000 40`` prints the table of docs/gpu.md for 10,000
+frames and 40 labels.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 pytestmark = triton_setup.MARKS
 
-# Relative. Exponentials are rounded to float32 (6e-8), and a GPU's may be off by 2.4e-7, in every frame in the same
-# direction; all else has no common sign. So that a loss next to 0 is no worse, the recursion keeps what is beside a 1.
+# Relative. Exponentials are rounded to float32 (6e-8), and a GPU's may have an error of 2.4e-7, in every frame with the
+# same sign; other errors have no common sign. For losses near 0, forward-backward keeps the ε of 1 + ε in float64.
 LOSS = 5e-7
 GRADIENT = 5e-7
 MODELS: dict[str, Callable[[cases.Case], Tensor]] = {
@@ -42,7 +42,7 @@ def problem(model: str, frames: int, labels: int) -> cases.Arguments:
 
 
 def errors(model: str, frames: int, labels: int) -> exact_answers.Errors:
-    """Held against the reference in float64."""
+    """Errors against the reference in float64."""
     arguments = problem(model, frames, labels)
     actual = exact_answers.Result(*triton_setup.run(*triton_setup.problem(arguments)))
     return exact_answers.errors(actual, exact_answers.exact(arguments, logits=True))
@@ -50,7 +50,7 @@ def errors(model: str, frames: int, labels: int) -> exact_answers.Errors:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_loss_and_gradient(model: str) -> None:
-    """One chunk, and one tile of occupancy: the interpreter takes a second for 80 frames."""
+    """One chunk, and one tile of occupancy: the interpreter takes 1 s for 80 frames."""
     error = errors(model, 500, 15)
     assert error.gradient <= GRADIENT
     assert error.loss <= LOSS
@@ -62,7 +62,7 @@ def test_loss_and_gradient(model: str) -> None:
     ids=["10,000 frames", "1,000 frames", "a loss of 3e-6", "three chunks"],
 )
 def test_a_loss_next_to_0(monkeypatch: pytest.MonkeyPatch, margin: float, frames: int, labels: int) -> None:
-    """Without the gradient, which takes the interpreter four times as long."""
+    """Without the gradient, for which the interpreter takes four times as long."""
     monkeypatch.setitem(MODELS, "sure", lambda case: cases.trained(case, margin, torch.float32))
     x, lattice = triton_setup.problem(problem("sure", frames, labels))
     options = LossOptions.of(x.dtype, logits=True, reduction="none", zero_infinity=False)
@@ -73,7 +73,7 @@ def test_a_loss_next_to_0(monkeypatch: pytest.MonkeyPatch, margin: float, frames
 
 
 def main(frames: int, labels: int, lanes: int = 64) -> None:
-    """Print the errors of all models; with the lanes of an AMD warp, which take the interpreter as long as 32."""
+    """Print the errors of all models, with 64 lanes as on AMD, for which the interpreter takes as long as for 32."""
     if triton_setup.DEVICE == "cpu":
         triton_setup.gpu._chunk = lambda: lanes  # type: ignore[assignment]
     for model in MODELS:

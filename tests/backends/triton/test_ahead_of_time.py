@@ -1,8 +1,8 @@
-"""The GPU kernels compiled for real targets, without a GPU, and what they take: registers, shared memory, no spills.
+"""The GPU kernels compiled for real targets, without a GPU: registers, shared memory, no spills.
 
-The kernels are compiled in a process of their own per target, because `kernels` turns Triton's interpreter on.
-``python -m tests.backends.triton.test_ahead_of_time sm_90`` prints the table, with the seconds that each takes to
-compile.
+Each target has its own process, because `triton_setup` turns Triton's interpreter on in this one.
+``python -m tests.backends.triton.test_ahead_of_time sm_90`` prints the table, with the compile time of each kernel in
+seconds.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ TARGETS = ("sm_80", "sm_90", "sm_100", "gfx942")
 
 
 class Limits(NamedTuple):
-    """What a kernel may take, with some room for the next compiler; above, fewer warps would run at once."""
+    """Limits of a kernel, with some margin for the next compiler; above, fewer warps would run at once."""
 
     registers: int
-    shared: int  # bytes per block, of which sm_90 and later reserve 1024
+    shared: int  # bytes per block; sm_90 and later reserve 1024 of them
 
 
-# At most these, on any target, for float32; float64 may take more registers (255 is the most there is).
+# The limits on every target for float32; float64 may take more registers, up to the maximum of 255.
 LIMITS = {
     "prepare": Limits(72, 4096),
     "sum_rows": Limits(128, 10240),
@@ -49,7 +49,7 @@ def test_every_kernel_compiles_without_spills(target: str, record_property: Any)
     if importlib.util.find_spec("triton") is None:
         pytest.skip("Triton is not installed")
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    done = subprocess.run(  # noqa: S603 - ourselves
+    done = subprocess.run(  # noqa: S603 - this very module
         [sys.executable, "-m", __name__, target], capture_output=True, text=True, check=False, env=environment, cwd=ROOT
     )
     assert done.returncode == 0, done.stderr[-3000:]
@@ -68,13 +68,13 @@ _CALLERS = ("callers_labels", "callers_input_lengths", "callers_target_lengths")
 _INT64 = (*_CALLERS, "items", "task_counter", "words", "occupancy", "totals")
 _INT32 = ("labels", "statuses", "slot_of_class", "item_of_chunk", "top_classes", "kept_e", "end_e")
 _REAL = ("fields", "kept_m", "states")
-# What Triton finds out about arguments at a launch with contiguous tensors and many classes: that all pointers and
-# these are multiples of 16.
+# The specialisation of a launch with contiguous tensors and many classes: all pointers and these strides are
+# multiples of 16.
 _ALIGNED = ("stride_t", "stride_n", "out_stride_t", "out_stride_n")
 
 
 def variants(lanes: int, target: str) -> list[tuple[Any, str, dict[str, Any], int]]:
-    """(kernel, dtype of the emissions, constants, warps), for all that a launch may choose."""
+    """(kernel, dtype of the emissions, constants, warps), for every variant of a launch."""
     import torch
 
     from ctckit.backends.triton import FRAMES_PER_BLOCK, FRAMES_PER_STEP, LABELS_PER_STEP, _tile
@@ -129,7 +129,7 @@ def variants(lanes: int, target: str) -> list[tuple[Any, str, dict[str, Any], in
 
 
 def compiled(kernel: Any, dtype: str, constants: dict[str, Any], warps: int, target: Any) -> Any:
-    """The kernel's binary, for the argument types with which it is launched."""
+    """The kernel's binary, for the argument types of a launch."""
     import triton
     import triton.language as tl
 
@@ -158,7 +158,7 @@ def compiled(kernel: Any, dtype: str, constants: dict[str, Any], warps: int, tar
 
 
 def usage(binary: Any) -> dict[str, int]:
-    """Registers per thread, bytes of shared memory per block, bytes or registers spilled."""
+    """Registers per thread, bytes of shared memory per block, spilled bytes or registers."""
     if "amdgcn" in binary.asm:
         text = binary.asm["amdgcn"]
 
@@ -167,7 +167,7 @@ def usage(binary: Any) -> dict[str, int]:
             assert found, name
             return int(found[1])
 
-        # Scalar registers spill into lanes of vector registers, as long as the private segment, in memory, is empty.
+        # If the private segment, in memory, is empty, scalar registers spill into lanes of vector registers only.
         spills = field("vgpr_spill_count") + field("private_segment_fixed_size")
         return {"registers": field("vgpr_count"), "shared": field("group_segment_fixed_size"), "spills": spills}
     import triton
@@ -187,7 +187,7 @@ def usage(binary: Any) -> dict[str, int]:
 
 
 def main(target: str) -> None:
-    """Compile all variants for one target and print what each takes."""
+    """Compile all variants for one target and print their resources."""
     import triton
 
     amd = target.startswith("gfx")

@@ -1,4 +1,4 @@
-"""What happens around the GPU kernels: grids, memory, nothing that waits; torch.compile, autocast and CUDA graphs."""
+"""Calls of the GPU kernels: grids, memory, no device sync; torch.compile, autocast and CUDA graphs."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 pytestmark = [
     *MARKS,
-    # torch's own, where the compiler needs it
+    # warnings of torch itself, in the compiler
     pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning"),
-    # on a GPU, the first time that it is asked to
+    # on a GPU, at the first call
     pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype:UserWarning"),
-    # on a GPU, where a product of matrices is the first thing that a thread of autograd does there
+    # on a GPU, if a matrix product is the first operation of an autograd thread
     pytest.mark.filterwarnings("ignore:Attempting to run cuBLAS:UserWarning"),
 ]
 
@@ -46,7 +46,7 @@ def on_device(case: cases.Case, dtype: torch.dtype, *, seed: int = 0, width: int
 
 
 class Launches:
-    """Stands for the kernels: notes how they are launched, and launches nothing."""
+    """Replaces the kernels: records the launches, and launches nothing."""
 
     def __init__(self, kept: dict[str, tuple[int, ...]], name: str) -> None:
         self.kept, self.name = kept, name
@@ -85,7 +85,7 @@ def test_nothing_around_the_launches_waits(
     dtype: torch.dtype,
     concatenated: bool,
 ) -> None:
-    """On tensors that claim to be on a GPU and hold nothing: reading one is an error."""
+    """On fake tensors on a GPU: reading a value is an error."""
     if lengths == "pinned":
         monkeypatch.setattr(Tensor, "is_pinned", lambda x: x.device.type == "cpu")
     with FakeTensorMode(allow_non_fake_inputs=True), NoDeviceSync():  # type: ignore[no-untyped-call]
@@ -128,7 +128,7 @@ def test_grids_fit_the_hardware(launches: dict[str, tuple[int, ...]], T: int, N:
 
 
 class Allocations(TorchDispatchMode):
-    """Counts the bytes of memory that is asked for."""
+    """Counts the allocated bytes."""
 
     total = 0
 
@@ -140,7 +140,7 @@ class Allocations(TorchDispatchMode):
 
 
 def rows_of_scratch() -> list[list[str]]:
-    """The lines of docs/gpu.md that say how large scratch is: T, N, C, S | logits | scratch."""
+    """The rows of docs/gpu.md with the size of scratch: T, N, C, S | logits | scratch."""
     page = (Path(__file__).parents[3] / "docs" / "gpu.md").read_text()
     table = page.split("| T, N, C, S | logits")[1].split("\n\n")[0]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
@@ -166,7 +166,7 @@ def test_scratch_is_as_large_as_the_page_says(launches: dict[str, tuple[int, ...
 
 @pytest.mark.parametrize("reduction", ["mean", "none"])
 def test_a_traced_loss_needs_no_values_on_a_gpu(reduction: str) -> None:
-    """What torch.compile sees: the operator on tensors that hold nothing. (Autograd needs a device's streams.)"""
+    """The operator on fake tensors, as in torch.compile. (Autograd needs a device's streams.)"""
     with FakeTensorMode(), NoDeviceSync():  # type: ignore[no-untyped-call]
         x = torch.empty(9, 2, 5, dtype=torch.bfloat16, device="cuda")
         targets = torch.empty(2, 3, dtype=torch.int64, device="cuda")
@@ -212,13 +212,13 @@ def test_too_many_labels_are_an_error_before_anything_runs(
 @pytest.mark.parametrize("items", range(1, 6))
 @pytest.mark.parametrize("classes", [4, 5, 50, 51])
 def test_scratch_starts_at_multiples_of_16_bytes(items: int, classes: int) -> None:
-    """Else a kernel would be compiled once more for some numbers of items, labels or classes."""
+    """Otherwise Triton would compile a second variant for some numbers of items, labels or classes."""
     x, lattice = problem(cases.random_case(9, items, classes, 40).padded(torch.zeros(9, items, classes)))
     scratch = gpu._Run(x, lattice, logits=True, both=True).scratch
     assert {name for name, part in scratch._asdict().items() if part.data_ptr() % 16} == set()
 
 
-# torch's own check looks at the gradient of what is no leaf, of which torch 2.14 warns.
+# torch's own check reads the gradient of a non-leaf tensor, and torch 2.14 warns of that.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 def test_the_operator_keeps_torch_s_rules() -> None:
     """Schema, registration to autograd, fake tensors and compiled use, by torch's own check of operators."""
@@ -231,7 +231,7 @@ def test_the_operator_keeps_torch_s_rules() -> None:
 
 @pytest.mark.parametrize("logits", [True, False], ids=["logits", "log_probs"])
 def test_compiled_and_under_autocast(logits: bool) -> None:
-    """A layer and the public function in one graph, without a break, and the same in eager mode."""
+    """A layer and the public function in one graph without a break; the same results as in eager mode."""
     torch._dynamo.reset()
     layer = torch.nn.Linear(SMALL.classes, SMALL.classes, device=DEVICE)
     x, targets, *lengths = on_device(SMALL, torch.float32)
@@ -271,7 +271,7 @@ def waiting_is_an_error() -> Iterator[None]:
 @pytest.mark.parametrize("form", [form for form in cases.FORMS if form != "strided"])
 @pytest.mark.parametrize("function", [ctckit.ctc_loss, ctckit.ctc_loss_with_logits])
 def test_no_public_call_waits(function: Callable[..., Tensor], form: str) -> None:
-    """Forward and backward, whatever stays on the host."""
+    """Forward and backward, with any arguments on the host."""
     arguments = cases.FORMS[form](FEW.padded(FEW.logits(torch.float32)), FEW)
     x, targets = arguments.emissions.to(DEVICE).requires_grad_(), arguments.targets.to(DEVICE)
     function(x, targets, *arguments[2:]).backward()  # compiles
@@ -289,12 +289,12 @@ def test_no_public_call_waits(function: Callable[..., Tensor], form: str) -> Non
 def test_a_captured_step_can_be_replayed_with_other_numbers(
     function: Callable[..., Tensor], dtype: torch.dtype
 ) -> None:
-    """Forward and backward in one CUDA graph, where waiting cannot be captured; then other lengths and targets."""
+    """Forward and backward in one CUDA graph, which cannot capture a sync; then other lengths and targets."""
     x, targets, *lengths = on_device(LONG, dtype)
     x.requires_grad_()
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):  # where torch wants the calls that compile
+    with torch.cuda.stream(side):  # torch requires warm-up calls on a side stream
         function(x.detach().clone().requires_grad_(), targets, *lengths).backward()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()

@@ -1,4 +1,4 @@
-"""What the GPU kernels compute: on a GPU if there is one, else through Triton's interpreter."""
+"""The results of the GPU kernels: on a GPU if there is one, else in Triton's interpreter."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_agrees_with_the_enumeration_of_all_paths() -> None:
 @needs_interpreter
 @pytest.mark.parametrize("logits", [True, False], ids=["logits", "log_probs"])
 def test_no_integer_overflows(monkeypatch: pytest.MonkeyPatch, logits: bool) -> None:
-    """Exponents may be as large as they can be. (Where a NaN or +inf is read, all that follows may be anything.)"""
+    """Exponents at their limits. (After a NaN or +inf, values are undefined.)"""
     from triton.runtime.interpreter import interpreter_builder as builder
 
     watchful = dataclasses.replace(builder.options, sanitize_overflow=True, debug=True)
@@ -88,7 +88,7 @@ def test_no_integer_overflows(monkeypatch: pytest.MonkeyPatch, logits: bool) -> 
 
 
 def test_every_form_that_reaches_the_kernels_gives_the_same_bits() -> None:
-    """What differs after `gate`, which brings all forms of lengths to one."""
+    """The forms that still differ after `gate`, which converts all lengths to one form."""
     x = FEW.logits(torch.float32)
     right = run(*problem(FEW.padded(x)))
     for form in ("padded with garbage", "concatenated", "concatenated, sequences", "strided"):
@@ -123,7 +123,7 @@ def test_rounds_over_segments_of_frames(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("logits", [True, False], ids=["logits", "log_probs"])
 def test_impossible_classes(logits: bool) -> None:
     x = cases.masked(FEW.logits(torch.float32))
-    x[2, 1] = -torch.inf  # a frame in which nothing is possible
+    x[2, 1] = -torch.inf  # a frame with all classes at -inf
     x, lattice = problem(FEW.padded(x if logits else x.log_softmax(2).nan_to_num(nan=-torch.inf)))
     actual, right = run(x, lattice, logits=logits), expected(x, lattice, logits=logits)
     assert torch.equal(actual[0].isinf(), right[0].isinf())
@@ -139,7 +139,7 @@ def test_nan_stays_in_its_item(logits: bool, value: float) -> None:
     x[1, 1, 1] = value
     x[4, 1] = value  # beyond the length
     if not logits:
-        x[2, 0, 3] = value  # a class that the target does not name
+        x[2, 0, 3] = value  # a class outside of the target
     loss, gradient = run(*problem(case.padded(x)), logits=logits)
     assert loss.isnan().tolist() == [False, True, False]
     assert gradient[:4, 1].isnan().all()
@@ -229,7 +229,7 @@ def test_the_occupancy_along_a_path_is_that_of_the_table() -> None:
 
 @pytest.mark.parametrize("logits", [True, False], ids=["logits", "log_probs"])
 def test_nan_is_where_it_is_on_the_cpu(logits: bool) -> None:
-    """In all classes and states of the item's frames, also in classes that its target does not name."""
+    """In all classes and states of the item's frames, also in classes outside of its target."""
     pytest.importorskip("ctckit._core", reason="the core is not built")
     case = cases.Case("three", 5, 6, ((1, 2), (1, 2), (1, 1, 1, 2)), (5, 4, 5))
     x = case.logits(torch.float32)
@@ -255,7 +255,7 @@ def test_nan_is_where_it_is_on_the_cpu(logits: bool) -> None:
 
 
 def test_memory_that_holds_minus_what_the_tensor_says() -> None:
-    """A view of a conjugate's imaginary part; the kernels see nothing but the memory."""
+    """A view of a conjugate's imaginary part: the kernels must resolve torch's negative bit."""
     x, lattice = problem(FEW.padded(FEW.logits(torch.float32)))
     negative = torch._neg_view(-x)
     right = run(x, lattice)

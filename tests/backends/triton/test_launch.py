@@ -1,7 +1,7 @@
-"""The way of the GPU kernels from a call to the device: Triton's own binding, specialising, compiling and launching.
+"""Launches of the GPU kernels through Triton's own binding, specialisation, compilation and launcher.
 
-Only the device is missing (`fake_driver`). It happens in a process of its own, because `kernels` turns Triton's
-interpreter on, in which none of this takes place.
+Only the device is missing (`fake_driver`). The launches run in their own process, because `triton_setup` turns on
+Triton's interpreter, which skips all of this.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ DOCS = ROOT / "docs" / "gpu.md"
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the process has noted."""
+    """The records of the process."""
     if importlib.util.find_spec("triton") is None:
         pytest.skip("Triton is not installed")
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     environment["TRITON_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
-    done = subprocess.run(  # noqa: S603 - ourselves
+    done = subprocess.run(  # noqa: S603 - this very module
         [sys.executable, "-m", __name__], capture_output=True, text=True, check=False, env=environment, cwd=ROOT
     )
     assert done.returncode == 0, done.stderr[-3000:]
@@ -40,12 +40,12 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def grids(found: dict[str, Any], call: str) -> list[tuple[str, list[int], int]]:
-    """Kernel, grid and warps of each launch of a call."""
+    """The kernel, grid and warps of each launch of a call."""
     return [(kernel, grid, warps) for kernel, grid, warps, _ in found[call]["launches"]]
 
 
 def test_a_loss_with_its_gradient(found: dict[str, Any]) -> None:
-    """50 frames, 3 items, 7 classes, 40 labels: 120 labels are 3 whole chunks, and one begun by each item."""
+    """50 frames, 3 items, 7 classes, 40 labels: 120 labels are 3 full chunks, and one partial chunk per item."""
     assert grids(found, "loss") == [
         ("prepare", [3, 1, 1], 2),
         ("sum_rows", [3, 1, 1], 8),
@@ -59,7 +59,7 @@ def test_a_loss_with_its_gradient(found: dict[str, Any]) -> None:
 
 
 def test_a_loss_alone(found: dict[str, Any]) -> None:
-    """Of log-probabilities and concatenated targets: 20 frames, 2 items, 5 labels."""
+    """Log-probabilities and concatenated targets: 20 frames, 2 items, 5 labels."""
     assert grids(found, "loss alone") == [
         ("prepare", [2, 1, 1], 2),
         ("top_of_rows", [2 * 2, 1, 1], 4),  # tiles of 16 frames
@@ -83,7 +83,7 @@ def test_launches_go_to_the_current_stream(found: dict[str, Any]) -> None:
 
 
 def test_each_kernel_is_compiled_once(found: dict[str, Any]) -> None:
-    """And again only for what the page lists: not for other numbers of frames, items or labels."""
+    """Only the reasons in docs/gpu.md cause another compilation: not other numbers of frames, items or labels."""
     assert sorted(found["loss"]["compiled"]) == sorted(kernel for kernel, _, _ in grids(found, "loss"))
     assert found["other sizes"]["launches"]
     assert found["other sizes"]["compiled"] == []
@@ -91,7 +91,7 @@ def test_each_kernel_is_compiled_once(found: dict[str, Any]) -> None:
 
 
 def test_arguments_are_what_the_binary_takes_them_for(found: dict[str, Any]) -> None:
-    """Types of memory, ranges of integers, and alignment."""
+    """Dtypes, ranges of integers, and alignment of pointers."""
     assert [fault for call in found.values() for fault in call["faults"]] == []
 
 
@@ -99,7 +99,7 @@ def test_arguments_are_what_the_binary_takes_them_for(found: dict[str, Any]) -> 
 
 
 def faults(launch: Any) -> list[str]:
-    """What is wrong with the arguments of a launch."""
+    """The faults in the arguments of a launch."""
     import torch
     import triton
 
@@ -126,7 +126,7 @@ def faults(launch: Any) -> list[str]:
 
 
 def main() -> None:
-    """Make the calls, and print what the driver has noted."""
+    """Make the calls, and print the driver's records."""
     import torch
 
     from tests.tools import fake_driver

@@ -1,7 +1,7 @@
-"""Lengths and labels that change while a call of the GPU kernels is under way.
+"""Lengths and labels that change during a call of the GPU kernels.
 
-Another stream may change them, or a copy that runs beside the replay of a captured graph. Whatever happens: the call
-ends, no access leaves its memory, and each item has the result of the old numbers, of the new ones, or of some of each.
+Another stream may change them, or a copy that runs beside the replay of a captured graph. In every case the call
+ends, no access is out of bounds, and each item has the result of the old numbers, the new ones, or some of each.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.tools.triton_setup import MARKS, gpu, needs_interpreter
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# A call that waits for what never comes ends here.
+# A call that hangs is killed here.
 pytestmark = [*MARKS, needs_interpreter, pytest.mark.timeout(120)]
 
 T, N, C = 11, 2, 4
@@ -34,7 +34,7 @@ KERNELS = {
 
 
 class Numbers(NamedTuple):
-    """What a caller may change."""
+    """The tensors that a caller may change."""
 
     labels: Tensor
     input_lengths: Tensor
@@ -51,8 +51,8 @@ def numbers(labels: Any, input_lengths: list[int], target_lengths: list[int]) ->
     return Numbers(torch.tensor(labels), torch.tensor(input_lengths), torch.tensor(target_lengths))
 
 
-# What the items are before, and after. In chunks of 8 labels each form has an item that shrinks from two chunks to one,
-# and one that grows from one to two. All items are feasible.
+# The items before and after. With chunks of 8 labels each form has an item that shrinks from two chunks to one,
+# and one that grows from one chunk to two. All items are feasible.
 FORMS = {
     "padded": (
         numbers([[1, 2, 3, 1, 2, 3, 1, 2, 3], [3, 2, 1, 2, 1, 3, 1, 3, 1]], [11, 9], [9, 2]),
@@ -100,7 +100,7 @@ def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Caller:
-    """A call, and numbers that can be changed at a certain moment of it."""
+    """A call, and a change of its numbers at a chosen moment."""
 
     def __init__(self, form: str, change: str, call: str, classes: int = C) -> None:
         self.old, new = FORMS[form]
@@ -121,7 +121,7 @@ class Caller:
             return self.call(self.x, lattice)
 
     def result_of_change_before_read(self, position: int) -> tuple[list[Tensor], bool]:
-        """The result if the numbers change before the read of this position, and whether there was such a read."""
+        """The result if the numbers change before the given read, and whether there was such a read."""
         reads = 0
 
         def before_read() -> None:
@@ -133,7 +133,7 @@ class Caller:
         return self.result(before_read), reads > position
 
     def possible(self) -> Iterator[list[Tensor]]:
-        """The results of all mixtures of old and new numbers."""
+        """The results of all combinations of old and new numbers."""
         for mixture in sorted(itertools.product((0, 1), repeat=3), key=sum):
             if mixture not in self.known:
                 numbers = Numbers(*((self.old, self.new)[i][part] for part, i in enumerate(mixture)))
@@ -141,7 +141,7 @@ class Caller:
             yield self.known[mixture]
 
     def check(self, result: list[Tensor]) -> None:
-        """Each item has the result of one mixture."""
+        """Each item has the result of one combination."""
         for n in range(N):
             assert any(
                 all(torch.equal(a[n].nan_to_num(55), b[n].nan_to_num(55)) for a, b in zip(result, right, strict=True))
@@ -152,7 +152,7 @@ class Caller:
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("form", FORMS)
 def test_a_change_before_any_read(form: str, change: str) -> None:
-    """By a kernel or by torch: between two programs of one kernel, too."""
+    """Reads by a kernel or by torch, also between two programs of one kernel."""
     caller = Caller(form, change, "loss alone")
     for position in itertools.count():
         result, changed = caller.result_of_change_before_read(position)
@@ -163,7 +163,7 @@ def test_a_change_before_any_read(form: str, change: str) -> None:
 
 
 class Hooked:
-    """A kernel, with something to do before each launch."""
+    """A kernel with a function that is called before each launch."""
 
     def __init__(self, kernel: Any, before: Callable[[], None]) -> None:
         self.kernel, self.before = kernel, before
@@ -196,7 +196,7 @@ def before_launches(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]
     ("call", "form", "classes"),
     [
         ("loss of logits", "padded", C),
-        ("loss of log_probs", "concatenated", 40),  # so many that occupancy is added up by position
+        ("loss of log_probs", "concatenated", 40),  # enough that occupancy is added up by position
         ("loss alone", "concatenated", C),
         ("posteriors", "concatenated", C),
         ("states", "padded", 40),
@@ -223,7 +223,7 @@ def test_a_change_between_two_kernels(
         launched = 0
         result = caller.result()
         caller.check(result)
-        if position > 1:  # `prepare` has read all that is ever read
+        if position > 1:  # `prepare` has made the last read
             assert all(torch.equal(a, b) for a, b in zip(result, old, strict=True)), position
 
 
@@ -243,7 +243,7 @@ def test_the_mean_is_that_of_the_lengths_that_the_kernels_have_read(
 
 
 def test_a_chunk_that_is_never_sent_is_not_awaited_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the reason is: the item's loss and gradient are NaN, and other items keep theirs."""
+    """If a chunk is lost, the item's loss and gradient are NaN, and other items keep theirs."""
     from ctckit.backends.triton import forward_backward as forward_backward_kernels
 
     caller = Caller("padded", "other numbers", "loss of logits")
@@ -253,7 +253,7 @@ def test_a_chunk_that_is_never_sent_is_not_awaited_for_ever(monkeypatch: pytest.
     class FirstChunkLost:
         def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
             def launch(*args: Any, **kwargs: Any) -> None:
-                args[walk.arg_names.index("item_of_chunk")][0] = 0  # nobody walks the first chunk of item 0
+                args[walk.arg_names.index("item_of_chunk")][0] = 0  # no program computes the first chunk of item 0
                 walk[grid](*args, **kwargs)
 
             return launch
@@ -268,7 +268,7 @@ def test_a_chunk_that_is_never_sent_is_not_awaited_for_ever(monkeypatch: pytest.
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_target_longer_than_the_longest_is_invalid(form: str) -> None:
-    """`max_target` is found out before the call, and lengths may grow in between."""
+    """`max_target` is computed before the call, and lengths may grow after that."""
     old, _ = FORMS[form]
     x = torch.randn(T, N, C)
     lattice = old.lattice()
@@ -309,5 +309,5 @@ def test_the_tensors_of_the_caller_are_watched() -> None:
         reads += 1
 
     caller.result(before_read)
-    # Input lengths and labels of each item by `prepare`, once; the sums of the target lengths by torch, once.
+    # `prepare` reads each item's input length and labels once; torch reads the target lengths once, for their sums.
     assert reads == 2 * N + 1

@@ -1,4 +1,4 @@
-"""NaN and infinity in the GPU kernels: the same rule, see tests/tools/nonfinite.py."""
+"""NaN and infinity in the GPU kernels: the rule of tests/tools/nonfinite.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The GPU kernels where something is large: targets, batches, vocabularies, offsets."""
+"""The GPU kernels with large targets, batches, vocabularies and offsets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = MARKS
 
 @needs_interpreter
 def test_many_chunks_whatever_the_order_in_which_programs_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Programs start last first here; one that waits for another that has not started would wait for ever."""
+    """Programs start in reverse order; a program that waited for one that has not started would wait forever."""
     from triton.runtime.interpreter import interpreter_builder
 
     monkeypatch.setattr(gpu, "_chunk", lambda: 8)
@@ -44,9 +44,9 @@ def test_many_chunks_whatever_the_order_in_which_programs_start(monkeypatch: pyt
 
 @needs_patience
 def test_more_than_4096_labels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of hardly more frames."""
+    """With few more frames than labels."""
     if DEVICE == "cpu":
-        monkeypatch.setattr(gpu, "_chunk", lambda: 2048)  # the interpreter takes as long for many lanes as for few
+        monkeypatch.setattr(gpu, "_chunk", lambda: 2048)  # the interpreter takes as long for many lanes as for a few
     labels = 4100
     case = cases.Case("long target", labels + 5, 5, (tuple(1 + k % 4 for k in range(labels)),), (labels + 5,))
     arguments = case.padded(case.logits(torch.float32))
@@ -59,7 +59,7 @@ def test_more_than_4096_labels(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @needs_patience
 def test_a_thousand_items(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Concatenated targets, whose lengths are added up in blocks; some are infeasible, some empty."""
+    """Concatenated targets, whose lengths are checked in blocks; some are infeasible, some empty."""
     if DEVICE == "cpu":
         monkeypatch.setattr(gpu, "FRAMES_PER_BLOCK", 2)
     case = cases.random_case(3, 1000, 3, 2, seed=2)
@@ -81,12 +81,12 @@ def test_a_vocabulary_of_128_000(logits: bool) -> None:
 def test_offsets_beyond_2_to_the_31_elements(dim: int) -> None:
     case = cases.Case("far", 3, 4, ((1, 2), (2,), (1,)), (3, 3, 2), blank=3)
     strides = [16, 4, 1]
-    strides[dim] = 2**30 + 8  # so that the stride itself is a 32-bit number
+    strides[dim] = 2**30 + 8  # so that the stride itself fits 32 bits
 
     def far(values: Tensor) -> Tensor:
         import mmap
 
-        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE: pages that nobody touches take nothing
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE: untouched pages take no memory
         memory = mmap.mmap(-1, 2 * 2**32, flags=flags)
         view = torch.frombuffer(memory, dtype=torch.float16).as_strided(values.shape, strides)
         return view.copy_(values)
@@ -108,7 +108,7 @@ def test_offsets_beyond_2_to_the_31_elements(dim: int) -> None:
 @needs_gpu
 @pytest.mark.parametrize(("N", "S"), [(1, 10_000), (1000, 100), (3, 1500)])
 def test_many_chunks_at_once(N: int, S: int) -> None:
-    """More programs than fit on the device at a time: none may wait for one that cannot start."""
+    """More programs than fit on the device at once: none may wait for one that cannot start."""
     T = 2 * S + 50
     x = torch.randn(T, N, 8, device=DEVICE)
     targets = torch.randint(1, 8, (N, S), device=DEVICE)

@@ -1,8 +1,8 @@
-"""Counts which small faults in the C++ core the tests notice: those of ``mutants_core.txt``, one at a time.
+"""Mutation tests of the C++ core: applies the faults of ``mutants_core.txt``, one at a time, and runs the tests.
 
-``make mutants-core``, or ``python -m tests.mutants.mutants_core [NAME ...]``. Each fault is put into a copy of the
-sources, the core is built for the baseline instruction set (with AddressSanitizer, where only that can see it), and the
-tests run until one fails. What survives is listed: write a test that sees it.
+``make mutants-core``, or ``python -m tests.mutants.mutants_core [NAME ...]``. Each fault is applied to a copy of the
+sources. The core is built for the baseline instruction set (with AddressSanitizer, if only that can detect it), and the
+tests run until one fails. Surviving faults are listed: write a test that detects them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 _ROOT = Path(__file__).parents[2]
 _LIST = Path(__file__).parent / "mutants_core.txt"
-# The quickest first, and those of threads, which take longest, only for what can touch them.
+# The fastest tests first. The tests of threads take longest, so they run only for files that affect threads.
 _TESTS = (
     "fuzz/test_fuzz",
     "alignment/test_forced",
@@ -81,11 +81,11 @@ _OF_FILES = {
     "simd/elements.hpp": ("backends/test_simd", *_TESTS),
     "bindings.cpp": ("lattice/test_tensor_kinds", "loss/test_memory", "lattice/test_edges", "loss/test_loss"),
 }
-_SECONDS = 1200  # for the tests of one mutant: one that hangs is noticed, too
+_SECONDS = 1200  # seconds for the tests of one mutant: a hang is detected, too
 
 
 class Mutant(NamedTuple):
-    """A fault."""
+    """A fault, from ``mutants_core.txt``."""
 
     name: str
     file: str
@@ -94,11 +94,11 @@ class Mutant(NamedTuple):
     old: str
     new: str
     equivalent: str
-    """Why it changes nothing; empty if it does."""
+    """The reason why it changes no result; empty if it does."""
 
 
 def mutants(text: str) -> Iterator[Mutant]:
-    """Read the list."""
+    """Read the list of faults."""
     for block in re.split(r"^(?=\[)", text, flags=re.MULTILINE)[1:]:
         head, *lines = block.rstrip("\n").split("\n")
         match = re.fullmatch(r"\[([\w-]+)\] (\S+?)( \(sanitize\))?: (.+)", head)
@@ -110,7 +110,7 @@ def mutants(text: str) -> Iterator[Mutant]:
 
 
 class Tree:
-    """A copy of what is built and tested, with one build folder."""
+    """A copy of the sources and tests, with one build folder."""
 
     def __init__(self, folder: Path, *, sanitize: bool) -> None:
         self._folder, self._sanitize = folder, sanitize
@@ -132,12 +132,12 @@ class Tree:
         self._call("cmake", "-S", ".", "-B", "build", "-G", "Ninja", *(f"-D{k}={v}" for k, v in options.items()))
 
     def _call(self, *command: str) -> None:
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # CMake as the build has it
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # CMake as in the build
         environment = os.environ | {"PATH": path}
         subprocess.run(command, cwd=self._folder, env=environment, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
 
     def verdict(self, mutant: Mutant | None, tests: tuple[str, ...]) -> str:
-        """Build with the fault, or without one, and run the tests; return what noticed it, or nothing."""
+        """Build with a fault, or without, and run the tests; return the test that detects it, or nothing."""
         path = self._folder / "native" / mutant.file if mutant else None
         try:
             if mutant and path:
@@ -192,7 +192,7 @@ class Tree:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a folder; files that are there with the same content keep their dates, so that little is built again."""
+    """Copy a folder; unchanged files keep their dates, so that little is rebuilt."""
     for file in source.rglob("*"):
         copy = target / file.relative_to(source)
         if not file.is_file() or "__pycache__" in file.parts:

@@ -1,10 +1,10 @@
-"""Counts which small faults in the Python code the tests notice.
+"""Mutation tests of the Python code: makes small faults, one at a time, and runs the tests.
 
-``make mutants-python``, or ``python -m tests.mutants.mutants_python lattice/pattern``: Cosmic Ray's operators (and one
-that leaves a statement out) make the faults, one at a time, in a copy of the package. Of the tests that pyproject.toml
-names for the module, those that run the faulty line are run on each fault, until one fails. What survives is listed
-with its line: write a test that sees it. If no test can, put the line into ``mutants_equivalent.txt`` with the reason.
-``--share 0.2`` tries a fifth of the faults, and ``--most 60`` no more than 60 of a module, the same ones each time.
+``make mutants-python``, or ``python -m tests.mutants.mutants_python lattice/pattern``. Cosmic Ray's operators (and one
+that deletes a statement) make the faults in a copy of the package. pyproject.toml names the tests of each module; of
+these, the tests that execute the faulty line run until one fails. Surviving faults are listed with their lines: write
+a test that detects them. If no test can, put the line into ``mutants_equivalent.txt`` with the reason.
+``--share 0.2`` tries a fifth of the faults, and ``--most 60`` at most 60 per module, the same ones each time.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ _OPERATORS = (
     "ReplaceComparisonOperator_Gt_GtE", "ReplaceComparisonOperator_GtE_Gt", "ReplaceComparisonOperator_Is_IsNot",
     "ReplaceComparisonOperator_IsNot_Is",
 )  # fmt: skip
-# Quick to start: nothing is written anew for the sake of messages that nobody reads.
+# Options for a fast start: no rewritten assertions, because their messages are not used.
 _PYTEST = ("-x", "-q", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:anyio")
-# What the package and its tests import, and torch when it is told to be deterministic: once for all faults.
+# Imported once for all faults: imports of the package and its tests, and of torch in deterministic mode.
 _SLOW = (
     "torch", "torch.testing", "torch._inductor", "torch.fx.experimental.proxy_tensor", "numpy", "hypothesis",
     "hypothesis.strategies", "pytest", "_pytest.pytester", "pytest_timeout", "sybil.integration.pytest", "typer",
@@ -59,12 +59,12 @@ class Mutant(NamedTuple):
     operator: str
     line: int
     text: str
-    """The line as it is then."""
+    """The line with the fault."""
     code: str
 
 
 def mutants(code: str) -> Iterator[Mutant]:
-    """Yield every fault of a module, those aside that change annotations only."""
+    """Yield every fault of a module, except faults in annotations."""
     from cosmic_ray.mutating import mutate_code
     from cosmic_ray.plugins import get_operator
 
@@ -76,7 +76,7 @@ def mutants(code: str) -> Iterator[Mutant]:
     for name, mutated in faulty:
         try:
             meaning = _meaning(mutated)
-        except SyntaxError:  # the star of a signature taken for a product, for instance
+        except SyntaxError:  # for example the star of a signature, mutated as a product
             continue
         if meaning in seen:
             continue
@@ -108,13 +108,13 @@ def _without_statements(code: str) -> Iterator[str]:
 
 
 class _Plain(ast.NodeTransformer):
-    """Leaves annotations out."""
+    """Removes annotations."""
 
     def visit_arg(self, node: ast.arg) -> ast.arg:
         node.annotation = None
         return node
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:  # ast names it
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:  # the name is ast's
         node.returns = None
         return self.generic_visit(node)
 
@@ -128,7 +128,7 @@ def _meaning(code: str) -> str:
 
 
 class Place:
-    """A copy of the package, in which a module can be replaced, and tests that are run on it."""
+    """A copy of the package, whose modules can be replaced, and the tests that run on it."""
 
     def __init__(self, folder: Path) -> None:
         spec = importlib.util.find_spec("ctckit")
@@ -137,14 +137,14 @@ class Place:
         self.folder = folder
         self.log = folder / "log"
         shutil.copytree(Path(spec.origin).parent, folder / "ctckit", ignore=shutil.ignore_patterns("__pycache__"))
-        # Once, and never again: of two faults of one length in one second, one could be taken for the other.
+        # Compiled once, before the faults: bytecode would confuse two faults of the same length within one second.
         sys.pycache_prefix = str(folder / "compiled")
         for place in (folder / "ctckit", _ROOT / "tests", _ROOT / "conftest.py"):
             compile_all = compileall.compile_dir if place.is_dir() else compileall.compile_file
             compile_all(place, quiet=1)
 
     def record(self, module: str, arguments: list[str]) -> Record:
-        """Run all tests without a fault, and say which of them run which line."""
+        """Run all tests without a fault, and return the tests that execute each line."""
         recorder = Recorder(str(self.folder / "ctckit" / module))
         kept = self.folder / "record"
         if self._fork(arguments, recorder, 600, lambda: kept.write_text(json.dumps(recorder.record()))) != 0:
@@ -153,7 +153,7 @@ class Place:
         return Record({int(line): tests for line, tests in lines.items()}, seconds, starting)
 
     def sees(self, module: str, code: str, arguments: list[str], tests: list[str], seconds: float) -> bool:
-        """Whether one of some tests fails, or takes too long, with this code in the place of the module's."""
+        """Whether one of the tests fails, or takes too long, with this code in place of the module's."""
         path = self.folder / "ctckit" / module
         original = path.read_text(encoding="utf-8")
         path.write_text(code, encoding="utf-8")
@@ -167,7 +167,7 @@ class Place:
     def _fork(
         self, arguments: list[str], plugin: object, seconds: float, then: Callable[[], object] = lambda: None
     ) -> int:
-        """Run tests in a copy of this process, which has imported what is slow to import, and nothing of ctckit."""
+        """Run tests in a fork of this process, which has imported all slow modules, but not ctckit."""
         pid = os.fork()
         if pid == 0:
             self._test(arguments, plugin, then)
@@ -190,7 +190,7 @@ class Place:
             )
             code = int(pytest.main([*_PYTEST, f"--basetemp={self.folder / 'scratch'}", *arguments], plugins=[plugin]))
             then()
-        except BaseException:  # noqa: BLE001  # shown, and the copy must get no further than here
+        except BaseException:  # noqa: BLE001  # printed; the forked process must exit here
             sys.excepthook(*sys.exc_info())
         finally:
             sys.stdout.flush()
@@ -212,7 +212,7 @@ def _wait(pid: int, seconds: float) -> int:
 
 
 def test_module(place: Place, module: str, tests: list[str], share: float, most: int) -> tuple[int, int]:
-    """Try the faults of one module; return how many were caught, and how many there were."""
+    """Try the faults of one module; return the numbers of detected faults and of all faults."""
     code = (place.folder / "ctckit" / module).read_text(encoding="utf-8")
     equivalent = _equivalent(module)
     start = time.monotonic()
@@ -237,7 +237,7 @@ def test_module(place: Place, module: str, tests: list[str], share: float, most:
 
 
 def _equivalent(module: str) -> set[str]:
-    """Lines that no test can see: ``MODULE: LINE`` each, after a comment that says why."""
+    """Faulty lines that no test can detect: ``MODULE: LINE`` each, after a comment with the reason."""
     lines = _EQUIVALENT.read_text(encoding="utf-8").splitlines()
     return {line.removeprefix(f"{module}: ") for line in lines if line.startswith(f"{module}: ")}
 
@@ -250,7 +250,7 @@ def _configured() -> dict[str, list[str]]:
 
 
 def main(arguments: list[str]) -> int:
-    """Try the faults of some modules, or of all."""
+    """Try the faults of the given modules, or of all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="MODULE", help="such as corpus/results; default: all")
     parser.add_argument("--share", type=float, default=1, help="of the faults to try (default: all)")
@@ -276,7 +276,7 @@ def _import_what_is_slow() -> None:
     for name in _SLOW:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    gc.freeze()  # or each copy's collections go through all of it
+    gc.freeze()  # or every fork's garbage collections would traverse it
 
 
 if __name__ == "__main__":

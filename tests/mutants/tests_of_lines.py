@@ -1,4 +1,4 @@
-"""Which tests run which lines of a module: a pytest plugin that records it, and one that runs only some tests."""
+"""Two pytest plugins: one records the tests that execute each line of a module, one runs a selection of tests."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import pytest
 
 
 class Record(NamedTuple):
-    """What a run of all tests taught about one module."""
+    """The record of a run of all tests, for one module."""
 
     lines: dict[int, list[str]]
-    """The tests that run each line, by their ids."""
+    """The ids of the tests that execute each line."""
     seconds: dict[str, float]
-    """How long each test takes."""
+    """The duration of each test in seconds."""
     starting: list[str]
-    """The tests that start processes, of which nothing is recorded: they may run any line."""
+    """Tests that start processes, whose lines are not recorded: they may execute any line."""
 
     def tests(self, code: str, line: int) -> list[str]:
-        """Return the tests that could see a fault in a line, the quickest first."""
+        """Return the tests that could detect a fault in a line, the fastest first."""
         first, in_function = _statement(code, line)
         if in_function:
             found = {test for number in range(first, line + 1) for test in self.lines.get(number, [])}
@@ -34,9 +34,9 @@ class Record(NamedTuple):
 
 
 def _statement(code: str, line: int) -> tuple[int, bool]:
-    """Return the first line of the innermost statement at a line, and whether it is in a function's body."""
+    """Return the first line of the innermost statement at a line, and whether it is in a function body."""
     first, in_function = line, False
-    for node in ast.walk(ast.parse(code)):  # outer nodes come first
+    for node in ast.walk(ast.parse(code)):  # outer nodes first
         if isinstance(node, ast.stmt) and node.end_lineno is not None and node.lineno <= line <= node.end_lineno:
             first = node.lineno
         if isinstance(node, (ast.FunctionDef, ast.Lambda)):
@@ -46,7 +46,7 @@ def _statement(code: str, line: int) -> tuple[int, bool]:
 
 
 class Recorder:
-    """Records which test runs which lines of one file."""
+    """Records the tests that execute each line of one file."""
 
     def __init__(self, path: str) -> None:
         import coverage
@@ -60,7 +60,7 @@ class Recorder:
         self._start: Any = multiprocessing.process.BaseProcess.start
 
     def pytest_sessionstart(self) -> None:
-        """Begin, before anything is collected."""
+        """Start before the collection."""
         recorder = self
 
         def start(process: Any) -> None:
@@ -76,7 +76,7 @@ class Recorder:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        """Note the test that runs."""
+        """Record the running test."""
         self._current = item.nodeid
         self._coverage.switch_context(item.nodeid)
         begin = time.monotonic()
@@ -85,7 +85,7 @@ class Recorder:
         return result
 
     def record(self) -> Record:
-        """Return what was recorded."""
+        """Return the record."""
         self._coverage.stop()
         by_line = self._coverage.get_data().contexts_by_lineno(self._path)
         lines = {line: [test for test in tests if test in self._seconds] for line, tests in by_line.items()}
@@ -93,11 +93,11 @@ class Recorder:
 
 
 class Chooser:
-    """Runs some of the tests, in the order given."""
+    """Runs the given tests, in the given order."""
 
     def __init__(self, tests: list[str]) -> None:
         self._places = {test: place for place, test in enumerate(tests)}
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Leave out the other tests."""
+        """Deselect all other tests."""
         items[:] = sorted((i for i in items if i.nodeid in self._places), key=lambda i: self._places[i.nodeid])

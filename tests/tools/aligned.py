@@ -1,4 +1,4 @@
-"""ctckit.align, for one item or a batch that the type checker cannot tell apart."""
+"""`ctckit.align` for one item or a batch, if the type checker cannot infer which."""
 
 from __future__ import annotations
 

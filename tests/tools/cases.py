@@ -1,4 +1,4 @@
-"""Problems to test with: named edge cases, random ones, extreme ones, and every form in which a caller may pass them.
+"""Problems for tests: named edge cases, random ones, extreme ones, and every form of a call.
 
 Built on torch alone; nothing here imports the package. Used by the tests of all backends.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Arguments(NamedTuple):
-    """What a public function takes, in order."""
+    """The arguments of a public function, in order."""
 
     emissions: Tensor
     targets: Tensor
@@ -30,7 +30,7 @@ class Arguments(NamedTuple):
 
 @dataclass(frozen=True)
 class Case:
-    """A batch of problems, without the numbers."""
+    """A batch of problems, without emissions."""
 
     name: str
     frames: int
@@ -52,33 +52,33 @@ class Case:
 
     @property
     def feasible(self) -> list[bool]:
-        """Whether each target can be spelt: one frame per label, and one between equal neighbours."""
+        """Whether each target fits: it needs one frame per label, and one between equal neighbours."""
         return [
             len(target) + sum(a == b for a, b in itertools.pairwise(target)) <= frames
             for target, frames in zip(self.targets, self.input_lengths, strict=True)
         ]
 
     def logits(self, dtype: torch.dtype = torch.float64, scale: float = 1.0, seed: int = 0) -> Tensor:
-        """(T, N, C) normal noise; the same numbers for one seed whatever the dtype."""
+        """(T, N, C) normal noise; a seed gives the same numbers in every dtype."""
         generator = torch.Generator().manual_seed(seed)
         shape = self.frames, self.items, self.classes
         return (scale * torch.randn(shape, generator=generator, dtype=torch.float64)).to(dtype)
 
     def table(self, fill: int, extra: int = 0) -> Tensor:
-        """(N, S) targets padded with the given value, wider by `extra` than they need be."""
+        """(N, S) targets padded with the given value, wider by `extra` than needed."""
         table = torch.full((self.items, self.width + extra), fill)
         for row, target in zip(table, self.targets, strict=True):
             row[: len(target)] = torch.tensor(target, dtype=torch.int64)
         return table
 
     def padded(self, emissions: Tensor, fill: int | None = None) -> Arguments:
-        """Targets (N, S), padded with the blank unless told, and lengths as tensors."""
+        """Targets (N, S), padded with the blank by default, and lengths as tensors."""
         lengths = torch.tensor([len(target) for target in self.targets], dtype=torch.int64)
         frames = torch.tensor(self.input_lengths, dtype=torch.int64)
         return Arguments(emissions, self.table(self.blank if fill is None else fill), frames, lengths, self.blank)
 
 
-# One for each way in which the recursion can go wrong, most with several paths.
+# One case for each possible error of the recursion; most have several paths.
 EDGE_CASES = (
     Case("one frame, one label", 1, 3, ((2,),), (1,)),
     Case("one frame, no label", 1, 3, ((),), (1,)),
@@ -102,7 +102,7 @@ MIXED = Case("mixed", 9, 5, ((1, 2, 3), (2, 2), (), (4, 4, 4, 4, 4, 4), (3,)), (
 
 
 def random_case(frames: int, items: int, classes: int, width: int, *, blank: int = 0, seed: int = 0) -> Case:
-    """Lengths and labels at random: frames from half to all, labels up to the width."""
+    """Random lengths and labels: frames from T/2 to T, labels up to the width."""
     generator = torch.Generator().manual_seed(seed)
 
     def draw(low: int, high: int, count: int) -> list[int]:
@@ -180,20 +180,20 @@ FORMS: dict[str, Callable[[Arguments, Case], Arguments]] = {
     "concatenated, sequences": lambda arguments, case: _sequences(_concatenated(arguments, case), case),
     "strided": _strided,
 }
-"""Ways to say the same; each turns `Case.padded` into another that must give the same results."""
+"""Forms of a call; each converts `Case.padded` to another form that must give the same results."""
 
 
 # -------------------------------------------------------------------------------------------------------- hard numbers
 
 
 def masked(x: Tensor, share: float = 0.3, seed: int = 0) -> Tensor:
-    """Some classes at -inf, as where a vocabulary is masked."""
+    """Some classes at -inf, like a masked vocabulary."""
     generator = torch.Generator().manual_seed(seed)
     return x.masked_fill(torch.rand(x.shape, generator=generator) < share, -torch.inf)
 
 
 def trained(case: Case, margin: float, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
-    """Logits of a model that has learnt: noise, and a margin on one path that spells the target (blank between labels).
+    """Logits of a trained model: noise, and a margin on one path that spells the target (blank between labels).
 
     The items' targets must fit, with a blank before each label.
     """
@@ -207,7 +207,7 @@ def trained(case: Case, margin: float, dtype: torch.dtype = torch.float64, seed:
 
 
 def peaky(case: Case, log_label: float, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Log-probabilities of a collapsed model: the blank nearly certain, each label at exp(log_label)."""
+    """Log-probabilities of a collapsed model: the blank is nearly certain, each label has exp(log_label)."""
     x = torch.full((case.frames, case.items, case.classes), log_label, dtype=dtype)
     x[:, :, case.blank] = 0.0
     return x

@@ -1,4 +1,4 @@
-"""Small corpora on the disk: emissions that spell known texts, and manifests of them."""
+"""Small corpora on disk: emissions that spell known texts, and their manifests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TEXTS = ("cab", "a bad cab", "dad", "egg and ham", "feed me", "bee", "hello worl
 
 
 def log_probs(text: str, seed: int, frames: int = 40) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Noise, with two clear frames for each character, all distinct from their neighbours."""
+    """Noise, with two clear frames for each character, each different from its neighbours."""
     x = np.random.default_rng(seed).normal(size=(frames, len(TOKENS)))
     path = np.zeros(frames, dtype=np.int64)
     for position, character in enumerate(text.replace(" ", "|")):
@@ -24,7 +24,7 @@ def log_probs(text: str, seed: int, frames: int = 40) -> np.ndarray[Any, np.dtyp
 
 
 def write_corpus(folder: Path, count: int = 8) -> Path:
-    """Write emissions, ``vocab.json`` and ``items.jsonl``; return the path of the latter."""
+    """Write emissions, ``vocab.json`` and ``items.jsonl``; return the path of ``items.jsonl``."""
     folder.mkdir(exist_ok=True)
     (folder / "vocab.json").write_text(json.dumps({token: number for number, token in enumerate(TOKENS)}))
     lines = []

@@ -1,14 +1,14 @@
-"""Runs the command line on a disk that fails at every call in turn, and looks at what is left.
+"""Runs the command line on a disk that fails at every call in turn, and checks the files that are left.
 
-``python -m tests.tools.disk_faults SCENARIO FOLDER`` with the library of ``disk_faults.cpp`` in LD_PRELOAD; prints one
-line for each thing that is wrong. For each call of a run that changes a file, runs of their own fail there: with an I/O
-error, with a disk that is full from there on, and with the end of the process. Then:
+``python -m tests.tools.disk_faults SCENARIO FOLDER`` with the library of ``disk_faults.cpp`` in LD_PRELOAD prints one
+line per problem. For each call that changes a file, separate runs fail there: with an I/O error, with a disk that is
+full from there on, and with the end of the process. Then:
 
-- files of the user are as they were, and results of earlier runs are kept;
-- a file under its final name is whole: the old one or the new one;
+- files of the user are unchanged, and results of earlier runs are kept;
+- a file under its final name is complete: the old one or the new one;
 - no item has two results, and after an error (not a kill) no line is truncated and no temporary file is left;
-- the message of an error is no traceback, and a run that says that all is well has done all;
-- the same command, run again on a good disk, ends with what a run without faults ends with, and nothing else.
+- the message of an error is no traceback, and a run that reports success has done all items;
+- the same command, run again on a good disk, gives exactly the files of a run without faults.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import torch
 
-import ctckit.cli.app  # imported here, once, rather than in each of the copies
+import ctckit.cli.app  # imported here, once, instead of in each forked process
 import ctckit.page  # noqa: F401
 from ctckit.cli import main
 from tests.tools import corpora
@@ -43,21 +43,21 @@ _COMMAND = (
     "align", "corpus/items.jsonl", "--vocab", "corpus/vocab.json", "-o", str(_RESULTS), "--format", "json",
     "--folder", "files", "--html", "page.html", "-q", "--frame-duration", "0.02",
 )  # fmt: skip
-_NORMAL = 1  # the exit status: one item is bad
+_NORMAL = 1  # the exit status of a run with a bad item
 
 
 class Scenario(NamedTuple):
-    """A command, and what is there before it runs."""
+    """A command, and the files before it runs."""
 
     prepare: Callable[[Path], None]
-    """Called with a folder that has the user's files."""
+    """Prepares a folder that has the user's files."""
     options: tuple[str, ...] = ()
     keeps: bool = True
-    """Whether results that were there before stay."""
+    """Whether earlier results stay."""
 
 
 def user_files(folder: Path) -> None:
-    """Write a corpus of three good items and a bad one, and a file that is none of ours."""
+    """Write a corpus of three good items and a bad one, and an unrelated file."""
     folder.mkdir()
     corpora.write_corpus(folder / "corpus", 3)
     lines = corpora.read_lines(folder / "corpus" / "items.jsonl")
@@ -69,7 +69,7 @@ def user_files(folder: Path) -> None:
 
 
 def an_earlier_run(folder: Path) -> None:
-    """Leave what a run leaves that was killed after two items, one of which has another text since; and an old page."""
+    """Leave the files of a run that was killed after two items, and an old page; one item's text has changed since."""
     manifest = folder / "corpus" / "items.jsonl"
     now = manifest.read_bytes()
     lines = corpora.read_lines(manifest)
@@ -82,7 +82,7 @@ def an_earlier_run(folder: Path) -> None:
 
 
 def results_of_other_options(folder: Path) -> None:
-    """Leave the results of a run with another duration of a frame."""
+    """Leave the results of a run with another frame duration."""
     _run(folder, (*_COMMAND, "--frame-duration", "0.5"))
 
 
@@ -94,7 +94,7 @@ SCENARIOS = {
 
 
 def _run(folder: Path, command: tuple[str, ...], number: int = 0, kind: tuple[int, int] = (_COUNT, 0)) -> Run:
-    """Run the command line in a copy of this process whose disk fails at a call."""
+    """Run the command line in a fork of this process whose disk fails at the given call."""
     log, calls = folder.with_suffix(".log"), folder.with_suffix(".calls")
     calls.unlink(missing_ok=True)
     pid = os.fork()
@@ -112,7 +112,7 @@ def _run(folder: Path, command: tuple[str, ...], number: int = 0, kind: tuple[in
             calls.write_text(str(library.disk_faults_count()))
             sys.stdout.flush()
             sys.stderr.flush()
-        except BaseException:  # noqa: BLE001  # shown, and the copy must never get further than here
+        except BaseException:  # noqa: BLE001  # printed; the forked process must exit here
             sys.excepthook(*sys.exc_info())
         finally:
             os._exit(code)
@@ -131,7 +131,7 @@ class Run(NamedTuple):
 
 
 def _state(folder: Path) -> dict[str, bytes]:
-    """Every file and its content, which may name the folder."""
+    """Every file and its content; the content may name the folder."""
     return {
         str(path.relative_to(folder)): path.read_bytes().replace(os.fsencode(folder), b"/folder")
         for path in sorted(folder.rglob("*"))
@@ -148,7 +148,7 @@ def _ids(lines: list[bytes]) -> list[str]:
 
 
 def damage(before: dict[str, bytes], after: dict[str, bytes], good: dict[str, bytes], *, keeps: bool) -> Iterator[str]:
-    """What no fault may do."""
+    """The damage that no fault may do."""
     results = str(_RESULTS)
     for name, content in before.items():
         if name not in good and not name.endswith(".partial"):
@@ -184,7 +184,7 @@ def damage(before: dict[str, bytes], after: dict[str, bytes], good: dict[str, by
 def after_an_error(
     run: Run, before: dict[str, bytes], after: dict[str, bytes], good: dict[str, bytes]
 ) -> Iterator[str]:
-    """What an error leaves, as against a kill."""
+    """Problems after an error, as opposed to a kill."""
     if "Traceback" in run.log:
         yield f"it ended with a traceback: {run.log[-1500:]}"
     for name, content in after.items():
@@ -206,7 +206,7 @@ def after_another_run(run: Run, after: dict[str, bytes], good: dict[str, bytes])
     if run.code != _NORMAL:
         yield f"run again, it ends with {run.code}: {run.log[-500:]}"
     for name in sorted(after.keys() | good.keys()):
-        if name == str(_RESULTS):  # in another order, perhaps
+        if name == str(_RESULTS):  # possibly in another order
             if sorted(_whole_lines(after.get(name, b""))) != sorted(_whole_lines(good[name])):
                 yield "run again, the results are others"
         elif after.get(name) != good.get(name):
@@ -215,9 +215,9 @@ def after_another_run(run: Run, after: dict[str, bytes], good: dict[str, bytes])
 
 
 def problems(scenario: Scenario, folder: Path) -> Iterator[str]:
-    """Yield what is wrong, for every call and every kind of fault."""
+    """Yield the problems, for every call and every kind of fault."""
     command = (*_COMMAND, *scenario.options)
-    work, template = folder / "work", folder / "template"  # all is done in one folder, since results depend on paths
+    work, template = folder / "work", folder / "template"  # all runs use one folder, because results depend on paths
     user_files(work)
     shutil.copytree(work, template)
     yield from (f"a good run: {text}" for text in after_another_run(_run(work, command), {}, {}))
@@ -231,7 +231,7 @@ def problems(scenario: Scenario, folder: Path) -> Iterator[str]:
     yield from (f"without a fault: {text}" for text in after_another_run(run, _state(work), good))
     if len(_whole_lines(good[str(_RESULTS)])) != 3 or run.calls < 10:
         yield f"the run does too little: {run.calls} calls, {sorted(good)}"
-    recovered: set[frozenset[tuple[str, bytes]]] = set()  # what another run was tried from
+    recovered: set[frozenset[tuple[str, bytes]]] = set()  # states from which another run has been tried
     for kind, fault in _KINDS.items():
         for number in range(1, run.calls + 1):
             _restore(work, template)

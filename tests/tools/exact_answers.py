@@ -1,7 +1,7 @@
-"""The library called in one form, and the float64 answers that its results are held against.
+"""Results of the library, exact float64 answers, and the errors between them.
 
-The reference is judged by enumeration (`oracle`, in test_reference.py) and judges here in its turn: in float64, and
-without autograd, so that inputs of tens of thousands of frames fit.
+Enumeration judges the reference (`oracle`, in test_reference.py), and here the reference judges: in float64, and
+without autograd, so that inputs of tens of thousands of frames fit into memory.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from ctckit.lattice import gate, tighten
 from tests.tools.cases import Arguments
 from tests.tools.core_memory import fill_core_memory
 
-# What one rounding costs a loss near 10 and a probability: half types are computed in float32, and only the gradient
-# is rounded to them. Float32 adds up some roundings of emissions; float64 those of the judge's logarithms.
+# The error of one rounding, of a loss near 10 and of a probability. Half types are computed in float32, and only the
+# gradient is rounded to them. Float32 adds up some roundings of emissions; float64 those of the reference's logarithms.
 LOSS_ERROR = {torch.float64: 1e-13, torch.float32: 1e-6, torch.float16: 1e-6, torch.bfloat16: 1e-6}
 GRADIENT_ERROR = {torch.float64: 1e-13, torch.float32: 1e-6, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}
 
@@ -33,9 +33,9 @@ class Result(NamedTuple):
 
 
 def run(arguments: Arguments, *, logits: bool, batch_first: bool = False) -> Result:
-    """Losses and gradient as a caller gets them."""
+    """Losses and gradient of a call."""
     x, targets, input_lengths, target_lengths, blank = arguments
-    x = x.detach().requires_grad_()  # in its own memory and strides
+    x = x.detach().requires_grad_()  # with its own memory and strides
     function = ctckit.ctc_loss_with_logits if logits else ctckit.ctc_loss
     losses = function(x, targets, input_lengths, target_lengths, blank, "none", batch_first=batch_first)
     (gradient,) = torch.autograd.grad(losses.sum(), x)
@@ -43,7 +43,7 @@ def run(arguments: Arguments, *, logits: bool, batch_first: bool = False) -> Res
 
 
 def run_on_dirty_memory(arguments: Arguments, *, logits: bool) -> Result:
-    """Losses and gradient, which must be the same bits whether the core's scratch memory holds zeros or NaN before."""
+    """Losses and gradient, which must be the same bits with scratch memory filled with zeros or with NaN."""
     fill_core_memory(0)
     on_zeros = run(arguments, logits=logits)
     fill_core_memory(0xFF)
@@ -54,12 +54,12 @@ def run_on_dirty_memory(arguments: Arguments, *, logits: bool) -> Result:
 
 
 def same_bits(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors hold the same numbers, counting NaN as one of them."""
+    """Whether two tensors hold the same numbers, where NaN equals NaN."""
     return torch.equal(one.isnan(), other.isnan()) and torch.equal(one.nan_to_num(0), other.nan_to_num(0))
 
 
 class Answer(NamedTuple):
-    """What the results should be, in float64."""
+    """The right results, in float64."""
 
     losses: Tensor
     gradient: Tensor
@@ -68,7 +68,7 @@ class Answer(NamedTuple):
 
 
 def exact(arguments: Arguments, *, logits: bool) -> Answer:
-    """The answer to the very numbers that the emissions hold in their own dtype."""
+    """The answer for the numbers that the emissions hold in their own dtype."""
     x, lattice, _ = gate(arguments.emissions.detach().double(), *arguments[1:])
     with torch.no_grad():
         losses = reference.ctc(x, tighten(lattice), logits=logits)
@@ -82,18 +82,17 @@ def exact(arguments: Arguments, *, logits: bool) -> Answer:
 
 
 class Errors(NamedTuple):
-    """The largest of any item."""
+    """The largest errors of all items."""
 
     loss: float  # relative
     gradient: float  # |g - exact| / |exact|, in the Euclidean norm over the item
 
 
 def errors(actual: Result, expected: Answer) -> Errors:
-    """How far a result is from the exact one, beyond what rounding to the smallest numbers of its dtype explains.
+    """The errors of a result, less the rounding to the smallest numbers of its dtype.
 
-    For a confident model loss and gradient are next to 0, being differences of numbers near 1 (of the softmax and the
-    occupancy, of the logarithms of sums near 1), each rounded to 1e-16, frame by frame. And what is below the range of
-    float16 is 0 there.
+    For a confident model, loss and gradient are near 0. They are differences of numbers near 1 (softmax and occupancy,
+    logs of sums near 1), each rounded to 1e-16, frame by frame. Numbers below the range of float16 are 0 in float16.
     """
     finite = expected.losses.isfinite()
     assert finite.any(), "nothing to compare"

@@ -1,8 +1,8 @@
-"""A GPU that launches nothing: what Triton asks of a driver, so that all before the launch is real.
+"""A fake GPU driver for Triton, which launches nothing; everything before the launch is real.
 
-Triton binds the arguments, specialises on them, compiles for the target and loads the binary; what it then hands to the
-device is noted in `launches`. The tensors are on the CPU. `install` must come before the first launch of a process,
-and TRITON_INTERPRET must not be set.
+Triton binds the arguments, specialises on them, compiles for the target and loads the binary. `launches` records the
+arguments that the device would get. The tensors are on the CPU. Call `install` before the first launch of a process.
+TRITON_INTERPRET must not be set.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ import triton
 from triton.backends.compiler import GPUTarget
 
 STREAM = 0xABC0
-"""What the driver says is the current stream."""
+"""The current stream of the fake driver."""
 
 
 class Launch(NamedTuple):
-    """What the device would be given."""
+    """One launch, as the device would get it."""
 
     kernel: str
     grid: tuple[int, int, int]
     stream: int
     warps: int
     types: tuple[str, ...]
-    """Of each argument, as compiled: '*fp32', 'i64', 'constexpr'."""
+    """The type of each argument, as compiled: '*fp32', 'i64', 'constexpr'."""
     aligned: tuple[bool, ...]
-    """Which arguments the binary takes to be multiples of 16."""
+    """The arguments that the binary assumes to be multiples of 16."""
     arguments: tuple[Any, ...]
     names: tuple[str, ...]
 
@@ -38,7 +38,7 @@ loaded: list[str] = []
 
 
 class Utils:
-    """What Triton calls to load a binary, and to ask what the device has."""
+    """The functions with which Triton loads a binary and reads the device's properties."""
 
     def load_binary(self, name: str, *_: Any) -> tuple[Any, ...]:
         loaded.append(name)
@@ -52,7 +52,7 @@ class Utils:
 
 
 class Launcher:
-    """Stands for the function that hands a kernel's arguments to the device."""
+    """Replaces Triton's launcher: records the arguments of a launch."""
 
     def __init__(self, source: Any, metadata: Any) -> None:
         self.source, self.metadata = source, metadata
@@ -93,5 +93,5 @@ class Driver:
 
 
 def install() -> None:
-    """Make it the driver of this process."""
+    """Make this the driver of the process."""
     triton.runtime.driver.set_active(Driver())

@@ -1,6 +1,6 @@
-"""A plugin of pytest that makes an environment look as if it had pytest, NumPy, torch and Triton, and little else.
+"""A pytest plugin that hides packages, as if the environment had pytest, NumPy, torch, Triton and little else.
 
-So it is on a machine that was made for training on GPUs: `python -m pytest -p tests.tools.few_packages`, with
+GPU machines often have only these: `python -m pytest -p tests.tools.few_packages`, with
 PYTEST_DISABLE_PLUGIN_AUTOLOAD=1.
 """
 
@@ -17,7 +17,7 @@ MISSING = frozenset({
 
 
 class FewPackages(PathFinder):
-    """Finds no package of `MISSING`, though it is installed."""
+    """Hides the packages of `MISSING`, even if they are installed."""
 
     @classmethod
     def find_spec(cls, fullname: str, path: Any = None, target: Any = None) -> Any:

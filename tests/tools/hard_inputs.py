@@ -1,8 +1,8 @@
-"""Inputs that are hard on the numerics of CTC, by name, and their exact answers.
+"""Numerically hard inputs, by name, and their exact answers.
 
-The core walks blocks of 16 frames with a power of two per state, and does a block again frame by frame where that does
-not hold a state's values. Many of these inputs need that: in blocks among easy ones, going forward only, going backward
-only, by emissions that no double holds, by states that are much less probable than those beside them, or that are
+The core computes blocks of 16 frames with one power of two per state. If a block leaves the range of a double, the core
+computes it again frame by frame. Many of these inputs need that: in single blocks, in one direction only, because of
+emissions that no double holds, or because of states that are much less probable than their neighbours, or that are
 emptied and filled again.
 """
 
@@ -28,12 +28,12 @@ class Hard(NamedTuple):
     case: Case
     x: Tensor  # (T, N, C) float64
     logits: bool = True
-    limit: float = 5e-7  # of the gradient's error in float32: what design asks for at best is 5e-7, and 2e-6 at worst
+    limit: float = 5e-7  # of the gradient's error in float32; the design requires 5e-7 at best, 2e-6 at worst
 
 
 @cache
 def judged(name: str, dtype: torch.dtype, *, logits: bool) -> tuple[Arguments, Answer]:
-    """The arguments with emissions in a dtype, as logits or as log-probabilities, and what should come out."""
+    """The arguments, with emissions in a dtype, as logits or log-probabilities, and the right answer."""
     problem = HARD[name]()
     x = (
         problem.x.log_softmax(2).nan_to_num(-torch.inf, neginf=-torch.inf)
@@ -53,7 +53,7 @@ def hard(name: str) -> Callable[[Callable[[], Hard]], Callable[[], Hard]]:
 
 
 def spelled(labels: int, classes: int, *, repeat: int = 1) -> tuple[int, ...]:
-    """A target that goes round the classes, each label so many times in a row."""
+    """A target that cycles through the classes, with each label repeated."""
     return tuple(1 + (s // repeat) % (classes - 1) for s in range(labels))
 
 
@@ -114,10 +114,10 @@ for margin in (10, 25, 100):
 
     @hard(f"collapsed onto the blank, margin {margin}")
     def _collapsed(margin: int = margin) -> Hard:
-        """As early in training: all labels improbable, all the time.
+        """As early in training: all labels are improbable in all frames.
 
-        In float32 the difference of two logits is off by up to 2^-25 of it, in every frame; no path wins by so much
-        that it could not matter.
+        In float32 the difference of two logits has a relative error up to 2^-25, in every frame. No path is so much
+        better than the others that the error would not matter.
         """
         case = random_case(200, 3, 20, 60, seed=6)
         x = case.logits()
@@ -155,14 +155,14 @@ def _tiny() -> Hard:
 
 @hard("denormal logits")
 def _denormal() -> Hard:
-    """Numbers that flushing to zero would lose; they make no difference, but must make no error either."""
+    """Denormals, which flush-to-zero would lose; they change no result, and must cause no error."""
     case = random_case(60, 3, 10, 12, seed=8)
     return Hard(case, 1e-41 * case.logits())
 
 
 @hard("denormal probabilities")
 def _denormal_probabilities() -> Hard:
-    """Each of them below the normal range of float32 (e^-88 and less), some below that of float64 (e^-709)."""
+    """All are below the normal range of float32 (e^-88 and less), some below that of float64 (e^-709)."""
     case = random_case(120, 4, 10, 20, seed=9)
     return Hard(case, -85 - 160 * case.logits().square(), logits=False)
 
@@ -175,7 +175,7 @@ def _short() -> Hard:
 
 @hard("one class possible in each frame")
 def _forced() -> Hard:
-    """All others at -inf: one path, of the given probability if these are not normalised."""
+    """All other classes at -inf: one path, with the given probability if it is not normalised."""
     case = one(70, 6, spelled(20, 6))
     x = torch.full((70, 1, 6), -torch.inf, dtype=torch.float64)
     path = torch.zeros(70, dtype=torch.int64)
@@ -201,7 +201,7 @@ def _masked() -> Hard:
 
 @hard("masked classes alternate")
 def _alternating() -> Hard:
-    """Every label is impossible in every other frame: half of all states are emptied at every step."""
+    """Every label is impossible in every other frame: half of all states become 0 at every step."""
     case = random_case(200, 3, 20, 30, seed=11)
     x = case.logits(scale=3)
     odd = (torch.arange(200)[:, None] + torch.arange(20)) % 2 == 1
@@ -216,7 +216,7 @@ for depth in (650, 689, 691, 700, 708, 745, 1000, 5000):
 
     @hard(f"a frame in which the labels lie {depth} below the blank")
     def _deep(depth: int = depth) -> Hard:
-        """The limits: e^-690 is where the core's table of emissions ends, e^-708 a double's, e^-745 its denormals'."""
+        """The limits: e^-690 of the core's table of emissions, e^-708 of a double, e^-745 of its denormals."""
         case = one(100, 8, spelled(30, 8))
         x = case.logits()
         x[50, 0, 1:] -= depth
@@ -233,7 +233,7 @@ def _deep_blank() -> Hard:
 
 @hard("a few improbable frames in a row")
 def _drops() -> Hard:
-    """Each fits a double, the product of two does not."""
+    """Each emission fits a double; the product of two does not."""
     case = one(160, 8, spelled(40, 8, repeat=2))
     x = case.logits()
     x[30:33, 0, 1:] -= 400
@@ -243,7 +243,7 @@ def _drops() -> Hard:
 
 
 def in_segments(frames: int, labels: int, classes: int) -> Case:
-    """An item of which more is kept than the 1 MiB of one segment, so that it is walked again from checkpoints."""
+    """An item with states above the 1 MiB of one segment, so that the core recomputes segments from checkpoints."""
     assert 20 * labels * frames > 1 << 20
     generator = torch.Generator().manual_seed(12)
     target = torch.randint(1, classes, (labels,), generator=generator)
@@ -283,7 +283,7 @@ def _revival_in_segments() -> Hard:
 
 @hard("late labels improbable early: backward only")
 def _beta_only() -> Hard:
-    """Going forward no path has come to the labels when they are improbable, going backward all come through them."""
+    """Forward, no path has reached the labels when they are improbable; backward, all paths pass through them."""
     frames, labels = 96, 40
     case = one(frames, labels + 1, spelled(labels, labels + 1))
     t, s = torch.arange(frames)[:, None], torch.arange(labels)
@@ -294,7 +294,7 @@ def _beta_only() -> Hard:
 
 @hard("early labels improbable late: forward only")
 def _alpha_only() -> Hard:
-    """The mirror image of the one before."""
+    """The mirror image of the case before."""
     mirrored = _beta_only()
     case = mirrored.case
     return Hard(one(case.frames, case.classes, case.targets[0][::-1]), mirrored.x.flip(0))
@@ -302,7 +302,7 @@ def _alpha_only() -> Hard:
 
 @hard("a repeated label far below the blank that feeds it")
 def _steep() -> Hard:
-    """Just before a block begins, so that the powers of two of neighbours are further apart than a double's range."""
+    """Just before a block begins, so that the powers of two of neighbours differ by more than a double's range."""
     case = one(96, 3, (1, 1, 2, 2, 1, 1, 2, 2))
     x = case.logits()
     for start in (16, 32, 48, 64):
@@ -312,10 +312,10 @@ def _steep() -> Hard:
 
 
 def revival(first: int, *, drop: float = -60.0) -> Hard:
-    """States that hold nearly all of the probability are emptied, and filled again from one that holds 1e-300.
+    """States with nearly all of the probability become 0, and are filled again from a state with 1e-300.
 
-    Label 1 is certain until `first`, where both labels are impossible for a frame; then a 1 and a 2 must follow. So all
-    paths wait in the first blank, at e^-60 a frame, in a state that weighs nothing beside the others until these die.
+    Label 1 is certain until `first`, where both labels are impossible for a frame. Then a 1 and a 2 must follow. So all
+    paths stay in the first blank, at e^-60 per frame. That state is negligible until the others become 0.
     """
     frames = first + 4
     x = torch.full((frames, 1, 3), drop, dtype=torch.float64)
@@ -339,12 +339,12 @@ for first in (14, 15, 16, 17, 18, 25, 31, 32, 33, 48):
 
 
 def fed_by_little(below: float, fall: float) -> Hard:
-    """A label falls so far within a block that a blank far below it, in whose share it had no part, counts.
+    """A label falls so far within a block that a blank far below it, which it did not feed, becomes significant.
 
-    Only the label survives the block after, in frame 32, with what had come to it from the blank.
+    Only the label survives the next block, from frame 32 on, with the mass that the blank has given it.
     """
     x = torch.zeros(40, 1, 2, dtype=torch.float64)
-    x[8, 0, 0] = -below  # the blank before the label, when the next block begins
+    x[8, 0, 0] = -below  # the blank before the label, at the start of the next block
     x[20, 0, 1] = -fall
     x[32, 0, 0] = -torch.inf
     return Hard(one(40, 2, (1,)), x, logits=False)
@@ -366,12 +366,12 @@ for cost in (50, 60):
 
     @hard(f"waiting behind other labels at e^-{cost} a frame, and alone later")
     def _waiting(cost: int = cost) -> Hard:
-        """For a block of frames the last label but one is certain, but only paths that have not come to it survive.
+        """For a block of frames the last label but one is certain, but only paths that have not reached it survive.
 
-        They wait among the labels before it, and their probability falls to e^-800 or less. Going backward all paths
-        are there, so what is multiplied with so small a number must be as large.
+        They stay in the labels before it, and their probability falls to e^-800 or less. Backward, all paths are
+        there, so the factor of such a small number must be as large.
         """
-        wait, alone = 48, 64  # the frames that begin a block
+        wait, alone = 48, 64  # the first frames of blocks
         case = one(alone + 10, 27, spelled(26, 27))
         x = case.logits()
         x[wait:alone] = -cost

@@ -1,4 +1,4 @@
-"""Watch what kernels access in Triton's interpreter: only the tensors of their launch, and which of the caller's."""
+"""Check the memory accesses of kernels in Triton's interpreter: bounds, and reads of the caller's tensors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Range = tuple[int, int]
 
 
 def occupied(tensor: Tensor) -> Range:
-    """The addresses from the first byte of a tensor to the one behind its last."""
+    """The addresses from a tensor's first byte to the byte after its last."""
     begin = tensor.data_ptr()
     if tensor.numel() == 0:
         return begin, begin
@@ -26,7 +26,7 @@ def occupied(tensor: Tensor) -> Range:
 
 
 def outside(addresses: np.ndarray[Any, Any], size: int, ranges: Sequence[Range]) -> np.ndarray[Any, Any]:
-    """Those of the addresses at which so many bytes do not lie within one of the ranges."""
+    """The addresses at which `size` bytes are not within one of the ranges."""
     inside = np.zeros(addresses.shape, bool)
     for begin, end in ranges:
         inside |= (addresses >= begin) & (addresses + size <= end)
@@ -34,7 +34,7 @@ def outside(addresses: np.ndarray[Any, Any], size: int, ranges: Sequence[Range])
 
 
 class Operations(TorchDispatchMode):
-    """Calls a function before each operation of torch, outside of kernels, that takes memory of the given tensors."""
+    """Calls a function before each operation of torch, outside of kernels, that reads memory of the given tensors."""
 
     def __init__(self, tensors: Sequence[Tensor], before_read: Callable[[], None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -52,13 +52,13 @@ class Operations(TorchDispatchMode):
 
 @contextlib.contextmanager
 def watched(callers: Sequence[Tensor] = (), before_read: Callable[[], None] | None = None) -> Iterator[None]:
-    """Fail at an access outside of the tensors that a kernel is launched with.
+    """Fail at an access outside of the tensors of a kernel's launch.
 
     Args:
-        callers: tensors of the caller's, whose reads are of interest.
-        before_read: is called before a kernel, or an operation of torch, reads memory of one of `callers`.
+        callers: tensors of the caller, whose reads are reported.
+        before_read: called before a kernel, or an operation of torch, reads memory of one of `callers`.
     """
-    from triton.runtime import interpreter  # here, for whoever imports it first decides what kernels become
+    from triton.runtime import interpreter  # imported here, because the first import decides how kernels are compiled
 
     builder = interpreter.interpreter_builder
     tensors: list[Range] = []

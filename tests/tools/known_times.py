@@ -1,4 +1,4 @@
-"""Alignments whose right times are known: each character of a text is heard at a place that is written down here."""
+"""Alignments with known times: each character of a text is in a given frame."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def say(
     frame_duration: float | None = 0.1,
     offset: float = 0.0,
 ) -> Alignment:
-    """Align a text with an input in which its characters, a frame each, follow one another.
+    """Align a text with an input that has its characters in order, in one frame each.
 
     Args:
-        text: what is said; white space is a class of its own.
+        text: the transcript; white space has its own class.
         unheard: characters that the vocabulary lacks; they are skipped.
         step: frames from one character to the next. The first is in frame 1.
         pauses: how many frames more are between a character and the next, by the number of the former among those that
@@ -51,7 +51,7 @@ def place(
     pauses: Mapping[int, int] | None = None,
     frame_duration: float = 0.1,
 ) -> Alignment:
-    """Make an alignment of given words of a text, each character of which takes a frame, as `say` has them."""
+    """Make an alignment of given words of a text, with one frame per character, as in `say`."""
     tokens: list[AlignedToken] = []
     rows = []
     at, start = 0, 1

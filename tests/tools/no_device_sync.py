@@ -1,4 +1,4 @@
-"""A mode in which an operation of torch that waits for a device is an error, on tensors of any device."""
+"""A dispatch mode in which an operation of torch that causes a device sync fails, on tensors of any device."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class NoDeviceSync(TorchDispatchMode):
-    """Fails where the host would wait for the device: at what reads a value, and at copies that are waited for."""
+    """Fails at operations that cause a device sync: those that read a value, and blocking copies."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name, kwargs = func.name(), kwargs or {}

@@ -1,4 +1,4 @@
-"""Items with NaN and infinity, and what docs/semantics.md says of each, for any backend."""
+"""Items with NaN and infinity, and their results by docs/semantics.md, for any backend."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ FRAMES = 8
 
 
 class Situation(NamedTuple):
-    """An item, and what its loss is: "nan", "inf" or "finite"."""
+    """An item, and its loss: "nan", "inf" or "finite"."""
 
     edit: Callable[[Tensor], None]
-    """Changes (T, C) emissions of one item. Classes: 0 the blank, 1 and 2 labels, 3 and more named by no target."""
+    """Changes (T, C) emissions of one item. Class 0 is the blank, 1 and 2 are labels; targets have no other class."""
     of_log_probs: str
     of_logits: str
     target: tuple[int, ...] = (1, 2)
@@ -35,7 +35,7 @@ def put(value: float, *places: tuple[int, int]) -> Callable[[Tensor], None]:
 
 
 def row(**classes: float) -> Callable[[Tensor], None]:
-    """A frame of -inf, but for some classes: c1=0.0 stands for class 1, other=0.0 for the last."""
+    """A frame of -inf, except for some classes: c1=0.0 sets class 1, other=0.0 the last."""
 
     def edit(x: Tensor) -> None:
         x[2] = -INF
@@ -55,7 +55,7 @@ def both(*edits: Callable[[Tensor], None]) -> Callable[[Tensor], None]:
 
 SITUATIONS = {
     "nothing": Situation(put(0.0), "finite", "finite"),
-    # rule 3, and where it does not hold
+    # rule 3, and its exceptions
     "NaN, label": Situation(put(NAN, (2, 1)), "nan", "nan"),
     "NaN, blank": Situation(put(NAN, (2, 0)), "nan", "nan"),
     "NaN, other class": Situation(put(NAN, (2, 4)), "finite", "nan"),
@@ -71,7 +71,7 @@ SITUATIONS = {
     "no label, NaN, blank": Situation(put(NAN, (2, 0)), "nan", "nan", target=()),
     "no label, NaN, other class": Situation(put(NAN, (2, 1)), "finite", "nan", target=()),
     "no label, +inf, blank": Situation(put(INF, (2, 0)), "nan", "nan", target=()),
-    # rule 4, and rule 3 before it
+    # rule 4, which rule 3 precedes
     "all -inf": Situation(row(), "inf", "inf"),
     "all -inf but another class": Situation(row(other=0.0), "inf", "inf"),
     "all -inf, and NaN there, another class": Situation(row(other=NAN), "inf", "nan"),
@@ -87,7 +87,7 @@ SITUATIONS = {
     "all -inf beyond the length": Situation(put(-INF, *((7, c) for c in range(5))), "finite", "finite"),
     "no label, all -inf": Situation(row(), "inf", "inf", target=()),
     "other classes at -inf": Situation(put(-INF, *((t, 3) for t in range(6))), "finite", "finite"),
-    # rule 2 before all
+    # rule 2, which precedes all
     "too few frames": Situation(put(0.0), "inf", "inf", target=(1, 1, 1), frames=3),
     "too few frames, NaN, label": Situation(put(NAN, (0, 1)), "inf", "inf", target=(1, 1, 1), frames=3),
     "too few frames, NaN, blank": Situation(put(NAN, (2, 0)), "inf", "inf", target=(1, 1), frames=2),
@@ -102,7 +102,7 @@ SITUATIONS = {
 def batch(
     situation: Situation, classes: int, dtype: torch.dtype, *, logits: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The item between two that are as they should be: emissions (T, 3, C), targets, input and target lengths."""
+    """The item between two normal ones: emissions (T, 3, C), targets, input and target lengths."""
     x = torch.randn(FRAMES, 3, classes, dtype=torch.float64)
     x = (x if logits else x.log_softmax(2)).to(dtype)
     situation.edit(x[:, 1])
@@ -114,7 +114,7 @@ def batch(
 
 
 def assert_is(values: Tensor, what: str, *, inf: float) -> None:
-    """All NaN, or all what they are where the loss is infinite; or all finite."""
+    """All values are NaN, or all equal `inf`, the value for an infinite loss, or all are finite."""
     if what == "nan":
         assert values.isnan().all()
     elif what == "inf":
@@ -166,7 +166,7 @@ def check_posteriors(situation: Situation, classes: int, dtype: torch.dtype, *, 
 
 
 def check_together(names: list[str], classes: int, *, logits: bool) -> None:
-    """All in one batch, for backends that are slow in tests: the losses, their gradient, and the occupancy."""
+    """Check all in one batch, for backends that are slow in tests: the losses, their gradient, and the occupancy."""
     situations = [SITUATIONS[name] for name in names]
     x = torch.randn(FRAMES, len(names), classes)
     x = x if logits else x.log_softmax(2)

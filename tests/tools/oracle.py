@@ -1,7 +1,7 @@
-"""The judge of the reference: CTC by writing down every path.
+"""The oracle, which judges the reference: CTC by enumeration of every path.
 
-Shares nothing with the library, not even the idea of a lattice: it takes all C ** T rows of classes, collapses each by
-the definition (merge equal neighbours, then drop blanks), and adds up, in exact integers or fractions or in decimals of
+It shares nothing with the library, not even the lattice. It takes all C ** T rows of classes, collapses each by the
+definition (merge equal neighbours, then drop blanks), and adds up, in exact integers or fractions or in decimals of
 50 digits. Exponential, hence for small problems only. Imports the standard library and numpy, nothing from the package.
 """
 
@@ -25,14 +25,14 @@ Target = tuple[int, ...]
 
 
 class Answer(NamedTuple):
-    """All about one target: what the paths that spell it add up to."""
+    """The answer for one target: sums over the paths that spell it."""
 
-    paths: int  # how many there are
+    paths: int  # the number of paths
     likelihood: Number  # the sum of their probabilities
-    classes: np.ndarray[Any, Any]  # (T, C) of numbers: likelihood of those that have class c in frame t
+    classes: np.ndarray[Any, Any]  # (T, C) of numbers: likelihood of the paths with class c in frame t
     states: np.ndarray[Any, Any]  # (T, 2S + 1) of numbers: the same by states blank, l[1], blank, ..., l[S], blank
     best: Number  # the largest probability of one path
-    best_paths: tuple[Target, ...]  # the paths that have it
+    best_paths: tuple[Target, ...]  # the paths with that probability
 
     @property
     def loss(self) -> float:
@@ -66,19 +66,19 @@ def decimals(number: Number) -> Decimal:
 
 
 def weights(log_probs: Sequence[Sequence[float]]) -> list[list[Decimal]]:
-    """Probabilities, from log-probabilities (of any sum); exp(-inf) is 0."""
+    """Probabilities of log-probabilities (normalised or not); exp(-inf) is 0."""
     return [[DIGITS.exp(Decimal(x)) for x in row] for row in log_probs]
 
 
 def softmax(logits: Sequence[Sequence[float]]) -> list[list[Decimal]]:
-    """Probabilities, from logits; all 0 where all logits are -inf."""
+    """Probabilities of logits; all 0 if all logits are -inf."""
     rows = weights(logits)
     totals = [sum(row, Decimal(0)) for row in rows]
     return [[DIGITS.divide(x, total) if total else x for x in row] for row, total in zip(rows, totals, strict=True)]
 
 
 def collapse(path: Sequence[int], blank: int) -> Target:
-    """The target that a path spells: runs of one class merged, then blanks dropped."""
+    """The target that a path spells: runs of equal classes merged, then blanks dropped."""
     return tuple(label for label, _ in itertools.groupby(path) if label != blank)
 
 
@@ -92,7 +92,7 @@ def states_of(path: Sequence[int], blank: int) -> list[int]:
 
 
 def solve(probs: Weights, classes: int, blank: int) -> dict[Target, Answer]:
-    """The answers to all targets that T frames can spell. `classes` is said apart, for the sake of T = 0."""
+    """The answers for all targets that T frames can spell. `classes` is an argument because of T = 0."""
     spelled: dict[Target, list[Target]] = {}
     for path in itertools.product(range(classes), repeat=len(probs)):
         spelled.setdefault(collapse(path, blank), []).append(path)
@@ -100,14 +100,14 @@ def solve(probs: Weights, classes: int, blank: int) -> dict[Target, Answer]:
 
 
 def answer(probs: Weights, classes: int, target: Sequence[int], blank: int) -> Answer:
-    """The answer to one target; one that cannot be spelled has no path, the likelihood 0 and the loss inf."""
+    """The answer for one target; an infeasible one has no path, likelihood 0 and loss inf."""
     paths = itertools.product(range(classes), repeat=len(probs))
     target = tuple(target)
     return _answer(probs, classes, target, [path for path in paths if collapse(path, blank) == target], blank)
 
 
 def impossible(frames: int, classes: int, target: Sequence[int]) -> Answer:
-    """What `answer` gives for a target that cannot be spelled."""
+    """The answer for an infeasible target."""
     return _answer([[]] * frames, classes, tuple(target), [], 0)
 
 
@@ -127,14 +127,14 @@ def _answer(probs: Weights, classes: int, target: Target, paths: list[Target], b
                 by_state[frame, state] += p
             probabilities.append(p)
         best = max(probabilities, default=0)
-        # Paths of one score are found as such also where the last of 50 digits was rounded.
+        # Ties are found even if the last of 50 digits was rounded.
         ties = [(best - p) * 10**30 <= best for p in probabilities]  # type: ignore[operator]
     best_paths = tuple(path for path, tie in zip(paths, ties, strict=True) if tie)
     return Answer(len(paths), likelihood, by_class, by_state, best, best_paths)
 
 
 def hessian(probs: Weights, classes: int, target: Sequence[int], blank: int) -> np.ndarray[Any, Any]:
-    """(T, C, T, C) second derivatives of the loss in the log-probabilities.
+    """(T, C, T, C) second derivatives of the loss by the log-probabilities.
 
     With the probability g(i) that a path goes through cell i = (t, c), and g(i, j) that it goes through both:
     d2 loss / dx(i) dx(j) = g(i) g(j) - g(i, j).
@@ -167,15 +167,15 @@ def targets(classes: int, blank: int, longest: int) -> Iterator[Target]:
 
 
 def assert_loss(actual: float, expected: Answer, *, tolerance: float) -> None:
-    """Equal to within the tolerance, relative to the loss or to 1; infinite if and only if it should be."""
+    """Equal to within the tolerance, relative to the loss or to 1; infinite if and only if the answer is."""
     actual = float(actual)
     loss = expected.loss
     same = actual == loss if math.isinf(loss) else abs(actual - loss) <= tolerance * max(1.0, abs(loss))
-    assert same, f"loss {actual!r}, expected {loss!r} ({expected.paths} paths)"  # a NaN is not the same
+    assert same, f"loss {actual!r}, expected {loss!r} ({expected.paths} paths)"  # NaN is not equal
 
 
 def assert_table(actual: Any, expected: np.ndarray[Any, Any], *, tolerance: float, what: str = "occupancy") -> None:
-    """Arrays of one shape, equal to within the tolerance everywhere, and nowhere NaN."""
+    """Arrays of the same shape, equal to within the tolerance everywhere, without NaN."""
     actual = np.asarray(actual, dtype=np.float64)
     assert actual.shape == expected.shape, f"{what}: shape {actual.shape}, expected {expected.shape}"
     wrong = ~(np.abs(actual - expected) <= tolerance)
@@ -185,7 +185,7 @@ def assert_table(actual: Any, expected: np.ndarray[Any, Any], *, tolerance: floa
 
 
 def assert_best_path(path: Sequence[int], score: float, expected: Answer, *, tolerance: float) -> None:
-    """One of the best paths, with the logarithm of its probability."""
+    """The path is one of the best, and the score is the logarithm of its probability."""
     path = tuple(int(label) for label in path)
     assert path in expected.best_paths, f"path {path}, expected one of {expected.best_paths}"
     best = float(DIGITS.ln(decimals(expected.best)))

@@ -1,8 +1,8 @@
-"""The judge of patterns: every path by writing it down. Knows of no graph; imports only the elements of patterns.
+"""The oracle of patterns: enumerates every path, without a graph. Imports only the elements of patterns.
 
-A pattern has *readings*: one option for each `Alternatives`. A reading is a plain row of tokens; a path through it is
-one token or blank per frame, with the tokens in order, each in one run, and with a blank between equal labels. A blank
-is only told by how many tokens are before it.
+A *reading* of a pattern has one option for each `Alternatives`; it is a plain row of tokens. A path through it is one
+token or blank per frame, with the tokens in order, each in one run, and with a blank between equal labels. Blanks
+differ only in the number of tokens before them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Way(NamedTuple):
 
 
 def readings(pattern: Sequence[Any]) -> Iterator[tuple[list[tuple[int, Any]], tuple[int, ...]]]:
-    """Each row of (number of the token, token), and the options taken; equal options once."""
+    """Each row of (number of the token, token), and its options; equal options once."""
     rows: list[list[tuple[int, list[tuple[int, Any]]]]] = []
     number = 0
     for element in pattern:
@@ -42,7 +42,7 @@ def readings(pattern: Sequence[Any]) -> Iterator[tuple[list[tuple[int, Any]], tu
 
 
 def _rows(count: int, frames: int) -> Iterator[list[int]]:
-    """All rows of places in 0 .. 2 * count (blank, token, blank, ...) that go through every token, in order."""
+    """All rows of places in 0 .. 2 * count (blank, token, blank, ...) that pass every token, in order."""
     for row in itertools.product(range(2 * count + 1), repeat=frames):
         places = list(row)
         if places == sorted(places) and all(2 * i + 1 in row for i in range(count)):
@@ -58,7 +58,7 @@ def ways(
     free_start: bool = False,
     free_end: bool = False,
 ) -> list[Way]:
-    """All paths that match, of a score above -inf, in no order."""
+    """All matching paths with a score above -inf, in no order."""
     frames = len(x)
     found = []
     for row, options in readings(pattern):

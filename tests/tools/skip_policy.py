@@ -1,8 +1,8 @@
-"""In CI every test runs, or its reason is on this list: any other skip fails.
+"""In CI a skipped test fails, unless its reason is on this list.
 
-A test that is skipped by mistake (a tool that was not installed, a name that changed) looks like one that passes. With
-CI=true in the environment it is a failure instead. On a developer's machine a skip stays a skip, listed at the end of
-the run. CTCKIT_ANY_SKIP=1 turns the policy off, for machines of CI that lack what the tests need.
+A test that is skipped by mistake (a tool is not installed, a name has changed) looks like a passing test. With CI=true
+in the environment it fails instead. On a developer's machine a skip stays a skip, listed at the end of the run.
+CTCKIT_ANY_SKIP=1 turns the policy off, for CI machines that lack tools of the tests.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ class Allowed(NamedTuple):
     """A skip that CI accepts."""
 
     reason: str
-    """Regular expression for the whole reason that the test gives."""
+    """Regular expression for the whole reason of the test."""
     why: str
-    """Why CI cannot run the test."""
+    """The reason why CI cannot run the test."""
     sanitized: bool = False
-    """Whether this holds for the sanitized core only."""
+    """Whether it applies to the sanitized core only."""
 
 
 ALLOWED = (
@@ -41,18 +41,18 @@ ALLOWED = (
 
 
 def is_active() -> bool:
-    """Tell whether skips fail."""
+    """Whether skips fail."""
     return os.environ.get("CI", "").lower() in ("1", "true") and not os.environ.get("CTCKIT_ANY_SKIP")
 
 
 def is_allowed(reason: str) -> bool:
-    """Tell whether CI accepts a skip for this reason."""
+    """Whether CI accepts a skip for this reason."""
     sanitized = "CTCKIT_SANITIZED" in os.environ
     return any(re.fullmatch(entry.reason, reason, re.DOTALL) for entry in ALLOWED if sanitized or not entry.sanitized)
 
 
 def judge(report: pytest.TestReport | pytest.CollectReport) -> None:
-    """Make a skip that CI does not accept a failure."""
+    """Turn a skip that CI does not accept into a failure."""
     if not report.skipped or hasattr(report, "wasxfail") or not is_active():
         return
     _, _, message = report.longrepr if isinstance(report.longrepr, tuple) else ("", 0, str(report.longrepr))
@@ -65,7 +65,7 @@ def judge(report: pytest.TestReport | pytest.CollectReport) -> None:
         )
 
 
-# Outermost, so that they see what pytest's own hooks have made of a skip or an expected failure.
+# Outermost wrappers, so that they see the reports of pytest's own hooks for skips and expected failures.
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield

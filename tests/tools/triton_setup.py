@@ -1,6 +1,6 @@
-"""What the tests of the GPU kernels share: where they run, what they are held against, problems.
+"""Shared parts of the tests of the GPU kernels: the device, the expected results, problems.
 
-They run on a GPU if there is one, else in Triton's interpreter, which must be on before the kernels are imported: so
+The tests run on a GPU if there is one, else in Triton's interpreter. It must be on before the kernels are imported, so
 tests import them from here, as `gpu`.
 """
 
@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 MARKS = [
-    # The interpreter computes with NumPy, which warns where an infinity is subtracted from an infinity.
+    # The interpreter computes with NumPy, which warns if infinity is subtracted from infinity.
     pytest.mark.filterwarnings("ignore::RuntimeWarning"),
     pytest.mark.skipif(DEVICE == "cpu" and not gpu.INTERPRETED, reason="Triton was imported before the tests"),
 ]
@@ -56,15 +56,15 @@ needs_interpreter = pytest.mark.skipif(DEVICE != "cpu", reason="is about the int
 
 TOLERANCE = {torch.float64: 1e-13, torch.float32: 1e-6, torch.float16: 2e-3, torch.bfloat16: 1e-2}
 FEW = cases.random_case(11, 3, 5, 4, seed=1)
-# Two chunks of positions, labels that occur often.
+# Two chunks of positions, frequent labels.
 LONG = cases.Case("two chunks", 43, 4, ((1, 2, 3, 1, 3, 2, 2, 1) + (1, 3) * 13, (2, 2)), (43, 10))
 
 
 def hasten_the_interpreter() -> None:
-    """Spare the interpreter what changes nothing and takes two thirds of its time.
+    """Make the interpreter skip work that changes no result and takes two thirds of its time.
 
-    It puts itself in the place of Triton's language at each call of a function by a kernel, though it has done so for
-    the kernel. And it computes of each operation on integers whether it overflows, which it says with `debug` only.
+    It patches Triton's language at each call of a function by a kernel, although it has done so for the kernel. And it
+    checks each integer operation for overflow, which it reports only with `debug`.
     """
     from triton.runtime import interpreter
 

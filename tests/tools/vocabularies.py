@@ -1,4 +1,4 @@
-"""Vocabularies of every kind that can spell the letters a to d, for tests that hold for all of them."""
+"""Vocabularies from every source that can spell the letters a to d, for tests of all sources."""
 
 from __future__ import annotations
 
@@ -166,13 +166,13 @@ def _sentencepiece() -> dict[str, Any]:
 
 @functools.cache
 def sources() -> dict[str, Any]:
-    """All of them, by name."""
+    """All sources, by name."""
     return _sources() | _tokenizers() | _sentencepiece()
 
 
 @functools.cache
 def vocabularies() -> dict[str, ctckit.Vocabulary]:
-    """A vocabulary of each source, by name."""
+    """A vocabulary from each source, by name."""
     return {name: ctckit.Vocabulary(source) for name, source in sources().items()}
 
 
@@ -181,4 +181,4 @@ def names(vocabulary: Any, text: str, **options: Any) -> list[str]:
     return [piece.text for piece in ctckit.Vocabulary(vocabulary).encode(text, **options).pieces]
 
 
-WHOLE_WORDS = ("WordPiece",)  # a letter that these lack makes the word unknown
+WHOLE_WORDS = ("WordPiece",)  # a letter that these lack makes the whole word unknown

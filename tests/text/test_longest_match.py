@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ctckit import Vocabulary
+from ctckit.text.longest_match import composed_letters
 from tests.tools.vocabularies import names, sources
 
 
@@ -58,3 +59,19 @@ def test_the_longest_token_does_not_lead_astray() -> None:
     # Then, too, a token with its mark comes before a mark and a token.
     assert names(["-", "▁", "▁ab", "▁a", "a", "bc"], "abc") == ["▁a", "bc"]
     assert names(["-", "abc", "ab", "cd</w>", "cd", "</w>"], "abcd") == ["ab", "cd</w>"]
+
+
+@pytest.mark.parametrize(
+    ("text", "spans"),
+    [
+        ("", []),
+        ("e\u0301", [(0, 2)]),
+        ("\u0301e", []),
+        ("x\u0301", []),  # no letter is composed of these
+        ("e\u0301e\u0301", [(0, 2), (2, 4)]),
+        ("ae\u0301o\u0323\u0302", [(1, 3), (3, 6)]),  # the second letter has two accents
+        ("\u1112\u1161\u11ab", [(0, 3)]),  # a syllable of Hangul
+    ],
+)
+def test_letters_of_several_characters(text: str, spans: list[tuple[int, int]]) -> None:
+    assert composed_letters(text) == spans

@@ -1,1 +1,1 @@
-"""Problems and files drawn at random."""
+"""Random problems and files."""

@@ -1,13 +1,18 @@
-"""Drives the core with anything that the gate lets through, and some that it does not; the reference in float64 judges.
+"""Runs the core on random problems, valid and invalid, and compares it with the reference in float64.
 
-By hand, for as long as you like: ``python -m tests.fuzz.fuzz_core --seconds 600 --first 1000``. It prints the number of
-each problem that goes wrong; ``--only NUMBER`` runs that one again. ``tests/fuzz/test_fuzz.py`` runs the first few
-hundred.
+To run it by hand: ``python -m tests.fuzz.fuzz_core --seconds 600 --first 1000``. It prints the number of each problem
+that fails; ``--only NUMBER`` runs that one again. ``tests/fuzz/test_fuzz.py`` runs the first few hundred.
 
-A number says all about a problem. It is drawn to be mean rather than typical: lengths about the sizes of blocks and
-vectors, emissions in a few levels far apart and held for some frames, classes masked here and there, so that states die
-and come to life again; vocabularies of up to 3,000 classes; items that are walked in several segments; tensors in odd
-strides inside of memory full of NaN. Scratch memory holds zeros before one call, and NaN before the next.
+The number is the seed of a problem. Problems are hard rather than typical:
+
+- lengths close to the sizes of blocks and vectors;
+- emissions at a few levels far apart, each held for some frames, and classes masked for a while, so that states become
+  impossible and possible again;
+- vocabularies of up to 3,000 classes;
+- items long enough for several segments;
+- tensors with odd strides inside memory full of NaN.
+
+Scratch memory holds zeros before one call, and NaN before the next.
 """
 
 from __future__ import annotations
@@ -30,8 +35,8 @@ from tests.tools.exact_answers import exact, run_on_dirty_memory, same_bits
 
 DTYPES = (torch.float32, torch.float32, torch.float64, torch.float64, torch.float16, torch.bfloat16)
 
-# Emissions of one problem, in nats: where neighbouring states drift apart by a little, by more than a block of frames
-# holds, by more than one frame holds, and by more than a double holds.
+# Levels of the emissions of a problem, in nats. Neighbouring states drift apart by a little, by more than the range of
+# a block of frames, by more than that of one frame, or by more than that of a double.
 LEVELS = (
     (0, -1, -60),
     (0, -1, -2, -300),
@@ -43,9 +48,9 @@ LEVELS = (
     (0, -90),
 )
 
-# Largest error of a probability (of an occupancy, or of the gradient) at emissions of order 1: that of rounding the
-# result to the dtype, or float32's of computing it; and the error per unit of the largest emission, which comes from
-# rounding the difference of two emissions.
+# Two limits for the error of a probability (an occupancy or a gradient). The first is for emissions of order 1:
+# rounding of the result to the dtype, or float32 arithmetic. The second is per unit of the largest emission: rounding
+# of the difference of two emissions.
 TOLERANCES = {
     torch.float64: (1e-11, 1e-13),
     torch.float32: (2e-6, 5e-7),
@@ -60,7 +65,7 @@ class Problem:
     case: Case
     x: Tensor  # (T, N, C), in its dtype, strided
     logits: bool
-    form: str  # of the targets: "padded" or "concatenated"
+    form: str  # form of the targets: "padded" or "concatenated"
 
     def __str__(self) -> str:
         case, x = self.case, self.x
@@ -72,9 +77,9 @@ class Problem:
 
 
 def draw(number: int) -> Problem:
-    """Make problem number so-and-so."""
+    """Make the problem of a number."""
     r = random.Random(number)  # noqa: S311  # no secret
-    long = r.random() < 0.1  # with what is kept of the longest items above the size of one segment
+    long = r.random() < 0.1  # the longest items need several segments
     frames = r.choice((330, 400, 449)) if long else r.choice((0, 1, 2, 5, 15, 16, 17, 31, 33, 47, 64, 70))
     items = 1 if long else r.choice((1, 1, 2, 3, 5))
     classes = r.choice((2, 3, 6, 40, 1100)) if long else r.choice((1, 2, 3, 4, 6, 9, 17, 140, 300, 1024, 1025, 3000))
@@ -123,7 +128,7 @@ def _emissions(r: random.Random, case: Case) -> Tensor:
 
 
 def _placed(r: random.Random, x: Tensor) -> Tensor:
-    """Put the emissions into memory full of NaN, in any order of dimensions, with gaps."""
+    """Copy the emissions into memory full of NaN, with a random order of dimensions and gaps."""
     order = r.sample(range(3), 3)
     gaps = [r.choice((1, 1, 2)) for _ in range(3)]
     sizes = [x.shape[d] * gap + r.choice((0, 1, 3)) for d, gap in zip(order, gaps, strict=True)]
@@ -134,7 +139,7 @@ def _placed(r: random.Random, x: Tensor) -> Tensor:
 
 
 def check(problem: Problem) -> None:
-    """Raise an AssertionError if anything that the library computes of the problem is wrong."""
+    """Compare everything that the library computes for the problem; raise an AssertionError if something is wrong."""
     case, logits = problem.case, problem.logits
     arguments = case.padded(problem.x)
     if problem.form == "concatenated":
@@ -149,7 +154,7 @@ def check(problem: Problem) -> None:
     finite = problem.x[problem.x.isfinite()]
     spread = float(finite.max() - finite.min()) if len(finite) else 0.0
     base, per_unit = TOLERANCES[problem.x.dtype]
-    # The judge adds up logarithms as large as the loss, and one rounding of those is one of a probability.
+    # The reference adds logarithms as large as the loss; their rounding is an error of the probability.
     tolerance = base + per_unit * spread + 2.0**-52 * float(expected.losses[known].abs().amax() if known.any() else 0)
     relative = 1e-12 if problem.x.dtype == torch.float64 else 2e-6
     off = (actual.losses.double() - expected.losses)[known].abs()
@@ -161,7 +166,7 @@ def check(problem: Problem) -> None:
         "states": (ctckit.posteriors(*arguments, logits=logits, per_state=True), expected.by_state),
     }
     for name, (table, right) in tables.items():
-        width = min(table.shape[2], right.shape[2])  # the core may know a tighter bound than the shapes do
+        width = min(table.shape[2], right.shape[2])  # the core may use a tighter bound than the shapes
         off = (table.double()[:, known, :width] - right[:, known, :width]).abs()
         assert not off.isnan().any(), f"{name} has NaN"
         assert not off.numel() or off.max() <= tolerance, f"{name} is off by {off.max():.2g}, allowed {tolerance:.2g}"
@@ -174,7 +179,7 @@ def check(problem: Problem) -> None:
 
 
 def check_paths(arguments: Arguments, by_state: Tensor, *, logits: bool) -> None:
-    """The best path is the reference's, bit by bit. Its occupancy is that of its states in the table of all states."""
+    """The best path equals the reference's to the bit; its occupancy is that of its states in the table of all."""
     emissions, lattice, _ = gate(*arguments)
     core = backends.backend_for(emissions.device)
     path = core.best_path(emissions, lattice)
@@ -190,7 +195,7 @@ def check_paths(arguments: Arguments, by_state: Tensor, *, logits: bool) -> None
 
 
 def check_graph(problem: Problem) -> None:
-    """Paths through a pattern made of the first target: the core as the reference."""
+    """Compare paths through a pattern made from the first target with the reference."""
     r = random.Random(problem.number)  # noqa: S311
     case = problem.case
     labels = case.targets[0][:12]
@@ -221,7 +226,7 @@ def check_graph(problem: Problem) -> None:
     assert [path.states.tolist() for path in paths] == [path.states.tolist() for path in right], "paths of a pattern"
     one, other = torch.tensor([log_likelihood, likelihood], dtype=torch.float64)
     torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12, equal_nan=True, msg="likelihood of a pattern")
-    # The reference adds up logarithms as large as the likelihood's.
+    # The reference adds logarithms as large as that of the likelihood.
     off = 1e-11 + 2.0**-50 * abs(likelihood) if math.isfinite(likelihood) else 0.0
     if occupancy.dtype != torch.float64:
         off += torch.finfo(occupancy.dtype).eps

@@ -1,4 +1,4 @@
-"""A fuzz target: whatever bytes a manifest holds, each line becomes an item or a fault, and no line ends a run."""
+"""A fuzz target: for any bytes in a manifest, each line is an item or a fault, and no line ends a run."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ctckit import corpus
 from ctckit.corpus.faults_file import FaultsFile
 from ctckit.corpus.results import result_line
 
-_MEMORY = Path("/dev/shm")  # noqa: S108  # where there is one, files are faster
+_MEMORY = Path("/dev/shm")  # noqa: S108  # files in memory, if there is such a folder, are faster
 _FOLDER = Path(tempfile.mkdtemp(prefix="ctckit-fuzz-", dir=_MEMORY if _MEMORY.is_dir() else None))
 _MANIFEST = _FOLDER / "items.jsonl"
 _PARQUET = _FOLDER / "items.parquet"
-_WHITE = b" \t\r\n"  # JSON's
+_WHITE = b" \t\r\n"  # white space in JSON
 _TASKS = (
     corpus.CheckTask(vocabulary="tests.tools.corpora:TOKENS"),
     corpus.LossTask(vocabulary="tests.tools.corpora:TOKENS", unknown="skip"),
@@ -27,7 +27,7 @@ _TASKS = (
 
 
 def one(data: bytes) -> None:
-    """Read a manifest of these bytes. Bytes that start with ``P`` say the columns and rows of one in Parquet."""
+    """Read a manifest with these bytes. After a first byte ``P`` they are the columns and rows of a Parquet file."""
     if data[:1] == b"P":
         _parquet(data[1:])
         return
@@ -87,7 +87,7 @@ def _check(item: corpus.Item) -> None:
 
 
 def _check_outcome(outcome: corpus.Outcome) -> None:
-    """What is written of an item can be written, and read."""
+    """The lines of an item in results and errors can be written and read again."""
     assert (outcome.fault is None) != (outcome.result is None)
     if outcome.result is not None:
         assert json.loads(result_line(outcome, "digest"))["id"] == outcome.id
@@ -106,7 +106,7 @@ _COLUMNS = ("id", "emissions", "audio", "text", "tokens", "frame_duration", "off
 
 
 def _parquet(data: bytes) -> None:
-    """Read a table: of each column one byte says the name and one the type; the rest fills the rows."""
+    """Make a table: two bytes per column are its name and its type; the rest are the values."""
     try:
         import pyarrow as pa
         from pyarrow import parquet

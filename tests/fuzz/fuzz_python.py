@@ -1,9 +1,9 @@
-"""Runs the fuzz targets of the Python code with Atheris, which keeps what reaches new code.
+"""Runs the fuzz targets of the Python code with Atheris, which keeps inputs that reach new code.
 
 ``make fuzz``, or ``python -m tests.fuzz.fuzz_python --seconds 600 manifest``. Each target is a module ``fuzz_NAME``
-with a function `one`. It starts from the inputs in ``tests/fuzz/corpus/NAME`` and keeps what reaches new code in
+with a function `one`. It starts from the inputs in ``tests/fuzz/corpus/NAME`` and keeps new ones in
 ``build/fuzz/NAME``. A failure leaves its input in ``build/fuzz``; ``python -m tests.fuzz.fuzz_python NAME FILE`` runs
-it again. ``test_fuzz_targets.py`` runs the kept inputs. Put the input of a mended failure there.
+it again. ``test_fuzz_targets.py`` runs the kept inputs. Put the input of a fixed failure there.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ROOT = Path(__file__).parents[2]
 
 
 def main(arguments: list[str]) -> int:
-    """Fuzz each target for its share of the time, in a process of its own."""
+    """Fuzz each target in its own process; divide the time equally."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"targets, of {', '.join(TARGETS)}; then FILEs")
     parser.add_argument("--seconds", type=float, default=60, help="in all (default: %(default)s)")

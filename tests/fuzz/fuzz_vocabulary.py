@@ -1,6 +1,6 @@
-"""A fuzz target: whatever a vocabulary holds, it is read or refused, and spells a text whole or says what it lacks.
+"""A fuzz target: any vocabulary is read or refused, and encodes a text completely or names the missing characters.
 
-The first byte says what the vocabulary is read from, and options; a NUL parts it from the text.
+The first byte chooses the form of the vocabulary and options. The vocabulary follows, then a NUL, then the text.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import ctckit
 from ctckit.corpus import LossTask
 from ctckit.text.vocabulary import Transcript
 
-_MEMORY = Path("/dev/shm")  # noqa: S108  # where there is one, files are faster
+_MEMORY = Path("/dev/shm")  # noqa: S108  # files in memory, if there is such a folder, are faster
 _FOLDER = Path(tempfile.mkdtemp(prefix="ctckit-fuzz-", dir=_MEMORY if _MEMORY.is_dir() else None))
 _SOURCES = ("json", "txt", "tokens.txt", "list", "dict")
 ALPHABETS: tuple[list[str], ...] = (
@@ -39,7 +39,7 @@ _POLICIES: dict[str, Any] = {
 
 
 def one(data: bytes) -> None:
-    """Read a vocabulary, and spell a text with it."""
+    """Read a vocabulary, and encode a text with it."""
     if not data:
         return
     choice, (source, _, text) = data[0], data[1:].partition(b"\0")
@@ -111,7 +111,9 @@ def _check_spelling(vocabulary: ctckit.Vocabulary, text: str) -> None:
         assert [text[slice(*span)] for span in transcript.spans] == transcript.words
         ends = [place for span in transcript.spans for place in span]
         assert ends == sorted(ends)
-        kinds = [piece.word is None and piece.id is not None for piece in transcript.pieces]  # which are separators
+        kinds = [
+            piece.word is None and piece.id is not None for piece in transcript.pieces
+        ]  # whether each piece is a separator
         assert not any(former and latter for former, latter in itertools.pairwise(kinds))
         assert not kinds or not (kinds[0] or kinds[-1]), "a separator at an end"
         if unknown in ("raise", "skip"):
@@ -146,7 +148,7 @@ def _same(decoded: set[str], word: str, vocabulary: ctckit.Vocabulary) -> bool:
 
 
 def _decoded(tokens: list[str]) -> set[str]:
-    """Everything that tokens may spell, by the marks that the vocabulary may have."""
+    """All texts that a token may stand for, given the marks of the vocabulary."""
     plain = "".join(tokens)
     texts = {plain}
     for mark in ("▁", "Ġ"):
@@ -165,7 +167,7 @@ def _decoded(tokens: list[str]) -> set[str]:
 
 
 def _byte_letters() -> dict[str, int]:
-    """The letters of byte-level BPE: printable bytes are themselves, the others 256 and up, in order."""
+    """The letters of byte-level BPE: printable bytes stand for themselves, the others are 256 and up, in order."""
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in plain]
     return {chr(byte): byte for byte in plain} | {chr(256 + number): byte for number, byte in enumerate(others)}

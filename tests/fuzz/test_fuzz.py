@@ -1,4 +1,4 @@
-"""The first few hundred problems of `fuzz_core`; and its comparisons, against wrong answers."""
+"""The first 300 problems of `fuzz_core`, and a test that its comparisons notice wrong answers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_problems(batch: int) -> None:
             pytest.fail(f"{problem}: {error}")
 
 
-def test_a_number_says_all() -> None:
+def test_a_number_determines_its_problem() -> None:
     for number in (3, 7):
         one, other = fuzz_core.draw(number), fuzz_core.draw(number)
         assert str(one) == str(other)
@@ -52,6 +52,6 @@ def test_wrong_answers_are_noticed(monkeypatch: pytest.MonkeyPatch, field: str, 
 
 
 def is_plain(problem: fuzz_core.Problem) -> bool:
-    """Whether every number of it counts, and an error of 1e-2 is not within the rounding of another."""
+    """Whether every value counts, and an error of 1e-2 is above the tolerance."""
     x = problem.x
     return x.numel() > 0 and float(x.abs().max()) < 100 and all(problem.case.feasible)  # a NaN is not below 100

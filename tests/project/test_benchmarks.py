@@ -70,7 +70,7 @@ def test_every_question_is_answered(results: documents.Results) -> None:
 def test_accuracy_is_judged_against_float64(results: documents.Results) -> None:
     rows = results["questions"]["accuracy"]["rows"]
     errors = {(row["case"], row["who"], row["dtype"]): row for row in rows}
-    assert ("tiny", "torch", "float64") not in errors  # it is the judge
+    assert ("tiny", "torch", "float64") not in errors  # the other results are compared with it
     ours = errors["tutorial", "ctckit", "float32"]
     assert ours["gradient_error"] <= goals.GRADIENT_ERROR.must
     assert ours["loss_error"] <= goals.LOSS_ERROR.must
@@ -99,7 +99,7 @@ def test_a_comparison_reports_the_times_of_its_calls() -> None:
         return Call(lambda: seconds, lambda: calls.append(seconds))
 
     found = compare(of(0.006), of(0.002), Effort(0.0, 3))
-    assert calls == [0.006, 0.002] * 5  # in turn: a pair that is not counted, three, and a reset at the end
+    assert calls == [0.006, 0.002] * 5  # in turn: a pair for warm-up, three pairs, and a reset at the end
     assert found["pairs"] == 3
     assert (found["first_ms"]["p50"], found["second_ms"]["p50"]) == (6.0, 2.0)
     assert found["ratio"]["p50"] == pytest.approx(3.0)

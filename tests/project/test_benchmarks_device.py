@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 
-# A worker that needs neither torch nor a device; the item's name says what it does.
+# A worker without torch and without a device. The item's name chooses what it does.
 WORKER = """
 import json, os, subprocess, sys, time
 
@@ -73,7 +73,7 @@ def is_alive(process: int) -> bool:
 def test_a_worker_that_hangs_is_ended_and_noted(run: device.Run, capsys: pytest.CaptureFixture[str]) -> None:
     for one in (item("good"), item("hangs", 1), item("needs it", needs="hangs"), item("next", needs="good")):
         if run.worker is not None:
-            run.worker.is_new = False  # or it may take 30 seconds more, to import torch
+            run.worker.is_new = False  # a new worker has 30 seconds more, to import torch
         run.do(one)
     found = run.results
     assert found["good"]["ok"]

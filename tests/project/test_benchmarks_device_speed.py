@@ -1,4 +1,4 @@
-"""How a step on a GPU is measured, on the CPU: torch.cuda is played by a clock and by things that do nothing.
+"""How a step on a GPU is measured, on the CPU: torch.cuda is replaced by a clock and by objects that do nothing.
 
 The times say nothing here. What is made, called and compared is what it would be on a GPU, but for the replay of the
 graph, which cannot be played.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Event:
-    """A moment of the host's clock."""
+    """An event with the time of the host's clock."""
 
     def __init__(self, *, enable_timing: bool) -> None:
         assert enable_timing
@@ -112,7 +112,7 @@ def test_the_peers_are_called_as_they_want_it(monkeypatch: pytest.MonkeyPatch, o
         "cpu",
         arguments[1].flatten().tolist(),
     )
-    assert lengths == [(9, 9), (3, 3)]  # numbers: int32 tensors on the CPU would be taken for memory of the device
+    assert lengths == [(9, 9), (3, 3)]  # ints: torch would take int32 tensors on the CPU for device memory
 
     def loss(graph: Any, dense: Any, **options: Any) -> None:
         seen.update(k2=(graph, dense, options))

@@ -1,4 +1,4 @@
-"""The tests of the GPU kernels can be collected, and run, where there is little but pytest, NumPy, torch and Triton."""
+"""The tests of the GPU kernels can be collected, and run, with only pytest, NumPy, torch and Triton."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ import ctckit
 
 
 class Finder(doctest.DocTestFinder):
-    """Sees through decorators as well, whose functions are another module's."""
+    """A finder that also finds functions behind decorators of another module."""
 
     def _from_module(self, module: Any, object: Any) -> bool:  # noqa: A002  # as in the standard library
         return bool(super()._from_module(module, inspect.unwrap(object)))  # type: ignore[misc]

@@ -78,7 +78,7 @@ def test_no_circle() -> None:
         module: {target for target in imports(module) if target != module and (module, target) not in BY_TYPE}
         for module in MODULES
     }
-    # A folder's face re-exports its modules; a module that imports the face asks for what stands in another.
+    # A folder re-exports names of its modules, so a module may import a name from its own folder.
     for module, targets in graph.items():
         targets.discard(folder(module))
     list(TopologicalSorter(graph).static_order())

@@ -19,7 +19,7 @@ import ctckit.page
 
 
 def test_names() -> None:
-    """What is exported is what is listed, in order, and nothing else is public but modules."""
+    """`__all__` is sorted and complete; other public names are modules."""
     constants_first = sorted(ctckit.__all__, key=lambda name: (not name.isupper(), name))
     assert ctckit.__all__ == constants_first
     for name in ctckit.__all__:
@@ -106,7 +106,7 @@ def test_no_public_function_returns_any(module: str) -> None:
     ],
 )  # fmt: skip
 def test_results_cannot_be_changed(result: Any) -> None:
-    """What is handed out stays as it is, and takes no more memory than its fields: a corpus has millions of them."""
+    """Results are immutable and have slots, because a corpus has millions of them."""
     optional = dict.fromkeys(("dropped", "lines", "files", "warnings"), ())
     one = result(**{field.name: optional.get(field.name) for field in dataclasses.fields(result)})
     for field in dataclasses.fields(result):
@@ -116,7 +116,7 @@ def test_results_cannot_be_changed(result: Any) -> None:
 
 
 def test_spans_are_small() -> None:
-    """They can be changed, as torchaudio's; a misspelt field is an error nonetheless."""
+    """They are mutable, as torchaudio's are, but a misspelt field is an error."""
     span = ctckit.TokenSpan(1, 0, 2, -0.5)
     span.start = 1
     assert len(span) == 1
@@ -131,7 +131,7 @@ def test_an_alignment_of_the_least() -> None:
 
 
 def test_defaults_of_align() -> None:
-    """What its docs, and the files of those who rely on them, are about."""
+    """The documentation names these defaults, and programs rely on them."""
     defaults = {name: default for name, default, _ in parameters(ctckit.align)}
     numbers = {"wildcard_score": -1.0, "prior_weight": 0.25, "offset": 0.0}
     names = {"method": "viterbi", "infeasible": "raise", "unknown": "raise"}
@@ -147,7 +147,7 @@ def test_limits_of_subtitles(write: Any) -> None:
 
 @pytest.mark.parametrize("module", [ctckit.CTCLoss, ctckit.CTCWithLogitsLoss])
 def test_modules(module: type[torch.nn.Module]) -> None:
-    """They have torch's attributes, say their options, and can be copied."""
+    """They have torch's attributes, show their options, and can be copied."""
     loss: Any = module(2, "sum", zero_infinity=True, batch_first=True)
     assert (loss.blank, loss.reduction, loss.zero_infinity, loss.batch_first) == (2, "sum", True, True)
     for words in ("blank=2", "reduction='sum'", "zero_infinity=True", "batch_first=True"):
@@ -167,14 +167,14 @@ def test_version() -> None:
 
 
 def run_alone(code: str, *options: str) -> tuple[int, str, str]:
-    """In a fresh Python: how it exits, and what it prints."""
+    """Run code in a fresh Python; return its exit code and its output."""
     command = [sys.executable, *options, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # our own code
     return done.returncode, done.stdout, done.stderr
 
 
 def test_import_does_nothing_surprising() -> None:
-    """It loads no plotting, starts no thread, and says nothing."""
+    """It imports no plotting, starts no thread, and prints nothing."""
     code = (
         "import sys, threading, ctckit\n"
         "assert not {'matplotlib', 'triton'} & set(sys.modules), 'loaded too much'\n"
@@ -204,7 +204,7 @@ def test_the_environment_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
     program = """
 import ctckit, torch
 print(ctckit.backends.name_for(torch.device("cpu")))
-with ctckit.backends.use("cpu"):  # the nearer one counts
+with ctckit.backends.use("cpu"):  # the inner one counts
     print(ctckit.backends.name_for(torch.device("cpu")))
 """
     monkeypatch.setenv("CTCKIT_BACKEND", "reference")
@@ -224,7 +224,7 @@ def test_the_core_is_for_the_cpu() -> None:
 
 
 def test_without_the_core() -> None:
-    """One warning, then the reference."""
+    """There is one warning, then the reference computes."""
     code = """
 import sys, warnings
 sys.modules["ctckit._core"] = None

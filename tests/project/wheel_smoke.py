@@ -1,4 +1,4 @@
-"""Checks an installed wheel, with nothing at hand but itself: ``python -I tests/project/wheel_smoke.py``."""
+"""Checks an installed wheel without the repository: ``python -I tests/project/wheel_smoke.py``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: results, messages, exit codes; and no traceback for what a user can do wrong."""
+"""The command line: results, messages, exit codes, and no traceback for a user's mistake."""
 
 from __future__ import annotations
 
@@ -18,12 +18,6 @@ from tests.tools import corpora
 
 for needed in ("click", "rich", "jinja2"):
     pytest.importorskip(needed)
-
-
-@pytest.fixture
-def manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return corpora.write_corpus(tmp_path / "corpus").relative_to(tmp_path)
 
 
 @pytest.fixture
@@ -48,7 +42,7 @@ def test_align_streams_json_lines(manifest: Path, capsys: pytest.CaptureFixture[
     assert "\x1b" not in printed.out + printed.err
 
 
-def test_align_goes_on(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_align_resumes(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["align", str(manifest), *VOCAB, "-o", "out.jsonl"]
     assert main([*command, "--limit", "3"]) == 0
     assert main(command) == 0
@@ -93,7 +87,7 @@ def test_files_and_a_page(manifest: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_a_page_of_results_that_somebody_changed(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """They are shown only if they are alignments; the message names the item, the value and the file."""
+    """A changed result is not shown if it is no longer an alignment. The message names item, value and file."""
     command = ["align", str(manifest), *VOCAB, "--html", "page.html", "-o", "out.jsonl"]
     assert main(command) == 0
     page = Path("page.html").read_bytes()
@@ -169,7 +163,7 @@ def test_a_mistake_is_a_message(arguments: list[str], message: str, capsys: pyte
     assert "Traceback" not in error
 
 
-def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     for command in ([], ["align"], ["loss"], ["check"]):
         assert main([*command, "--help"]) == 0
         text = capsys.readouterr().out
@@ -206,14 +200,14 @@ def run_alone(code: str, **options: Any) -> subprocess.CompletedProcess[str]:
 
 
 def test_without_the_extra() -> None:
-    """The script is there, and says what to install."""
+    """The script exists, and says what to install."""
     done = run_alone("import sys; sys.modules['click'] = None; from ctckit.cli import main; sys.exit(main(['demo']))")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "ctckit: the command line needs click: pip install 'ctckit[cli]'\n"
 
 
 def test_a_reader_that_has_enough(manifest: Path) -> None:
-    """``ctckit loss ... | head -1`` ends without a word."""
+    """``ctckit loss ... | head -1`` ends without a message."""
     code = (
         f"import sys; from ctckit.cli import main; sys.exit(main(['loss', {str(manifest)!r}, '-q', *{list(VOCAB)!r}]))"
     )

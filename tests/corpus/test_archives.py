@@ -1,4 +1,4 @@
-"""Emissions in archives: right, quick, and no more than the memory holds, whoever made the archive."""
+"""Emissions in archives: correct, fast, and of limited size, even if the archive is malicious."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_arrays_of_npz(tmp_path: Path, dtype: str, order: Any, write: Any) -> No
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_an_archive_that_changes_is_read_anew(tmp_path: Path, suffix: str) -> None:
+def test_an_archive_that_changes_is_read_again(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"x{suffix}"
     for number in range(3):
         other = save(tmp_path / f"other{suffix}", a=np.full((2, 3), float(number)))
@@ -60,7 +60,7 @@ def test_an_archive_that_changes_is_read_anew(tmp_path: Path, suffix: str) -> No
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_many_archives_in_turn(tmp_path: Path, suffix: str) -> None:
-    """More than are kept open; files that are open are counted."""
+    """More archives than may stay open. The open files of the process are counted."""
     for number in range(40):
         save(tmp_path / f"{number}{suffix}", a=np.full((2, 3), float(number)), b=np.zeros((1, 3)))
     for _ in range(2):
@@ -96,7 +96,7 @@ def test_threads_share_archives(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_fork_reads_for_itself(tmp_path: Path, suffix: str) -> None:
-    """Two processes that share a file share its position: each would read what the other looks for."""
+    """A forked process must open its own file: with a shared position, each would read at the other's offset."""
     path = save(tmp_path / f"x{suffix}", **{f"a{k}": np.full((2000, 3), float(k)) for k in range(20)})
     load(f"{path}[a0]")
 
@@ -134,7 +134,7 @@ def write_zip(path: Path, content: bytes, method: int = zipfile.ZIP_DEFLATED) ->
 
 
 def test_an_archive_that_expands_beyond_the_limit(tmp_path: Path) -> None:
-    """64 MiB of zeros are 64 KiB compressed; the limit is in bytes, and what just fits is read."""
+    """64 MiB of zeros are 64 KiB compressed. An array of exactly the limit is read."""
     path = write_zip(tmp_path / "x.npz", npy((2**14, 2**10), bytes(2**26)))
     assert path.stat().st_size < 2**17
     kind, message = fault_of(path, max_array_bytes=2**26)
@@ -147,7 +147,7 @@ def test_an_archive_that_expands_beyond_the_limit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("claims", [10, 2**20])
 def test_an_archive_that_lies_about_its_size(tmp_path: Path, claims: int) -> None:
-    """The size that the archive claims bounds what is expanded: never as much as is there."""
+    """No more bytes are expanded than the archive claims, however many it has."""
     content = npy((2**14, 2**10), bytes(2**26))
     path = write_zip(tmp_path / "x.npz", content)
     data = path.read_bytes()
@@ -180,7 +180,7 @@ def test_a_header_that_claims_another_shape(tmp_path: Path, shape: tuple[int, ..
         assert fault_of(path)[0] == "unreadable"
     else:
         path.write_bytes(content)
-        if shape == (2, 2):  # what is mapped may be shorter than the file
+        if shape == (2, 2):  # a mapped array may be shorter than the file
             assert load(path).shape == shape
         else:
             assert fault_of(path)[0] in ("unreadable", "emissions")
@@ -205,7 +205,7 @@ def test_pickles_are_never_loaded(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_other_compressions_are_refused(tmp_path: Path, method: int) -> None:
-    """zipfile expands all of these at once, whatever the size that is asked for."""
+    """For these methods, zipfile may expand more bytes than requested."""
     kind, message = fault_of(write_zip(tmp_path / "x.npz", npy((2, 3), bytes(24)), method))
     assert (kind, "a method that NumPy does not use" in message) == ("unreadable", True)
 
@@ -217,7 +217,7 @@ def test_every_truncated_archive_is_a_fault(tmp_path: Path) -> None:
         path.write_bytes(whole[:size])
         assert fault_of(path)[0] == "unreadable"
     turned = bytearray(whole)
-    turned[whole.index(b"NUMPY") + 150] ^= 1  # a bit of a number: the check sum tells
+    turned[whole.index(b"NUMPY") + 150] ^= 1  # one bit of a number, which the checksum detects
     path.write_bytes(turned)
     assert fault_of(path)[0] == "unreadable"
 
@@ -236,7 +236,7 @@ def test_a_batch_of_several_items_is_a_fault(tmp_path: Path) -> None:
 
 
 def test_archives_are_about_as_quick_as_files(tmp_path: Path) -> None:
-    """The limit is thrice that of the requirement (1.5), for busy machines; opened anew each time it is 20."""
+    """The limit is 3 times the requirement (1.5), for busy machines. Opening the archive each time takes 20."""
     x = np.zeros((100, 32), dtype=np.float32)
     for number in range(1000):
         np.save(tmp_path / f"{number}.npy", x)

@@ -1,4 +1,4 @@
-"""The short names for what a result was made from: what they tell apart, and what they do not."""
+"""Digests of options and inputs: the changes that they detect, and those that they ignore."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("ears.py").write_text("def hear(path): ...\ndef listen(path): ...\n")
 
 
-def test_values_have_one_name_whatever_their_order() -> None:
+def test_the_order_of_keys_does_not_count() -> None:
     first = short_digest({"a": 1, "b": [2, None]})
     assert re.fullmatch("[0-9a-f]{12}", first)
     assert short_digest({"b": [2, None], "a": 1}) == first
@@ -41,7 +41,7 @@ def test_values_have_one_name_whatever_their_order() -> None:
         ("ab-12", "cd-12", False),
         ("ab-12", "ab-", True),  # the file is gone
         ("ab-12", "cd-", False),
-        ("ab-", "ab-12", False),  # there was none, and now there is
+        ("ab-", "ab-12", False),  # the file is new
         ("ab-", "ab-", True),
         ("", "ab-", False),
     ],
@@ -57,7 +57,7 @@ def _other_content(path: str) -> None:
 
 
 def test_an_item_with_emissions() -> None:
-    """Its audio, its line and the model are no inputs; nor is how its path is written."""
+    """Its audio, its line and the model do not count, nor does the spelling of its path."""
     item = Item("a", 1, emissions="a.npy", text="hi", frame_duration=0.02)
     now = inputs_digest(item, None)
     assert re.fullmatch("[0-9a-f]{12}-[0-9a-f]{12}", now)
@@ -70,7 +70,7 @@ def test_an_item_with_emissions() -> None:
     ]  # fmt: skip
     found = {now} | {inputs_digest(dataclasses.replace(item, **other), None) for other in others}
     assert len(found) == 1 + len(others)
-    tokens = dataclasses.replace(item, tokens=(1,))  # which go before a text
+    tokens = dataclasses.replace(item, tokens=(1,))  # tokens override the text
     assert inputs_digest(tokens, None) == inputs_digest(dataclasses.replace(tokens, text="ho"), None)
     _other_content("a.npy")
     assert inputs_digest(item, None).partition("-")[::2] == (
@@ -83,7 +83,7 @@ def test_an_item_with_emissions() -> None:
 
 
 def test_an_item_with_audio() -> None:
-    """Its path and date, the model and its source."""
+    """Path, size and date of the audio count, and the model and its source."""
     item = Item("a", 1, audio="a.wav", tokens=(1,))
     Path("b.wav").write_bytes(b"audio")
     os.utime("b.wav", ns=(0, Path("a.wav").stat().st_mtime_ns))
@@ -98,19 +98,19 @@ def test_an_item_with_audio() -> None:
     assert len(found) == 7
 
 
-def test_names_of_what_is_no_file() -> None:
+def test_paths_that_are_not_files_have_no_digest() -> None:
     Path("folder").mkdir()
     for name in ("nowhere", "folder", "a\0b", "a" * 300):
         assert size_and_date(name) is None
         assert file_digest(name) is None
     if sys.platform == "linux":
         os.mkfifo("pipe")
-        assert file_digest("pipe") is None  # and nobody waits for a writer
+        assert file_digest("pipe") is None  # and it does not wait for a writer
         assert file_digest("/proc/self/mem") is None  # a file that cannot be read
     assert object_digest("math:sqrt") is None
 
 
-def test_the_name_of_a_file_is_that_of_its_content() -> None:
+def test_the_digest_of_a_file_is_that_of_its_content() -> None:
     Path("copy.py").write_bytes(Path("ears.py").read_bytes())
     first = file_digest("ears.py")
     assert first == file_digest(Path("copy.py")) == object_digest("ears:hear") == object_digest("ears:listen")

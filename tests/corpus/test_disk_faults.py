@@ -120,7 +120,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        libc.umount2(os.fsencode(folder), 2)  # as soon as nothing is open on it
+        libc.umount2(os.fsencode(folder), 2)  # MNT_DETACH: once no file on it is open
 
 
 @pytest.mark.parametrize("options", [(), ("--html", "page.html"), ("--format", "json", "--folder", "files")], ids=str)
@@ -128,7 +128,7 @@ def test_a_full_disk(
     small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...],
     capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    """The disk takes some of 40 results; with room made, the same command does the rest."""
+    """The disk has room for some of 40 results. With more room, the same command does the rest."""
     manifest = str(corpora.write_corpus(tmp_path / "corpus", 40))
     options = ("--vocab", str(tmp_path / "corpus" / "vocab.json"), "-q", "--frame-duration", "0.02", *options)
     command = ["align", manifest, "-o", "words.jsonl", *options]

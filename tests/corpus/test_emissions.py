@@ -1,4 +1,4 @@
-"""Emissions of one item, from a file or the user's model: which arrays are taken, and which words say why not."""
+"""The emissions of one item, from a file or the user's model: accepted arrays, and messages for the others."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def from_file(name: str) -> torch.Tensor:
 
 
 def from_model(name: str, code: str, audio: str = "a.wav") -> torch.Tensor:
-    """Each test names its own module, for a module is imported once."""
+    """Each test needs its own module name, because a module is imported once."""
     Path(f"{name}.py").write_text(f"import numpy, torch\n{code}\n")
     Path("a.wav").touch()
     return corpus.load_emissions(corpus.Item("a", 1, audio=audio), f"{name}:hear")
@@ -37,7 +37,7 @@ def from_model(name: str, code: str, audio: str = "a.wav") -> torch.Tensor:
 @pytest.mark.parametrize("shape", [(1, 3), (4, 3), (1, 4, 3), (1, 1, 3), (0, 3), (1, 0, 3)], ids=str)
 @pytest.mark.parametrize("name", ["x.npy", "x.NPY", "x.npz"])
 def test_shapes_that_are_taken(name: str, shape: tuple[int, ...]) -> None:
-    """A file is mapped, and may not be written to: nobody is warned of that."""
+    """A file is mapped read-only; torch's warning about that is not shown."""
     x = np.arange(float(np.prod(shape))).reshape(shape)
     np.save("x.npy", x)
     np.savez("x.npz", x)
@@ -72,7 +72,7 @@ def test_values_that_are_no_numbers(suffix: str) -> None:
 
 @pytest.mark.parametrize("count", [2, 8, 9])
 def test_an_archive_of_several_arrays(count: int) -> None:
-    """The message names the first eight."""
+    """The message names the first eight arrays."""
     np.savez("x.npz", **{f"a{number}": np.full((1, 2), float(number)) for number in range(count)})  # type: ignore[arg-type]
     assert float(from_file("x.npz[a1]")[0, 0]) == 1.0
     names = ", ".join(f"a{number}" for number in range(min(count, 8))) + (", ..." if count > 8 else "")
@@ -84,7 +84,7 @@ def test_an_archive_of_several_arrays(count: int) -> None:
 
 
 def test_a_package_that_is_missing_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is no fault of the item."""
+    """Every item would fail, so the run ends."""
     Path("x.safetensors").touch()
     monkeypatch.setitem(sys.modules, "safetensors", None)
     with pytest.raises(corpus.CorpusError, match="safetensors"):
@@ -146,7 +146,7 @@ def test_a_model_that_is_no_function() -> None:
 
 
 def test_audio_that_is_not_there() -> None:
-    """The model is not asked."""
+    """The model is not called."""
     for audio in ("b.wav", "a" * 300, "."):
         with pytest.raises(ItemError, match="there is no file") as error:
             from_model("ears_of_nobody", "def hear(path): raise ValueError", audio)
@@ -158,3 +158,110 @@ def test_audio_without_a_model() -> None:
     with pytest.raises(ItemError, match="it has audio but no emissions: name a model for them") as error:
         corpus.load_emissions(item)
     assert error.value.kind == "missing"
+
+
+def fault_of(outcome: corpus.Outcome) -> tuple[str, str]:
+    assert outcome.fault is not None
+    assert outcome.result is None
+    return outcome.fault.kind, outcome.fault.message
+
+
+def load(path: str | Path) -> torch.Tensor:
+    return corpus.load_emissions(corpus.Item("a", 1, emissions=str(path)))
+
+
+@pytest.mark.parametrize("dtype", ["<f2", "<f4", ">f4", "<f8"])
+def test_arrays_of_numpy(tmp_path: Path, dtype: str) -> None:
+    x = np.arange(12).reshape(4, 3).astype(dtype)
+    np.save(tmp_path / "x.npy", x[None])
+    np.savez_compressed(tmp_path / "x.npz", x)
+    np.savez(tmp_path / "two.npz", a=x + 1, b=x)
+    for name in ("x.npy", "x.npz", "two.npz[b]"):
+        assert np.array_equal(load(tmp_path / name).numpy(), x)
+
+
+def test_npy_is_mapped_not_read(tmp_path: Path) -> None:
+    """A sparse file of 256 GiB, of which one frame is read."""
+    shape = (1 << 22, 1 << 14)  # 256 GiB
+    path = tmp_path / "huge.npy"
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        try:
+            file.truncate(file.tell() + 4 * shape[0] * shape[1])
+        except OSError:
+            pytest.skip("this file system has no sparse files")
+    try:
+        x = load(path)
+    except ValueError as error:
+        pytest.skip(f"no address space for it: {error}")
+    assert x.shape == shape
+    assert float(x[-1].sum()) == 0
+
+
+def test_safetensors(tmp_path: Path) -> None:
+    save_file = pytest.importorskip("safetensors.torch").save_file
+    x = torch.randn(5, 3)
+    save_file({"a": x.bfloat16(), "b": x}, tmp_path / "x.safetensors")
+    assert torch.equal(load(f"{tmp_path}/x.safetensors[b]"), x)
+    assert torch.equal(load(f"{tmp_path}/x.safetensors[a]"), x.bfloat16())
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nowhere.npy", "there is no file"),
+        ("text.npy", "cannot be read"),
+        ("text.npz", "cannot be read"),
+        ("pickle.npy", "cannot be read"),
+        ("two.npz", r"has 2 arrays: name one as two\.npz\[NAME\], where NAME is one of a, b"),
+        ("two.npz[c]", "has no array 'c'"),
+        ("whole.npy", r"are int64 of shape \(2, 2\), but must be floating-point, \(T, C\)"),
+        ("vector.npy", r"of shape \(3,\)"),
+        ("words.txt", "is not a file of emissions"),
+    ],
+)
+def test_bad_emissions(tmp_path: Path, name: str, message: str) -> None:
+    for junk in ("text.npy", "text.npz", "words.txt"):
+        (tmp_path / junk).write_text("junk")
+    np.save(tmp_path / "pickle.npy", np.array([{}], dtype=object))
+    np.savez(tmp_path / "two.npz", a=np.zeros((2, 2)), b=np.zeros((2, 2)))
+    np.save(tmp_path / "whole.npy", np.ones((2, 2), dtype=np.int64))
+    np.save(tmp_path / "vector.npy", np.ones(3))
+    with pytest.raises(ValueError, match=message):
+        load(tmp_path / name)
+
+
+def test_emissions_of_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "listening.py").write_text(
+        "import pathlib, torch\n"
+        "print('imported')\n"
+        "def hear(path):\n"
+        "    print('heard')\n"
+        "    return torch.full((6, 3), float(pathlib.Path(path).read_text())).requires_grad_()\n"
+        "def fail(path): raise RuntimeError('deaf')\n"
+    )
+    (tmp_path / "a.wav").write_text("0.5")
+    item = corpus.Item("a", 1, audio=str(tmp_path / "a.wav"), tokens=(1,))
+    for _ in range(2):
+        x = corpus.load_emissions(item, "listening:hear")
+        assert torch.equal(x, torch.full((6, 3), 0.5))
+        assert not x.requires_grad
+    printed = capsys.readouterr()
+    assert printed.out.count("imported") <= 1
+    assert "heard" in printed.err
+    assert "heard" not in printed.out
+
+    assert fault_of(corpus.LossTask(model="listening:fail")(item)) == (
+        "model", f"listening:fail failed for {item.audio!r}: RuntimeError: deaf",
+    )  # fmt: skip
+    assert "--model" in fault_of(corpus.LossTask()(item))[1]
+    for model, message in (
+        ("listening", "must be module:function"),
+        ("listening:no", "no 'no'"),
+        ("nothing:f", "nothing"),
+    ):
+        with pytest.raises(corpus.CorpusError, match=message):
+            list(corpus.run(corpus.LossTask(model=model), [item]))

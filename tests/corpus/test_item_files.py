@@ -1,4 +1,4 @@
-"""A file per item: what it is called, and which file in its place is replaced."""
+"""A file per item: its name, and which existing files it may replace."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def outcome(name: str, *files: tuple[str, str]) -> corpus.Outcome:
 
 
 def test_names_that_are_alike() -> None:
-    """The first has the plain one, the others an addition that only depends on the id."""
+    """The first item has the plain name; the others have a suffix that depends on the id only."""
     names = FileNames()
     stems = [names.reserve(name) for name in ("b", "a", "A", "c", "a b", "A b")]
     assert stems[:2] + stems[3:5] == ["b", "a", "c", "a b"]
@@ -119,7 +119,7 @@ def test_nor_is_one_that_is_no_text(tmp_path: Path, suffix: str) -> None:
 
 
 def test_a_file_of_an_earlier_run_is_replaced(tmp_path: Path) -> None:
-    """As long as it is as that run has written it."""
+    """But only if nobody has changed it since."""
     first = outcome("a", ("a.json", "first"), ("a.ctm", "erste \u00e4"))
     ours = digests_of(first)
     write_files(first.files, tmp_path, overwrite=False)
@@ -136,7 +136,7 @@ def test_a_file_of_an_earlier_run_is_replaced(tmp_path: Path) -> None:
 
 
 def test_what_earlier_runs_have_written_is_known() -> None:
-    """Digests are in results on the disk, and names of files too: neither may ever change."""
+    """Digests and names of files are stored in results on disk, so neither may ever change."""
     assert digests_of(outcome("a", ("a.json", "first"))) == ["a7937b64b8caa58f"]
     names = FileNames()
     assert [names.reserve(name) for name in ("a", "A")] == ["a", "A-559aead08264d579"]
@@ -151,7 +151,7 @@ def test_all_files_of_an_item_or_none(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_right_is_left(tmp_path: Path) -> None:
-    """Nothing is written, so that its date stays."""
+    """Nothing is written, so its date stays."""
     write_files([("a.doc", "right")], tmp_path, overwrite=False)
     os.utime(tmp_path / "a.doc", ns=(0, 0))
     write_files([("a.doc", "right"), ("b.doc", "new")], tmp_path, overwrite=False)
@@ -169,7 +169,7 @@ def test_what_is_no_file_is_never_replaced(tmp_path: Path) -> None:
             with pytest.raises(ItemError, match="exists and is not a file: remove it, or name another folder") as error:
                 write_files([(name, "new")], tmp_path, overwrite=overwrite)
             assert error.value.kind == "exists"
-    (tmp_path / "loose.json").symlink_to("later.json")  # the file that it names is made
+    (tmp_path / "loose.json").symlink_to("later.json")  # the target of the link is created
     write_files([("loose.json", "new")], tmp_path, overwrite=False)
     assert (tmp_path / "later.json").read_text() == "new"
     with pytest.raises(OSError, match="File name too long"):

@@ -1,4 +1,4 @@
-"""Manifests that nobody has looked over: one bad line is a fault of that line, and the good items are done."""
+"""Manifests: how fields are read. A bad line is a fault of that line, and the good items are done."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_bad_lines_are_faults_for_workers_too(folder: Path) -> None:
 
 
 def test_an_error_of_any_text_is_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model of the user may say anything."""
+    """The message of the user's model may have any characters."""
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(folder)
     (folder / "rude.py").write_text('def hear(path): raise ValueError("\\ud800 \\0 \\n \\u2028")\n')
@@ -156,10 +156,10 @@ def test_the_name_of_a_bad_line_is_no_id(folder: Path) -> None:
 
 
 def test_an_item_is_a_value() -> None:
-    """It can be compared and put into sets, and is not changed by anybody."""
+    """Items are comparable, hashable and immutable."""
     found = corpus.Item("a", 1, emissions="a.npy")
     assert {found, corpus.Item("a", 1, emissions="a.npy", offset=0.0)} == {found}
-    assert not hasattr(found, "__dict__")  # there may be millions
+    assert not hasattr(found, "__dict__")  # memory: there may be millions of items
     with pytest.raises(dataclasses.FrozenInstanceError):
         found.text = "b"  # type: ignore[misc]
 
@@ -308,3 +308,78 @@ def test_parquet_without_our_columns(folder: Path) -> None:
     path = write_parquet(folder / "m.parquet", pa.table({"sentence": ["a"]}))
     with pytest.raises(corpus.CorpusError, match="has none of the columns id, emissions, audio"):
         list(corpus.read_manifest(path))
+
+
+def fault_of(outcome: corpus.Outcome) -> tuple[str, str]:
+    assert outcome.fault is not None
+    assert outcome.result is None
+    return outcome.fault.kind, outcome.fault.message
+
+
+def test_every_field_is_read(tmp_path: Path) -> None:
+    line = {
+        "id": 7, "emissions": "a.npz[x]", "audio": "a.wav", "text": "hi", "tokens": ["h", 3], "frame_duration": 0.02,
+        "offset": 1, "speaker": "ignored",
+    }  # fmt: skip
+    item, other = corpus.read_manifest(corpora.write_manifest(tmp_path / "m.jsonl", [line, "", {"audio": "b.wav"}]))
+    assert item == corpus.Item(
+        "7", 1, str(tmp_path / "a.npz[x]"), str(tmp_path / "a.wav"), "hi", ("h", 3), frame_duration=0.02, offset=1
+    )
+    assert (other.id, other.line, other.audio) == ("b.wav", 3, str(tmp_path / "b.wav"))
+    assert corpus.count_items(tmp_path / "m.jsonl") == 3 - 1
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"id": "a"', "not valid JSON"),
+        ("[1]", "a JSON list, but must be an object"),
+        ({"id": "a", "text": "hi"}, "neither emissions nor audio .its fields: id, text"),
+        ({"emissions": 3}, "its emissions is a int, but must be a string"),
+        ({"emissions": "a.npy", "text": ["a"]}, "its text is a list"),
+        ({"emissions": "a.npy", "tokens": "abc"}, "its tokens must be a list"),
+        ({"emissions": "a.npy", "tokens": [1.5]}, "its tokens must be a list"),
+        ({"emissions": "a.npy", "frame_duration": "fast"}, "its frame_duration is a str"),
+        ({"emissions": "a.npy", "id": ["x"]}, "its id is a list"),
+        ({"emissions": "good.npy"}, "the id 'good.npy' is also that of line 1"),
+    ],
+)
+def test_a_bad_line_is_an_item_with_a_fault(tmp_path: Path, line: Any, message: str) -> None:
+    path = corpora.write_manifest(tmp_path / "m.jsonl", [{"emissions": "good.npy"}, line, {"emissions": "other.npy"}])
+    good, bad, other = corpus.read_manifest(path)
+    assert (good.fault, other.fault) == (None, None)
+    assert (bad.id, bad.line) == ("line 2", 2)
+    kind, words = fault_of(corpus.LossTask()(bad))
+    assert kind == "manifest"
+    assert re.search(message, words), words
+
+
+def test_bad_bytes_are_a_fault_too(tmp_path: Path) -> None:
+    (tmp_path / "m.jsonl").write_bytes(b'{"id": "\xff"}\n')
+    (item,) = corpus.read_manifest(tmp_path / "m.jsonl")
+    assert item.fault is not None
+
+
+def test_parquet_is_read_as_json_lines_are(manifest: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    rows = corpora.read_lines(manifest)
+    rows[1]["tokens"] = [1, 2]
+    corpora.write_manifest(manifest, rows)
+    parquet.write_table(
+        pa.Table.from_pylist([{"tokens": None, **row} for row in rows]), manifest.with_suffix(".parquet")
+    )
+    assert list(corpus.read_manifest(manifest.with_suffix(".parquet"))) == list(corpus.read_manifest(manifest))
+    assert corpus.count_items(manifest.with_suffix(".parquet")) == len(rows)
+
+
+@pytest.mark.parametrize("name", ["nowhere.jsonl", "nowhere.parquet", "."])
+def test_no_manifest(tmp_path: Path, name: str) -> None:
+    with pytest.raises(corpus.CorpusError, match=r"does not exist|is a folder"):
+        list(corpus.read_manifest(tmp_path / name))
+
+
+def test_what_is_called_parquet_must_be(tmp_path: Path) -> None:
+    (tmp_path / "m.parquet").write_text("{}")
+    with pytest.raises(corpus.CorpusError, match=r"pip install|cannot be read"):
+        list(corpus.read_manifest(tmp_path / "m.parquet"))

@@ -1,4 +1,4 @@
-"""Ray Data on a local cluster: the same results as one process, and nothing lost when workers die."""
+"""Ray Data on a local cluster: the same results as one process, none lost when workers die."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ import pytest
 from tests.tools import corpora
 
 for needed in ("ray", "pyarrow", "pandas", "click", "rich"):
-    if importlib.util.find_spec(needed) is None:  # importing Ray is slow, and it is used in other processes only
+    if importlib.util.find_spec(needed) is None:  # importing Ray is slow, and only other processes need it
         pytest.skip(f"{needed} is not installed", allow_module_level=True)
 
 MODEL = """
 import os, pathlib, signal, time, torch
 from tests.tools import corpora
 def hear(path):
-    folder = pathlib.Path(path).parent  # Ray's processes are not in ours
+    folder = pathlib.Path(path).parent  # Ray processes have another current folder
     with open(folder / "pids", "a") as file:
         file.write(f"{os.getpid()}\\n")
     seed = int(pathlib.Path(path).stem)
@@ -39,7 +39,7 @@ ENVIRONMENT = {
     "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path]),
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AUTH_MODE": "token",  # of the cluster that is made here
+    "RAY_AUTH_MODE": "token",  # for the cluster of this test
     "RAY_AUTH_TOKEN": secrets.token_hex(32),
 }
 ALIGN = (sys.executable, "-m", "ctckit.cli", "align", "corpus/items.jsonl", "--vocab", "corpus/vocab.json")
@@ -61,7 +61,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
-    """The address of a Ray cluster on this machine with two processors, in a process of its own."""
+    """The address of a Ray cluster on this machine with two processors, in its own process."""
     code = (
         "import sys, ray\n"
         "context = ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level='ERROR')\n"
@@ -74,7 +74,7 @@ def cluster() -> Iterator[str]:
         assert head.stdout is not None
         address = next(line.split()[1] for line in head.stdout if line.startswith("address"))
         yield address
-        head.communicate()  # closes its input, and it ends
+        head.communicate()  # it ends when its input is closed
 
 
 def align(folder: Path, *options: str) -> tuple[int, str]:
@@ -92,7 +92,7 @@ def test_the_same_as_one_process(folder: Path, cluster: str) -> None:
 
 
 def test_a_worker_that_is_killed_loses_nothing(folder: Path, cluster: str) -> None:
-    """One worker is killed from outside, by its process id, while it works; one item kills every worker it meets."""
+    """One worker is killed from outside by its process id; one item kills every worker that takes it."""
     assert align(folder, "-o", "one.jsonl")[0] == 0
     (folder / "poison").touch()
     (folder / "corpus" / "audio.jsonl").replace(folder / "corpus" / "items.jsonl")

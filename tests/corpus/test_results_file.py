@@ -1,4 +1,4 @@
-"""The results file by itself: whose lines it takes, what a stopped run leaves, which results are marked, who writes."""
+"""The results file by itself: foreign lines, stopped runs, stale results, and the lock."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def write(results: ResultsFile, name: str, value: str = "new") -> None:
 
 
 def stopped(path: Path, *names: str) -> None:
-    """Do items again in a run that is stopped before the end: nothing is put together."""
+    """Redo items in a run that is stopped before it merges the files."""
     results = ResultsFile(path, DIGEST)
     for name in names:
         write(results, name)
@@ -39,7 +39,7 @@ def stopped(path: Path, *names: str) -> None:
 
 
 def run(path: Path, *names: str, overwrite: bool = False) -> None:
-    """Do items again in a run that looks at no other one."""
+    """Redo items in a run with no other items."""
     results = ResultsFile(path, DIGEST, overwrite=overwrite)
     for name in names:
         write(results, name)
@@ -65,7 +65,7 @@ FOREIGN = {
 @pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN)
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_a_line_that_is_no_result(path: Path, content: str, number: int) -> None:
-    """The file is left alone; where its first line tells, no lock is put beside it."""
+    """The file is kept. If its first line is foreign, no lock file is created beside it."""
     before = "".join([line("x"), line("y")][: number - 1]) + content
     path.write_text(before)
     with pytest.raises(CorpusError, match=rf"o.jsonl' exists, but its line {number} is not a result of this command"):
@@ -91,7 +91,7 @@ def test_a_line_of_the_second_file_that_is_no_result(
 
 @pytest.mark.parametrize("second", [False, True])
 def test_a_line_of_other_options(path: Path, second: bool) -> None:
-    """The message names the file that has the line."""
+    """The message names the file with the line."""
     path.write_text(line("a"))
     wrong = redone_file(path) if second else path
     wrong.write_text(line("a") + line("b", options="0" * 12))
@@ -120,7 +120,7 @@ def test_a_number_that_json_does_not_have(value: object) -> None:
 
 
 def test_others_may_write_once_it_is_closed(path: Path) -> None:
-    """Also after one that could not be opened; while a caller still holds it, or the error."""
+    """Also after a file that could not be opened, and while a caller still holds the file or the error."""
     first = ResultsFile(path, DIGEST)
     with pytest.raises(CorpusError, match="another run writes to"):
         ResultsFile(path, DIGEST)
@@ -156,7 +156,7 @@ def test_what_is_not_done_again_stays_byte_for_byte(path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks the system what is open")
 def test_files_are_closed_before_they_are_replaced(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows replaces and removes no file that is open."""
+    """Windows cannot replace or remove an open file."""
 
     def is_open(file: Path) -> bool:
         return any(os.path.realpath(link) == str(file) for link in Path("/proc/self/fd").iterdir())
@@ -182,7 +182,7 @@ def test_files_are_closed_before_they_are_replaced(path: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_what_a_stopped_run_has_done_again(path: Path, overwrite: bool) -> None:
-    """The next run takes it over, though it looks at other items only; or forgets it, if it starts anew."""
+    """The next run merges it, even with other items only, or discards it if it starts over."""
     path.write_text(line("a") + line("b") + line("c"))
     stopped(path, "c", "a")
     assert values(path) == {"a": "old", "b": "old", "c": "old"}
@@ -203,7 +203,7 @@ def test_results_that_were_deleted_do_not_come_back(path: Path) -> None:
 
 
 def test_a_line_that_was_deleted_after_it_was_done_again(path: Path) -> None:
-    """The new result is in no other place, so it is kept."""
+    """The new result is nowhere else, so it is kept."""
     path.write_text(line("a") + line("b"))
     stopped(path, "a", "b")
     path.write_text(line("b"))
@@ -237,7 +237,7 @@ def test_a_mark_stands_behind_what_names_the_result(path: Path) -> None:
 
 @pytest.mark.parametrize("how", ["is done again", "was done again by a run that was stopped", "is as it was"])
 def test_a_mark_goes_once_the_result_belongs(path: Path, how: str) -> None:
-    """And does not come back when other items are done again."""
+    """It does not come back when other items are redone."""
     path.write_text(line("a", stale=True) + line("b"))
     if how == "is done again":
         run(path, "a")
@@ -270,7 +270,7 @@ def test_what_a_stopped_run_has_done_again_may_be_marked_anew(path: Path) -> Non
 
 
 class HalfFull:
-    """A file that takes a few bytes, and then no more."""
+    """A file on a disk that is full after a few bytes."""
 
     def __init__(self, file: Any) -> None:
         self._file, self._took = file, False

@@ -1,4 +1,4 @@
-"""What a task does with one item: its options and what they are by default, its results, its faults, its warnings."""
+"""A task on one item: options and their defaults, results, faults, warnings."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def result_of(outcome: corpus.Outcome) -> dict[str, Any]:
     ],
     ids=str,
 )  # fmt: skip
-def test_options_that_cannot_be(task: type[corpus.Task], options: dict[str, Any], message: str) -> None:
+def test_impossible_options(task: type[corpus.Task], options: dict[str, Any], message: str) -> None:
     with pytest.raises(corpus.CorpusError, match=message):
         task(**options)
     with pytest.raises(TypeError):
@@ -65,7 +65,7 @@ def test_options_that_cannot_be(task: type[corpus.Task], options: dict[str, Any]
 
 
 @pytest.mark.parametrize("value", [0.0, -0.02, math.inf, -math.inf, math.nan])
-def test_numbers_that_cannot_be(value: float) -> None:
+def test_impossible_numbers(value: float) -> None:
     with pytest.raises(corpus.CorpusError, match=f"frame_duration is {value}, but must be a positive number of"):
         corpus.AlignTask(frame_duration=value)
     kind, message = fault_of(corpus.CheckTask()(item(None, tokens=(4,), frame_duration=value)))
@@ -97,7 +97,7 @@ def test_wildcards_have_no_loss() -> None:
         corpus.AlignTask(unknown=unknown)
 
 
-def test_options_have_one_digest_however_they_are_written() -> None:
+def test_equal_options_have_one_digest() -> None:
     skip = {"words": "skip", "numbers": "skip", "punctuation": "skip"}
     digest = corpus.LossTask(unknown="skip").digest()
     assert (
@@ -122,7 +122,7 @@ def test_options_have_one_digest_however_they_are_written() -> None:
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore:emissions hold values up to")
 def test_options_are_those_of_align(options: dict[str, Any]) -> None:
-    """Of emissions whose path depends on each of them: scores of three letters that are not normalised."""
+    """The emissions are unnormalised scores of three letters; the path depends on each option."""
     x = torch.randn(30, len(corpora.TOKENS), generator=torch.Generator().manual_seed(3)) * 2
     found = result_of(corpus.AlignTask(vocabulary=VOCABULARY, **options)(item(x=x)))
     vocabulary = ctckit.Vocabulary(corpora.TOKENS, word_separator=options.get("word_separator"))
@@ -164,7 +164,7 @@ def test_a_blank_that_the_vocabulary_does_not_have() -> None:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_too_short_with_the_blank_at_the_end(task: type[corpus.Task]) -> None:
-    """The blank is the last class, whatever the number of frames: class 0 is a letter that the text may have."""
+    """The blank is the last class for any number of frames; class 0 is a letter that the text may have."""
     Path(VOCABULARY).write_text(json.dumps(["a", "b", "c"]))
     kind, message = fault_of(task(vocabulary=VOCABULARY)(item("aab", torch.zeros(3, 4).log_softmax(1))))
     assert kind == "infeasible"
@@ -189,7 +189,7 @@ def test_no_error_of_one_item_ends_a_run(error: Exception, message: str) -> None
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_what_there_is_to_look_for(task: type[corpus.Task]) -> None:
+def test_an_item_needs_a_transcript(task: type[corpus.Task]) -> None:
     assert fault_of(task()(item(None))) == ("text", "it has neither text nor tokens: give one of them")
     for found, what in (
         (item("cab"), "text"),
@@ -202,7 +202,7 @@ def test_what_there_is_to_look_for(task: type[corpus.Task]) -> None:
     for tokens in (("c", "a", "b"), (4, 2, 3), (4, "a", 3)):
         by_tokens = result_of(task(vocabulary=VOCABULARY)(item("hello", tokens=tokens)))
         for result in (by_text, by_tokens):
-            result.pop("words", None)  # those of a text know their place in it
+            result.pop("words", None)  # words of a text have positions in it
         assert by_tokens == by_text
     assert result_of(task()(item(None, tokens=())))
 
@@ -218,7 +218,7 @@ def test_a_text_of_which_nothing_is_left(task: type[corpus.Task]) -> None:
 
 
 def test_a_loss_that_is_infinite() -> None:
-    """Though each frame has a class that the text needs: those that are left have no path."""
+    """Each frame has a class that the text needs, but no path goes through these classes."""
     x = np.full((5, 3), math.log(1 / 3))
     x[:, 1] = -math.inf
     kind, message = fault_of(corpus.LossTask()(item(None, x=x, tokens=(1,))))
@@ -232,7 +232,7 @@ def test_another_vocabulary(task: type[corpus.Task]) -> None:
         x = torch.zeros(40, count).log_softmax(1)
         outcome = task(vocabulary=VOCABULARY)(item(x=x))
         words = f"emissions have {count} classes, {'fewer' if count < classes else 'more'} than the {classes} of the"
-        if task is corpus.LossTask and count > classes:  # which a loss can be computed of
+        if task is corpus.LossTask and count > classes:  # the loss can be computed
             assert len(outcome.warnings) == 1
             assert outcome.warnings[0].startswith(words)
         else:
@@ -242,8 +242,8 @@ def test_another_vocabulary(task: type[corpus.Task]) -> None:
         assert task(vocabulary=VOCABULARY)(item(x=torch.zeros(40, count).log_softmax(1))).fault is None
 
 
-def test_what_is_wrong_is_said_of_the_item() -> None:
-    """The first names the kind; of another vocabulary is told before what follows from it."""
+def test_messages_name_the_item() -> None:
+    """The first problem gives the kind. The message begins with a wrong number of classes."""
     x = np.full((2, 3), math.log(1 / 3))
     for task in TASKS:
         kind, message = fault_of(task(vocabulary=VOCABULARY)(item("cc", x=x)))
@@ -276,7 +276,7 @@ def halves() -> Any:
     ("make", "words"), [(probabilities, "emissions hold probabilities"), (halves, "add up to 0.5 instead of 1")]
 )
 def test_what_looks_wrong(make: Callable[[], Any], words: str) -> None:
-    """It is done, and warned of, every time; the look for faults says it is one."""
+    """Aligning and measuring warn every time; checking makes it a fault."""
     for task in (corpus.AlignTask, corpus.LossTask):
         for _ in range(2):
             outcome = task(vocabulary=VOCABULARY)(item(x=make()))
@@ -290,7 +290,7 @@ def test_what_looks_wrong(make: Callable[[], Any], words: str) -> None:
 
 
 def test_emissions_that_are_a_place_holder() -> None:
-    """All zeros are no model's output, and are not said to be no log-probabilities."""
+    """Emissions of all zeros are placeholders, so they need not be log-probabilities."""
     zeros = np.zeros((40, len(corpora.TOKENS)), dtype=np.float32)
     assert result_of(corpus.CheckTask(vocabulary=VOCABULARY)(item(x=zeros))) == {
         "frames": 40,

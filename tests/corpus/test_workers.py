@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("here")
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a model module ``ears``, written by `model`, in which audio is found."""
+    """The current folder, with audio and the module ``ears``, which `model` writes."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     np.save("a.npy", np.log(np.full((9, 3), 1 / 3)))
@@ -202,15 +202,137 @@ def test_an_interrupt_ends_workers_and_keeps_results(here: Path, workers: int) -
     assert [entry["id"] for entry in corpora.read_lines(Path("o.jsonl"))] == ["0", "1", "2"]
     end = time.monotonic() + 20
     for pid in {int(line) for line in Path("pids").read_text().split()}:
-        while _is_running(pid):
+        while corpora.is_running(pid):
             assert time.monotonic() < end, "a worker outlives its parent"
             time.sleep(0.05)
 
 
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-        stat = Path(f"/proc/{pid}/stat")
-        return not stat.exists() or stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (ProcessLookupError, FileNotFoundError):
-        return False
+def task(manifest: Path, **options: Any) -> corpus.AlignTask:
+    return corpus.AlignTask(vocabulary=str(manifest.parent / "vocab.json"), frame_duration=0.02, **options)
+
+
+def loss_task(manifest: Path, **options: Any) -> corpus.LossTask:
+    return corpus.LossTask(vocabulary=str(manifest.parent / "vocab.json"), **options)
+
+
+def fault_of(outcome: corpus.Outcome) -> tuple[str, str]:
+    assert outcome.fault is not None
+    assert outcome.result is None
+    return outcome.fault.kind, outcome.fault.message
+
+
+def test_workers_give_the_same_in_the_same_order(manifest: Path, tmp_path: Path) -> None:
+    lines = corpora.read_lines(manifest)
+    lines.insert(3, {"id": "bad", "emissions": "nowhere.npy", "text": "x"})
+    corpora.write_manifest(manifest, lines)
+    one, two = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
+    corpus.process(task(manifest), manifest, one)
+    summary = corpus.process(task(manifest), manifest, two, workers=2)
+    assert (summary.done, summary.failed) == (8, 1)
+    assert one.read_bytes() == two.read_bytes()
+    assert (tmp_path / "one.errors.jsonl").read_bytes() == (tmp_path / "two.errors.jsonl").read_bytes()
+
+
+MORTAL = """
+import os, pathlib, signal, time, torch
+from tests.tools import corpora
+def hear(path):
+    path = pathlib.Path(path)
+    seed = int(path.stem)
+    if seed == 2 and not path.with_suffix(".died").exists():
+        path.with_suffix(".died").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if seed == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return torch.from_numpy(corpora.log_probs(corpora.TEXTS[seed % 8], seed))
+"""
+
+
+@unix
+def test_a_worker_that_dies_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Item 2 kills one worker and is done by another. Item 5 kills two and has a fault. The others are done."""
+    manifest = corpora.write_corpus(tmp_path / "corpus")
+    monkeypatch.chdir(tmp_path)
+    Path("mortal.py").write_text(MORTAL)
+    lines = []
+    for index in range(8):
+        Path(f"{index}.wav").touch()
+        lines.append({"id": f"item {index}", "audio": f"../{index}.wav", "text": corpora.TEXTS[index]})
+    expected = list(corpus.run(loss_task(manifest), list(corpus.read_manifest(manifest))))
+    corpora.write_manifest(manifest, lines)
+    outcomes = list(corpus.run(loss_task(manifest, model="mortal:hear"), corpus.read_manifest(manifest), workers=2))
+    assert Path("2.died").exists()
+    kind, message = fault_of(outcomes[5])
+    assert kind == "worker"
+    assert "SIGKILL" in message
+    for index in (0, 1, 2, 3, 4, 6, 7):
+        assert outcomes[index] == expected[index]
+
+
+def test_what_stops_a_run_stops_workers(manifest: Path) -> None:
+    with pytest.raises(corpus.CorpusError, match="nowhere"):
+        list(corpus.run(corpus.LossTask(vocabulary="nowhere.json"), corpus.read_manifest(manifest), workers=2))
+
+
+SLOW = """
+import os, pathlib, time, torch
+from tests.tools import corpora
+def hear(path):
+    with open("pids", "a") as file:
+        file.write(f"{os.getpid()}\\n")
+    time.sleep(0.05)
+    seed = int(pathlib.Path(path).stem)
+    return torch.from_numpy(corpora.log_probs(corpora.TEXTS[seed % 8], seed))
+"""
+
+
+@unix
+def test_a_killed_run_is_resumed(tmp_path: Path) -> None:
+    """The parent is killed during the run. Its workers end by themselves, and a second run does the rest."""
+    manifest = corpora.write_corpus(tmp_path / "corpus", 40)
+    (tmp_path / "slow.py").write_text(SLOW)
+    lines = corpora.read_lines(manifest)
+    for index, line in enumerate(lines):
+        (tmp_path / f"{index}.wav").touch()
+        line["audio"] = f"../{index}.wav"
+        del line["emissions"]
+    corpora.write_manifest(manifest, lines)
+    code = (
+        "from ctckit import corpus\n"
+        "if __name__ == '__main__':\n"
+        "    task = corpus.LossTask(vocabulary='corpus/vocab.json', model='slow:hear')\n"
+        "    print(corpus.process(task, 'corpus/items.jsonl', 'out.jsonl', workers=2).skipped)\n"
+    )
+    (tmp_path / "program.py").write_text(code)
+    environment = corpora.environment()
+    command = [sys.executable, "program.py"]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment) as first:  # noqa: S603  # our own
+        output = tmp_path / "out.jsonl"
+        end = time.monotonic() + 60
+        while not (output.exists() and output.read_bytes().count(b"\n") >= 5):
+            assert time.monotonic() < end
+            assert first.poll() is None
+            time.sleep(0.02)
+        first.kill()
+    pids = {int(line) for line in (tmp_path / "pids").read_text().split()}
+    end = time.monotonic() + 20
+    while any(corpora.is_running(pid) for pid in pids):
+        assert time.monotonic() < end, "workers outlive their parent"
+        time.sleep(0.05)
+    kept = output.read_bytes().count(b"\n")
+    assert 5 <= kept < 40
+    second = subprocess.run(  # noqa: S603
+        command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True
+    )
+    assert int(second.stdout) == kept
+    assert [entry["id"] for entry in corpora.read_lines(output)] == [f"item {index}" for index in range(40)]
+
+
+@unix
+def test_sigkill_is_named() -> None:
+    from ctckit.corpus import processes
+
+    assert processes._how_it_ended(-signal.SIGKILL) == "ended by signal 9, SIGKILL"
+    assert processes._how_it_ended(-200) == "ended by signal 200, unknown"
+    for code in (3, 0, None):
+        assert processes._how_it_ended(code) == f"exit code {code}"

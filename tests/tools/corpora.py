@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -42,3 +44,39 @@ def write_manifest(path: Path, lines: list[Any]) -> Path:
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def change_line(manifest: Path, index: int, **fields: Any) -> None:
+    """Set fields of one item of a manifest."""
+    lines = read_lines(manifest)
+    lines[index].update(fields)
+    write_manifest(manifest, lines)
+
+
+def read_texts(path: str) -> dict[str, str]:
+    """The text of each item of a results file. Fails if an item is there twice, or a line is truncated."""
+    lines = Path(path).read_bytes().splitlines(keepends=True)
+    assert all(line.endswith(b"\n") for line in lines)
+    entries = [json.loads(line) for line in lines]
+    assert len({entry["id"] for entry in entries}) == len(entries), "an item is there twice"
+    return {entry["id"]: entry["text"] for entry in entries}
+
+
+def snapshot() -> dict[str, bytes]:
+    """The content of each file below the current folder."""
+    return {str(path): path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+
+
+def environment() -> dict[str, str]:
+    """The environment for a Python process in which ``ctckit`` and ``tests`` can be imported."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process exists and is not a zombie."""
+    try:
+        os.kill(pid, 0)
+        stat = Path(f"/proc/{pid}/stat")
+        return not stat.exists() or stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
+        return False

@@ -63,9 +63,8 @@ class FaultsFile:
             return
         entry = {"id": outcome.id, "line": outcome.line, "kind": fault.kind, "message": fault.message}
         line = json.dumps(entry, ensure_ascii=False) + "\n"
-        self._faults.write(
-            line.encode("utf-8", "backslashreplace")
-        )  # a lone surrogate becomes the escape that JSON has
+        # UTF-8 cannot encode a lone surrogate; JSON has an escape for it.
+        self._faults.write(line.encode("utf-8", "backslashreplace"))
         self.count += 1
 
     def finish(self) -> None:

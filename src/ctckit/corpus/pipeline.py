@@ -206,9 +206,8 @@ class _Run:
         self._overwrite, self._skipped = overwrite, skipped
         self._names = FileNames()
         self._stale: set[str] = set()
-        self._absent = (
-            None if results is None else set(results.inputs)
-        )  # results whose item the manifest has not named yet
+        # Ids of results whose items the manifest has not named yet.
+        self._absent = None if results is None else set(results.inputs)
 
     def remaining(self, items: Iterable[Item], limit: int | None) -> Iterator[Item]:
         """Yield the items that are not done yet."""

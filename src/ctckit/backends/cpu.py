@@ -6,9 +6,7 @@ instruction set to use (see ``python -m ctckit``) instead of the best that the p
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from typing import Concatenate, Final, NoReturn, ParamSpec, TypeAlias
+from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 
 import torch
 from torch import Tensor
@@ -19,6 +17,13 @@ from ctckit.lattice import Lattice, tighten, validate
 from ctckit.lattice.pattern import Graph
 from ctckit.lattice.tensor_kinds import in_memory
 from ctckit.reference import BestPath
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import TypeVarTuple, Unpack
+
+    _Own = TypeVarTuple("_Own")
 
 __all__ = [
     "best_graph_paths",
@@ -41,7 +46,6 @@ _NO_MEMORY: Final = 2  # the outcome of a call whose arguments seem to have no m
 _CHECKPOINT_BYTES: Final = 256 << 20  # the most memory of a level of checkpoints of a best path
 _LARGE: Final = 1 << 22  # bytes from which fresh memory costs more than memory that is kept
 
-_P = ParamSpec("_P")
 _Triple: TypeAlias = tuple[int, ...]
 _Targets: TypeAlias = tuple[int, int, int, bool, int, int, int]
 
@@ -60,7 +64,7 @@ def loss(emissions: Tensor, lattice: Lattice, options: LossOptions, gradient: Te
         emissions,
         "the input",
         lattice,
-        _options(options),
+        _core_options[options],
         result.data_ptr(),
         0 if gradient is None else gradient.data_ptr(),
         (0, 0, 0) if gradient is None else gradient.stride(),
@@ -160,20 +164,24 @@ def empty_like(emissions: Tensor) -> Tensor:
     return memory.as_strided(layout.shape, layout.stride())
 
 
-@functools.cache
-def _options(options: LossOptions) -> _core.LossOptions:
-    """Make the core's options of a loss, once for each of the few there are."""
-    logits, reduction, zero_infinity, mean_gradient = options
-    return _core.LossOptions(logits, _REDUCTIONS[reduction], zero_infinity, mean_gradient)
+class _CoreOptions(dict[LossOptions, _core.LossOptions]):
+    """The core's options of a loss, made once for each of the few there are."""
+
+    def __missing__(self, options: LossOptions) -> _core.LossOptions:
+        logits, reduction, zero_infinity, mean_gradient = options
+        made = self[options] = _core.LossOptions(logits, _REDUCTIONS[reduction], zero_infinity, mean_gradient)
+        return made
+
+
+_core_options: Final = _CoreOptions()
 
 
 def _run(
-    function: Callable[Concatenate[int, int, _Triple, _Triple, _Targets, int, bool, _P], int],
+    function: Callable[[int, int, _Triple, _Triple, _Targets, int, bool, Unpack[_Own]], int],
     emissions: Tensor,
     name: str,
     lattice: Lattice,
-    *own: _P.args,
-    **no_keywords: _P.kwargs,
+    *own: Unpack[_Own],
 ) -> None:
     """Call a function of the core on a problem. `own` are its own arguments; `name` is that of the emissions."""
     if emissions.is_neg():  # memory holds the negated values (a view of a conjugate's imaginary part)
@@ -190,7 +198,6 @@ def _run(
             torch.get_num_threads(),
             trusted,
             *own,
-            **no_keywords,
         )
         if not outcome:
             return

@@ -1,4 +1,4 @@
-"""Times in files: all formats have the same milliseconds; and characters that a format has no place for."""
+"""Times in files: all formats have the same milliseconds. Characters that a format cannot hold are replaced."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def words_of(*frames: tuple[int, int], frame_duration: float, offset: float) -> 
     ),
     st.one_of(st.just(0.0), st.floats(0.0, 5000.0)),
 )
-@example([(0, 1), (0, 1), (0, 1)], 0.001, 0.0005)  # halves: rounded to even, the second would last 0 ms
+@example([(0, 1), (0, 1), (0, 1)], 0.001, 0.0005)  # halves: if rounded to even, the second would last 0 ms
 @example([(5, 1)], 1 / 30, 0.0)
 def test_all_formats_have_the_same_times(gaps: list[tuple[int, int]], frame_duration: float, offset: float) -> None:
     at, frames = 0, []
@@ -60,7 +60,7 @@ def test_all_formats_have_the_same_times(gaps: list[tuple[int, int]], frame_dura
         for word in found.words
     ]
     written = rows(found.to_ctm())
-    # A float's thousandfold may be a half though the time is a little less: then, and only then, a millisecond more.
+    # 1000 times a float may round to a half although the time is a little less. Only then is it a millisecond more.
     assert all(
         abs(a - b) <= 1 for row, exact in zip(written, right, strict=True) for a, b in zip(row, exact, strict=True)
     )
@@ -74,7 +74,7 @@ def test_all_formats_have_the_same_times(gaps: list[tuple[int, int]], frame_dura
     assert [(ms(seconds(c.start)), ms(seconds(c.end))) for c in captions] == written
     intervals = read_textgrid(found)["words"]
     assert [(ms(start), ms(end)) for start, end, _ in intervals] == written
-    # A word never reaches into the next one, and none vanishes.
+    # No word overlaps the next one, and no word is empty.
     assert all(end <= start for (_, end), (start, _) in itertools.pairwise(written))
     assert all(start < end for start, end in written)
 
@@ -99,7 +99,7 @@ def read_textgrid(found: Alignment) -> dict[str, list[tuple[float, float, str]]]
 
 
 def test_a_time_before_the_start() -> None:
-    """CTM may have one; to the half that goes up."""
+    """CTM may have one. A half is rounded up."""
     found = words_of((0, 1), (1, 2), (2, 3), frame_duration=0.5, offset=-0.7505)
     assert [line.split()[2:4] for line in found.to_ctm().splitlines()] == [
         ["-0.750", "0.500"],
@@ -110,7 +110,7 @@ def test_a_time_before_the_start() -> None:
 
 
 def test_words_that_touch() -> None:
-    """A duration is that of the rounded times: with start and duration rounded apart, 13 + 13 would reach beyond 25."""
+    """A duration is the difference of the rounded times. Rounded separately, start 13 and duration 13 would pass 25."""
     found = words_of((1, 2), (2, 3), (3, 4), frame_duration=0.0125, offset=0.0)
     assert rows(found.to_ctm()) == [(13, 25), (25, 38), (38, 50)]
 
@@ -134,7 +134,7 @@ def test_times_beyond_all_recordings(duration: float) -> None:
 
 
 def test_short_frames_of_a_textgrid() -> None:
-    """Below a millisecond, it has microseconds: no label is lost. Below a microsecond there is an error."""
+    """Below a millisecond, times have microseconds, so no label is lost. Below a microsecond an error is raised."""
     found = words_of((1, 2), (2, 3), (30, 40), frame_duration=1 / 16000, offset=0.0)
     assert [(round(start, 7), round(end, 7)) for start, end, _ in read_textgrid(found)["words"]] == [
         (0.000063, 0.000125), (0.000125, 0.000188), (0.001875, 0.0025),
@@ -144,7 +144,7 @@ def test_short_frames_of_a_textgrid() -> None:
 
 
 def test_spans_without_frames() -> None:
-    """They are no intervals of a TextGrid; in CTM they last 0 s."""
+    """They are left out of a TextGrid. In CTM they last 0 s."""
     found = words_of((1, 1), (1, 3), frame_duration=0.1, offset=0.0)
     assert [(round(start, 3), round(end, 3)) for start, end, _ in read_textgrid(found)["tokens"]] == [(0.1, 0.3)]
     assert rows(found.to_ctm()) == [(100, 100), (100, 300)]
@@ -174,7 +174,7 @@ ODD = [
 
 @pytest.mark.parametrize("text", ODD)
 def test_odd_characters(text: str, tmp_path: Path) -> None:
-    """What UTF-8 and lines of text can hold comes back; the rest is U+FFFD."""
+    """Characters that UTF-8 and lines of text can hold come back. All others become U+FFFD."""
     found = place(f"x {text} y", ["x", text, "y"])
     right = re.sub("[\x00\x1b\x7f\x80\ud800-\udfff\ufffe]", "\ufffd", text)
     found.to_ctm(tmp_path / "a.ctm")
@@ -193,7 +193,7 @@ def test_odd_characters(text: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("space", [" ", "\t", "\n", "\r\n", "\u2028", "\x85", "\x1c", "\u3000", " \n "])
 def test_white_space_in_a_word(space: str) -> None:
-    """A word that was given may have some; no format takes it for the end of a line or field."""
+    """The caller's words may have white space. No format reads it as the end of a line or field."""
     word = f"New{space}York"
     found = place(f"in {word} now", ["in", word, "now"])
     assert [line.split()[4] for line in found.to_ctm().splitlines()] == ["in", "New_York", "now"]
@@ -235,7 +235,7 @@ def test_names_of_ctm(options: dict[str, Any], message: str) -> None:
 
 @pytest.mark.parametrize("write", ["to_json", "to_ctm", "to_textgrid", "to_srt", "to_vtt"])
 def test_files_are_written_whole(write: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that cannot be written leaves the one before it, and no part of itself."""
+    """If writing fails, the old file stays, and no part of the new one is left."""
     path = tmp_path / "a.out"
     written = getattr(say("é b"), write)(path)
     assert path.read_bytes() == written.encode("utf-8")
@@ -314,7 +314,7 @@ def test_the_largest_and_smallest_values() -> None:
 
 
 def test_half_a_surrogate_pair_in_json(tmp_path: Path) -> None:
-    """It cannot be written as UTF-8, so it is escaped; what is read is the same."""
+    """UTF-8 cannot hold it, so it is escaped. The same character is read again."""
     found = say("a\ud800b\udfff")
     written = found.to_json(tmp_path / "a.json")
     assert "a\\ud800b\\udfff" in written
@@ -322,7 +322,7 @@ def test_half_a_surrogate_pair_in_json(tmp_path: Path) -> None:
 
 
 def test_optional_values() -> None:
-    """Files from before there were lines, spans and so on."""
+    """Files of versions without lines, spans and other fields."""
     values = say("ab\ncd é", unheard="é").to_dict()
     assert {"lines", "dropped"} <= set(values)
     for key in ("lines", "dropped", "blank"):

@@ -1,4 +1,4 @@
-"""Files are whole, or as they were; and one file is known as one, whatever it is called."""
+"""Files are written whole or not at all, and two names of one file are recognised."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_all_is_on_the_disk_before_it_takes_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is renamed first, and saved later, is an empty file after a power cut."""
+    """A file that is renamed before it is saved may be empty after a power cut."""
     path, calls = tmp_path / "a.txt", []
     fsync, replace = os.fsync, Path.replace
 
@@ -133,13 +133,13 @@ def test_what_a_kill_has_left_is_removed(tmp_path: Path) -> None:
 
 @unix
 def test_two_at_a_time(tmp_path: Path) -> None:
-    """Whoever comes to the end first has written the file; the other one says so, and leaves it alone."""
+    """The writer that ends first has written the file. The other one raises an error and leaves the file alone."""
     path = tmp_path / "a.txt"
     path.write_text("old")
     partial = partial_file(path)
 
     def another_begins() -> None:
-        partial.rename(tmp_path / "away")  # so that the number of the file is not given anew
+        partial.rename(tmp_path / "away")  # so that the inode number is not used again
         partial.write_text("sec")
 
     with pytest.raises(FileExistsError, match="another process writes to it at the same time"), whole_file(path):
@@ -154,7 +154,7 @@ def test_two_at_a_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [2, 40, 200, 245, 246, 247, 248, 254, 255])
 @pytest.mark.parametrize("letter", ["a", "ü"])
 def test_long_names(tmp_path: Path, size: int, letter: str) -> None:
-    """The name of the temporary file is that of the file, and a shorter one where no file system has that."""
+    """The name of the temporary file is that of the file, or a shorter one if it is too long for the file system."""
     path = tmp_path / (letter * (size // len(letter.encode())))
     other = path.with_name(path.name[:-1] + "b")
     try:
@@ -188,7 +188,7 @@ def test_a_link_stays_one_and_a_mode_too(tmp_path: Path) -> None:
 @unix
 @pytest.mark.parametrize("mask", [0, 0o022, 0o027, 0o077])
 def test_the_mode_of_a_new_file(tmp_path: Path, mask: int) -> None:
-    """That of any file that a program makes."""
+    """The mode is that of any new file."""
     umask = os.umask(mask)
     try:
         write_whole(tmp_path / "fresh", "x")
@@ -240,7 +240,7 @@ def test_case_where_it_makes_no_difference(tmp_path: Path, monkeypatch: pytest.M
 
 @unix
 def test_whether_case_makes_a_difference(tmp_path: Path) -> None:
-    """A folder is asked by its name in the other case; one whose name has none, by the one above it."""
+    """A folder is tested by its name in the other case; a folder without letters in its name, by its parent."""
     (tmp_path / "abc" / "1" / "2").mkdir(parents=True)
     folders = [tmp_path / "abc", tmp_path / "abc" / "1", tmp_path / "abc" / "1" / "2"]
     mixed = (tmp_path / "ABC").exists()
@@ -249,7 +249,7 @@ def test_whether_case_makes_a_difference(tmp_path: Path) -> None:
         (tmp_path / "ABC").mkdir()
         assert [files._ignores_case(folder) for folder in folders] == [False] * 3
         (tmp_path / "ABC").rmdir()
-        (tmp_path / "ABC").symlink_to("abc")  # as if it made none
+        (tmp_path / "ABC").symlink_to("abc")  # as on a file system that ignores case
         assert [files._ignores_case(folder) for folder in folders] == [True] * 3
         assert same_file(tmp_path / "abc" / "new", tmp_path / "abc" / "NEW")
     assert not files._ignores_case(Path("/"))

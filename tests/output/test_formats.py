@@ -1,4 +1,4 @@
-"""Alignments written for others, and read back by programs that share nothing with the writers."""
+"""Alignments in the formats of other programs, read back with independent libraries."""
 
 from __future__ import annotations
 
@@ -258,7 +258,7 @@ def test_the_table() -> None:
         first, last = bar.index("█"), bar.rindex("█") + 1
         assert first == pytest.approx(40 * word.start / FOUND.frames, abs=1)
         assert last == pytest.approx(40 * word.end / FOUND.frames, abs=1)
-        assert set(bar[first:last]) == {"█"}  # as confident as can be
+        assert set(bar[first:last]) == {"█"}  # the highest confidence
 
 
 def test_the_table_of_other_alignments() -> None:
@@ -279,7 +279,7 @@ def test_the_table_of_other_alignments() -> None:
 
 
 def rows_shown(count: int, *, frames: int | None = None, text: str = "a", length: int = 1) -> list[str]:
-    """The lines below the headings of an alignment's table: `count` words of a token each, `length` frames long."""
+    """The rows of an alignment's table, for `count` words of one token each, `length` frames long."""
     tokens = tuple(AlignedToken(text or str(n), 1, n, n + length, -0.5) for n in range(count))
     words = tuple(AlignedWord(t.text, t.start, t.end, t.score, None, (t,)) for t in tokens)
     return repr(Alignment("", tokens, words, -1.0, count if frames is None else frames)).splitlines()[2:]
@@ -300,12 +300,12 @@ def test_long_names_are_cut_in_tables() -> None:
 
 
 def test_bars_cover_the_frames() -> None:
-    """In forty characters: each row has at least one, and reaches to the one in which its last frame ends."""
+    """The bar has 40 characters. A row fills at least one, up to the one in which its last frame ends."""
     assert [line.split()[-1].count("█") for line in rows_shown(1)] == [40]
     assert [line.split()[-1].index("█") for line in rows_shown(3, frames=1000)] == [0, 0, 0]
     assert [line.split()[-1].count("█") for line in rows_shown(3, frames=1000, length=0)] == [1, 1, 1]
     assert [line.split()[-1] for line in rows_shown(2, frames=80, length=2)] == ["█" + "·" * 39, "██" + "·" * 38]
-    assert rows_shown(2, frames=1, length=0)[1].split()[-1] == "·" * 39 + "█"  # at the input's end
+    assert rows_shown(2, frames=1, length=0)[1].split()[-1] == "·" * 39 + "█"  # at the end of the input
 
 
 def test_bars_are_darker_where_confident() -> None:

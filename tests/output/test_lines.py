@@ -1,4 +1,4 @@
-"""Lines of a transcript: what they are, where they are, and how each format has them."""
+"""Lines of a transcript: their text, their spans, and their form in each format."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.tools.known_times import say
 POEM = "ab cd\nef. gh\n\nij"
 LINES = ["ab cd", "ef. gh", "ij"]
 
-# A character, the space or line end included, is 5 frames after the one before it; the first is in frame 1.
+# The first character is in frame 1, and each next one 5 frames later, including spaces and line ends.
 FRAMES = [(1, 22), (31, 52), (61, 67)]
 
 
@@ -41,7 +41,7 @@ def test_lines_have_text_times_and_words() -> None:
 
 
 def test_scores_are_means_over_frames() -> None:
-    """Two words of 1 and 3 frames: a mean over frames is not one over words."""
+    """Two words of 1 and 3 frames: the mean over frames differs from the mean over words."""
     probs = torch.full((8, 4), 0.1)
     for frame, (token, p) in enumerate(
         [(0, 0.7), (2, 0.6), (1, 0.7), (3, 0.5), (3, 0.4), (3, 0.6), (1, 0.7), (2, 0.7)]
@@ -86,7 +86,7 @@ def test_a_single_line_is_none(text: str) -> None:
 
 
 def test_lines_of_which_nothing_is_left() -> None:
-    """They are not there; a line that keeps one word is, with all of its text."""
+    """They are missing. A line that keeps one word is present with its whole text."""
     found = say("ab\n12\n3 cd 4\n5", unheard="12345")
     assert [(line.text, [word.text for word in line.words]) for line in found.lines] == [
         ("ab", ["ab"]),
@@ -103,24 +103,24 @@ def test_equal_lines_and_words_are_told_apart() -> None:
 
 
 def test_a_word_that_is_part_of_one_left_out() -> None:
-    """Words are where they are in the text, not where their letters are first found."""
+    """Words are at their own places, not at the first place with the same letters."""
     words = (AlignedWord("a", 0, 1, -1.0, None, (AlignedToken("a", 1, 0, 1, -1.0),), (5, 6)),)
     (line,) = lines_of("1a1\n\na", words, [])
     assert line.text == "a"
 
 
 def test_lines_without_words() -> None:
-    """Where nothing tells words apart, the tokens are found in the text; those of white space are in no line."""
+    """Without words, the tokens are found in the text. Tokens of white space are in no line."""
     names = ["今", "天", "\n", "天", "好", " "]
     tokens = [AlignedToken(name, 1, 2 * n, 2 * n + 1, -n, 0.5, n, n + 0.5) for n, name in enumerate(names)]
     assert [
         (line.text, line.start, line.end, line.start_time, line.end_time, line.score, line.words)
         for line in lines_of("今天\n天好 ", [], tokens)
     ] == [("今天", 0, 3, 0, 1.5, -0.5, ()), ("天好", 6, 9, 3, 4.5, -3.5, ())]
-    unknown = AlignedToken("?", None, 3, 4, -1.0)  # not in the text: it is where the token before it is
+    unknown = AlignedToken("?", None, 3, 4, -1.0)  # not in the text: it is in the line of the token before it
     assert [line.end for line in lines_of("今天\n好", [], [*tokens[:2], unknown, tokens[4]])] == [4, 9]
 
-    first = lines_of("今天\n好", [], [unknown, tokens[1], tokens[4]])  # or before all
+    first = lines_of("今天\n好", [], [unknown, tokens[1], tokens[4]])  # or before all others: in the first line
     assert [(line.start, line.end) for line in first] == [(3, 3), (8, 9)]
 
 
@@ -180,8 +180,8 @@ def test_rows_of_tokens_have_no_lines() -> None:
         ("é", ["ĠÃ©"], [(0, 1)]),
         (" é", ["ĠÃ©"], [(0, 2)]),
         ("é a", ["ĠÃ", "©", "Ġa"], [(0, 1), (0, 1), (1, 3)]),
-        ("é", ["Ã", "©", "Ã"], [None, None, None]),  # a byte too many, which is no space
-        ("İx", ["İ", "x"], [(0, 1), (1, 2)]),  # the small letter of İ is two characters
+        ("é", ["Ã", "©", "Ã"], [None, None, None]),  # one byte too many, which is not a space
+        ("İx", ["İ", "x"], [(0, 1), (1, 2)]),  # İ in lower case is two characters
     ],
 )
 def test_places(text: str, names: list[str], right: list[tuple[int, int] | None]) -> None:
@@ -229,7 +229,7 @@ def test_a_textgrid_has_the_lines(tmp_path: Path) -> None:
 
 
 def test_a_cue_for_each_line() -> None:
-    """The limits are not for lines: one is a cue, with its sentences, pauses and all."""
+    """The limits do not apply to lines. Each line is a cue, with all its sentences and pauses."""
     srt, webvtt = pytest.importorskip("srt"), pytest.importorskip("webvtt")
     found = say("ab.  cd\nef gh\n- 7\nij", unheard=".-7", pauses={1: 90})
     limits: dict[str, Any] = {"max_characters": 1, "max_duration": 0.1, "max_gap": 0.0}
@@ -247,7 +247,7 @@ def test_a_cue_for_each_line() -> None:
 
 
 def test_a_cue_shows_all_of_its_line() -> None:
-    """Also what was left out, and also where the line is not the first, or is there twice."""
+    """Also characters that were left out, in a line that is not the first, or that occurs twice."""
     srt = pytest.importorskip("srt")
     found = say("ab\n- cd 7 !\n- cd 7 !\n(e)", unheard="-7!()")
     assert [cue.content for cue in srt.parse(found.to_srt(level="lines"))] == ["ab", "- cd 7 !", "- cd 7 !", "(e)"]
@@ -257,7 +257,7 @@ def test_a_cue_shows_all_of_its_line() -> None:
 @pytest.mark.parametrize("span", [None, (0, 1), (3, 10)], ids=["none", "of another line", "of two lines"])
 @pytest.mark.parametrize("text", ["ab cd\n- ef gh", "another text"])
 def test_words_in_lines_that_somebody_else_has_written(text: str, span: tuple[int, int] | None) -> None:
-    """Words whose place is not known, or wrong, are sought in their line; so are all of a line that the text lacks."""
+    """Words with an unknown or wrong place, and all words of a line that the text lacks, are searched in their line."""
     pytest.importorskip("webvtt")
     found = say("ab cd\n- ef gh", unheard="-")
     values = json.loads(found.to_json())

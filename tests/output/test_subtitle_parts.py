@@ -48,13 +48,13 @@ def test_marks_that_are_tokens() -> None:
     ],
 )
 def test_limits_hold_without_spaces(text: str, pace: int) -> None:
-    """No cue is too long, none has a half character, and together they are the text."""
+    """No cue is too long, none cuts a character, and together they are the text."""
     found = place(text, [text], step=pace, frame_duration=0.04)
     for options in ({}, {"max_characters": 20}, {"max_duration": 4.5}):
         shown = cues(found, max_gap=9, **options)
         assert "".join(text for text, _, _ in shown) == text
         duration = options.get("max_duration", 6.0)
-        # A word of a script with spaces is broken where it is longer than any word is: 42 characters, or 6 s.
+        # A word of a script with spaces is broken only if it is longer than 42 characters or 6 s.
         if text[0] == "h" or text[0] == "안":
             duration = 6.0
         assert max(end - start for _, start, end in shown) <= duration + 1e-9
@@ -77,7 +77,7 @@ def end_of(shown: list[tuple[str, float, float]]) -> float:
 
 
 def test_a_pause_within_a_word() -> None:
-    """Between tokens that follow each other closely, a pause is one as between words."""
+    """Between tokens that follow each other closely, a pause counts as it does between words."""
     found = say("今天天气很好我们去", pauses={4: 10}, step=2)
     assert cues(found) == [("今天天气很", 0.1, 1.0), ("好我们去", 2.1, 2.8)]
     assert texts(found, max_gap=1.1) == ["今天天气很好我们去"]
@@ -86,20 +86,20 @@ def test_a_pause_within_a_word() -> None:
 
 
 def test_slow_speech_is_no_pause() -> None:
-    """A peaky model's tokens are a frame each: 0.8 s from token to token is slow speech, not eight pauses."""
+    """The tokens of a peaky model last one frame: 0.8 s from token to token is slow speech, not a pause."""
     assert texts(say("今天天气很好", frame_duration=0.04, step=20)) == ["今天天气很好"]
     assert texts(say("今天天气很好", frame_duration=0.04, step=20, pauses={2: 30})) == ["今天天", "气很好"]
-    # Longer than three times the usual gap, here 0.4 s, is one.
+    # A gap longer than 3 times the usual one, here 0.4 s, is a pause.
     assert texts(say("今天天气很好", frame_duration=0.04, step=11, pauses={2: 20})) == ["今天天气很好"]
     assert texts(say("今天天气很好", frame_duration=0.04, step=11, pauses={2: 21})) == ["今天天", "气很好"]
-    # Longer than 2.5 times max_gap is a pause in any case: 1.5 s, but not 1.4.
+    # A gap longer than 2.5 times max_gap is always a pause: 1.5 s, but not 1.4 s.
     assert texts(say("今天天气", step=15)) == ["今天天气"]
     assert texts(say("今天天气", step=17)) == ["今", "天", "天", "气"]
     assert texts(say("今天", step=3), max_gap=0) == ["今", "天"]
 
 
 def test_the_usual_gap_is_that_behind_the_last_letter() -> None:
-    """Where words of several letters stand among characters, their own length is no gap."""
+    """The length of a word of several letters is not part of the gap."""
     found = say("abc天def气ghi好", step=3, pauses={3: 10})
     assert texts(found) == ["abc天", "def气ghi好"]
 
@@ -111,7 +111,7 @@ def test_pauses_of_words_with_spaces_stay_within_them() -> None:
 
 
 def test_a_full_cue_ends_after_a_comma() -> None:
-    """In its second half; else at the longest gap there; else as late as it can."""
+    """In its second half, else at the longest gap there, else as late as possible."""
     assert texts(say("今天天气很好，我们去公园", unheard="，"), max_characters=10, max_duration=99) == [  # noqa: RUF001
         "今天天气很好，",  # noqa: RUF001
         "我们去公园",
@@ -132,7 +132,7 @@ def test_a_full_cue_ends_after_a_comma() -> None:
         "今天天气",
         "很好我们去公园",
     ]
-    # White space counts for more than a gap.
+    # White space comes before a gap.
     assert texts(say("今天天气 很好我们去公园", pauses={5: 1}), max_characters=8, max_gap=9, max_duration=99) == [
         "今天天气",
         "很好我们去公园",
@@ -147,7 +147,7 @@ def test_a_comma_in_the_first_half_of_a_full_cue_ends_nothing() -> None:
 
 
 def test_scripts_may_mix() -> None:
-    """Latin words and numbers stay whole, and nothing is broken before a closing or after an opening mark."""
+    """Latin words and numbers stay whole. No cue starts with a closing mark or ends with an opening mark."""
     text = "我用Python写3.5行代码，「你好」（很好）。ラーメンとカレー"  # noqa: RUF001
     for limit, unheard in itertools.product(range(1, 30), ("，「」（）。.", "")):  # noqa: RUF001
         found = say(text, unheard=unheard)
@@ -161,7 +161,7 @@ def test_scripts_may_mix() -> None:
 
 
 def test_graphemes_stay_whole() -> None:
-    """Accents that are characters and tokens of their own; flags; families; Hangul in letters."""
+    """Accents that are separate characters and tokens; flags; families; Hangul in letters."""
     for text in (
         "e\u0301a\u0308o\u0302" * 20,
         "🇩🇪🇫🇷🇯🇵" * 9,
@@ -182,7 +182,7 @@ def test_graphemes_stay_whole() -> None:
 
 
 def test_long_words_of_other_scripts() -> None:
-    """A word of 42 characters and 6 s is a word, and stays; a longer one is a text without spaces."""
+    """A word of 42 characters and 6 s stays whole. A longer one is a text without spaces."""
     assert texts(say("a" * 42, step=2, frame_duration=0.05), max_characters=5) == ["a" * 42]
     assert texts(say("ab" * 21 + "a", step=1, frame_duration=0.01), max_characters=5)[0] == "ababa"
     assert texts(say("ab", pauses={0: 54}), max_duration=1) == ["ab"]  # 0.1 to 6.1 s
@@ -191,7 +191,7 @@ def test_long_words_of_other_scripts() -> None:
 
 
 def test_a_full_stop_within_a_long_word() -> None:
-    """It ends a sentence only where the word ends, as in an address."""
+    """It ends a sentence only at the end of the word, as in an address."""
     text = "a" * 20 + "." + "b" * 60
     shown = texts(place(text, [text]), max_characters=43, max_duration=99)
     assert shown == [text[:43], text[43:]]
@@ -201,7 +201,7 @@ def test_a_full_stop_within_a_long_word() -> None:
 
 
 def test_given_words() -> None:
-    """They are joined as the text has them, and broken only where they do not fit, or hold a sentence's end."""
+    """They are joined as in the text, and broken only if they do not fit or hold the end of a sentence."""
     words = ["今天", "天气", "很好", "我们", "去", "公园", "散步", "晚上", "再", "一起", "吃饭"]
     found = place(CHINESE, words)
     assert texts(found, max_gap=9) == SENTENCES
@@ -221,7 +221,7 @@ def test_given_words() -> None:
 
 
 def test_given_words_stay_whole_where_they_fit() -> None:
-    """The last, too, and up to the limit itself; what spaces part may be broken."""
+    """Also the last one, and up to the limit itself. Words between spaces may be broken."""
     found = place("今天好", ["今", "天好"])  # 天: 0.6 to 0.7 s; 好: 1.1 to 1.2
     assert texts(found, max_gap=9, max_characters=2) == ["今", "天好"]
     assert texts(found, max_gap=9, max_duration=0.6) == ["今", "天好"]
@@ -231,7 +231,7 @@ def test_given_words_stay_whole_where_they_fit() -> None:
 
 
 def test_a_vocabulary_without_words() -> None:
-    """Tokens only: the text is found by them."""
+    """Only tokens are known. They are found in the text."""
     found = say(CHINESE, unheard="。")
     only_tokens = Alignment(found.text, found.tokens, (), -1.0, found.frames, 0.1)
     assert texts(only_tokens, max_gap=9) == SENTENCES

@@ -25,7 +25,7 @@ pytest.importorskip("regex")
 
 
 def test_a_cue_may_be_as_long_as_it_may() -> None:
-    """Characters count with the space; a duration or gap of exactly the limit is within it."""
+    """Spaces count as characters. A duration or gap of exactly the limit is within it."""
     found = say("a b")  # a: 0.1 to 0.2 s; the space 0.6; b: 1.1 to 1.2
     assert texts(found, max_characters=2, max_gap=9) == ["a", "b"]
     assert texts(found, max_characters=3, max_gap=9) == ["a b"]
@@ -37,7 +37,7 @@ def test_a_cue_may_be_as_long_as_it_may() -> None:
 
 @pytest.mark.parametrize("frame_duration", [0.1, 0.02, 1 / 30, 0.04, 0.0125, 0.023219954648526078])
 def test_limits_are_of_what_is_shown(frame_duration: float) -> None:
-    """No bit of a float decides: whatever the frames, a limit that is the cue's own duration lets it be."""
+    """Rounding errors do not matter: a cue as long as the limit is within it, for any frame duration."""
     found = say("a b", frame_duration=frame_duration, offset=1 / 3)
     ((_, start, end),) = cues(found, max_gap=99)
     assert texts(found, max_duration=round(end - start, 3), max_gap=99) == ["a b"]
@@ -55,7 +55,7 @@ def test_default_limits() -> None:
     """84 characters, 6 s, 0.6 s."""
     words = " ".join(["abcdef"] * 13)  # 12 are 83 characters
     assert texts(say(words, step=1, frame_duration=0.01)) == [" ".join(["abcdef"] * 12), "abcdef"]
-    assert texts(say("abc defg", frame_duration=0.16)) == ["abc", "defg"]  # 5.76 s would do, but for the gap
+    assert texts(say("abc defg", frame_duration=0.16)) == ["abc", "defg"]  # 5.76 s fits, the gap does not
     assert texts(say("abc defg", frame_duration=0.16), max_gap=9) == ["abc defg"]
     assert texts(say("abc defg", frame_duration=0.17), max_gap=9) == ["abc", "defg"]
 
@@ -83,7 +83,7 @@ def test_default_limits() -> None:
 )
 @pytest.mark.parametrize("heard", [False, True])
 def test_sentences(text: str, right: list[str], heard: bool) -> None:
-    """The mark may be a token or be left out; the cue ends there, and shows it."""
+    """The mark may be a token or be left out. The cue ends after it, and shows it."""
     unheard = "" if heard else "".join(set(text) - set("abc 35"))
     assert texts(say(text, unheard=unheard), max_gap=9) == right
 
@@ -112,7 +112,7 @@ def words_at(*times: tuple[float, float]) -> Alignment:
 
 
 def test_time_stamps_follow_one_another() -> None:
-    """Each is behind the start of the cue and the stamp before it, and before the cue's end, to the millisecond."""
+    """Each is after the start of the cue and the stamp before it, and before the end of the cue, to the millisecond."""
     assert stamps(words_at((0, 1), (1, 2), (2, 3))) == ["00:00:01.000", "00:00:02.000"]
     assert stamps(words_at((1, 2), (1, 3), (2, 4))) == ["00:00:02.000"]
     assert stamps(words_at((1, 2), (1.0004, 3))) == []
@@ -130,7 +130,7 @@ def test_a_time_is_rounded() -> None:
 
 
 def test_a_cue_lasts_a_millisecond_at_least() -> None:
-    """A cue that ends when it starts is never shown, and malformed in WebVTT."""
+    """A cue that ends when it starts is never shown, and is invalid in WebVTT."""
     for write in (Alignment.to_srt, Alignment.to_vtt):
         assert re.search(r"01[.,]000 --> 00:00:01[.,]001", write(words_at((1, 1))))
     assert len(list(webvtt.from_string(words_at((1, 1)).to_vtt()))) == 1
@@ -149,7 +149,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_texts(text: str, tmp_path: Path) -> None:
-    """One cue in, one out, for three readers, and nothing but control characters is replaced."""
+    """One cue is written, and three readers find one. Only control characters are replaced."""
     pysubs2 = pytest.importorskip("pysubs2")
     found = say(f"x {text} y")
     right = " ".join(re.sub("[\x00\x1b\ud800]", "\ufffd", f"x {text} y").split())
@@ -176,7 +176,7 @@ def test_vtt_escapes_what_it_must_and_no_more() -> None:
 @settings(max_examples=150, deadline=None)
 @given(st.text(min_size=1, max_size=12), st.booleans())
 def test_any_text_comes_back(text: str, spaced: bool) -> None:
-    """Words of any characters, read again by two libraries: as many cues, in order, with all of the text."""
+    """Words of any characters: two libraries read all of the text again, in order."""
     text = " ".join(text) if spaced else text
     words = text.split()
     if not words:
@@ -190,7 +190,7 @@ def test_any_text_comes_back(text: str, spaced: bool) -> None:
 
 
 def test_tokens_with_white_space() -> None:
-    """A token of a line end starts no line, and a cue of nothing but white space is none."""
+    """A token of a line end starts no line in a cue. A cue of white space only is left out."""
     token = [
         AlignedToken(text, 1, n, n + 1, -0.5, None, n, n + 1.0) for n, text in enumerate(["a", "\n", "\n", "b", " "])
     ]

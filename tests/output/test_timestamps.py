@@ -1,4 +1,4 @@
-"""Times in digits, and where they are refused."""
+"""Times in digits, and errors for times that are too long."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_halves_go_up(seconds: float, time: int) -> None:
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_longest_time(sign: int) -> None:
-    """It is below 100,000 hours."""
+    """The limit is 100,000 hours."""
     assert rounded(sign * 359_999_999, 1) == sign * 359_999_999
     for seconds in (360_000_000.0, math.inf):
         with pytest.raises(ctckit.ArgumentValueError, match=r"must be below 100,000 hours"):

@@ -22,7 +22,7 @@ from ctckit.text.blank import blank_of
         (["a", "b", "<b>"], 2),
         (["a", "ε"], 1),
         (["<eps>", "a"], 0),
-        (["a", "<eps>", "<blk>", "<blank>"], 3),  # the order of the names, not of the classes
+        (["a", "<eps>", "<blk>", "<blank>"], 3),  # the order of the names decides, not that of the classes
         (["[CTCblank]", "a"], 0),
         (["a", "<pad>"], 1),
         (["a", "[PAD]"], 1),
@@ -31,7 +31,7 @@ from ctckit.text.blank import blank_of
         (["a", "b"], None),
         (["-", "_"], None),
         (["<s>", "<unk>", "a"], None),
-        ([*"αβγδε"], None),  # there it is a letter
+        ([*"αβγδε"], None),  # among Greek letters ε is a letter
         (["<pad>", *"αβγδε"], 0),
     ],
 )
@@ -47,7 +47,7 @@ def test_names(tokens: list[str], blank: int | None) -> None:
 
 
 class Padding:
-    """A tokenizer that says what it pads with."""
+    """A tokenizer with a class of padding."""
 
     def __init__(self, tokens: list[str], pad_token_id: int | None) -> None:
         self.tokens, self.pad_token_id = tokens, pad_token_id
@@ -63,7 +63,7 @@ class Padding:
 
 
 def test_padding_of_tokenizers() -> None:
-    """It comes behind a name of the blank itself, and before a name of padding."""
+    """It comes after a name of the blank, and before a name of padding."""
     assert Vocabulary(Padding(["a", "b", "_"], 2)).blank == 2
     assert Vocabulary(Padding(["<pad>", "a", "_"], 2)).blank == 2
     assert Vocabulary(Padding(["<pad>", "a", "<blank>"], 0)).blank == 2
@@ -87,7 +87,7 @@ def test_the_order(
     argument: int | None,
     more: int | None,
 ) -> None:
-    """What was said when the vocabulary was made; a name of the blank; the tokenizer; a name of padding."""
+    """In order: the argument `blank`; a name of the blank; the tokenizer's padding; a name of padding."""
     tokens = ["k", "l", name or "m", "n", padding_name or "o"]
     vocabulary = Vocabulary(tokens if padding_id is None else Padding(tokens, padding_id), blank=made_with)
     said = [made_with, 2 if name else None, padding_id, 4 if padding_name else None]
@@ -127,7 +127,7 @@ def test_contradictions() -> None:
         blank_of(vocabulary, 2, 0)
     with pytest.raises(ctckit.ArgumentValueError, match="'<pad>' as class 1"):
         Vocabulary(["a", "<pad>"]).encode("a", blank=0)
-    said = Vocabulary(["a", "<blank>"], blank=0)  # taken without contradiction
+    said = Vocabulary(["a", "<blank>"], blank=0)  # no error is raised
     assert blank_of(said, 2, None) == blank_of(said, 2, 0) == 0
     with pytest.raises(ctckit.ArgumentValueError, match=r"the vocabulary was made with blank=0"):
         blank_of(said, 2, 1)

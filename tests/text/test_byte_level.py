@@ -21,13 +21,13 @@ def test_byte_level_alphabets(tmp_path: Any) -> None:
         assert [p.text for p in found.pieces] == ["Ġcaf", "Ã©", "Ġä»Ĭ", "å", "¤", "©", "!"]
         assert [p.word for p in found.pieces] == [0, 0, 1, 1, 1, 1, 1]
         assert found.words == ["café", "今天!"]
-    # And back: the words of a row of tokens.
+    # The way back: the words of a row of tokens.
     back = Vocabulary(row).encode_tokens(["Ġcaf", "Ã©", "Ġä»Ĭ", "å", "¤", "©"])
     assert back.words == ["café", "今天"]
 
 
 def test_byte_level_alphabets_without_all_bytes() -> None:
-    """A character is unknown as a whole, also where some of its bytes are tokens."""
+    """A character is unknown as a whole, even if some of its bytes are tokens."""
     row = ["<pad>", "Ġ", "Ġa", "a", "Ã", "Ã©", "ä", "»"]
     assert names(row, "aé a", unknown="skip") == ["Ġa", "Ã©", "Ġa"]
     found = Vocabulary(row).encode("a今é", unknown="wildcard")
@@ -44,7 +44,7 @@ def byte_signs() -> list[str]:
 @pytest.mark.parametrize("added", [[], ["…"], ["今天"], ["<noise>", "▁"], ["Ġ今"], ["Ġthe"], ["▁a", "café", "été"]])
 @pytest.mark.parametrize("text", ["今天…", "été 😀 今", "naïve “a” «b»", "abc"])
 def test_byte_level_alphabets_with_added_tokens(added: list[str], text: str) -> None:
-    """Bytes spell every text, also where some tokens beside them are written as text; these count, too."""
+    """Bytes spell every text. Further tokens that are written as text are used as well."""
     vocabulary = Vocabulary(["<pad>", *dict.fromkeys(added + byte_signs())])
     found = vocabulary.encode(text)
     assert found.words == text.split()
@@ -56,7 +56,7 @@ def test_byte_level_alphabets_with_added_tokens(added: list[str], text: str) -> 
 
 
 def test_fold_case_of_byte_level_alphabets() -> None:
-    """Letters have cases, not bytes: of "é", C3 A9, the byte E3 is no other case, though "ã" is that of "Ã"."""
+    """Letters have cases, bytes have none: of "é", C3 A9, byte E3 is no other case, although "ã" is that of "Ã"."""
     row = ["<pad>", "Ġ", "Ġa", "Ã©", "ã", "©", "Ġcaf", "Âµ", "İ"]
     found = Vocabulary(row, fold_case=True)
     assert [p.text for p in found.encode("CAFÉ A é").pieces] == ["Ġcaf", "Ã©", "Ġa", "Ġ", "Ã©"]
@@ -68,7 +68,7 @@ def test_fold_case_of_byte_level_alphabets() -> None:
 
 
 def test_letters_that_look_like_bytes() -> None:
-    """Maltese has the letter "Ġ"; and a list of Latin letters is no list of bytes."""
+    """Maltese has the letter "Ġ". A list of Latin letters is not a list of bytes."""
     assert names(["<pad>", "|", "Ġ", "a", "é"], "Ġa é") == ["Ġ", "a", "|", "é"]
     latin = [chr(sign) for sign in range(0x21, 0x180)]
     assert names(latin, "Ġénaïve…", unknown="skip") == [*"Ġénaïve"]
@@ -87,8 +87,8 @@ def test_bytes_for_what_no_token_has() -> None:
         (["▁", "▁a", "b"], "abé", ["▁a", "b", "<0xC3>", "<0xA9>"]),
         (["▁", "▁ab", "▁a", "bc"], "abc", ["▁ab", "<0x63>"]),  # the longest token first, as everywhere
         (["▁a"], "é", ["<0xC3>", "<0xA9>"]),
-        (["▁a", "é"], "é", ["é"]),  # no token has the mark of a start, and bytes have none either
-        (["a</w>", "a", "é"], "aé", ["a", "é"]),  # likewise of an end
+        (["▁a", "é"], "é", ["é"]),  # neither the token nor the bytes have the mark of a start
+        (["a</w>", "a", "é"], "aé", ["a", "é"]),  # likewise the mark of an end
         (["a</w>", "a", "é"], "éa", ["é", "a</w>"]),
         (["a@@", "a", "é"], "aé", ["a@@", "é"]),
     ],

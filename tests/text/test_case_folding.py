@@ -36,7 +36,7 @@ def test_hints(source: list[str], text: str, hint: str) -> None:
 
 
 def test_a_decomposed_letter_is_one_letter() -> None:
-    """It is left out, or a wildcard, as a whole: no "e" comes of "é", in either form."""
+    """It is left out, or becomes a wildcard, as a whole: "é" never becomes "e", in either form."""
     row = ["<pad>", "|", *"cafebs"]
     for form in ("NFC", "NFD"):
         text = unicodedata.normalize(form, "cafés bé")
@@ -45,7 +45,7 @@ def test_a_decomposed_letter_is_one_letter() -> None:
         assert found.words == text.split()
         wild = Vocabulary(row).encode(text, unknown="wildcard")
         assert [p.id for p in wild.pieces] == [2, 3, 4, None, 7, 1, 6, None]
-    # Marks that make no other letter are characters of their own: vowel points may be left out.
+    # Marks that compose with no letter are characters of their own: vowel points may be left out.
     arabic = unicodedata.normalize("NFD", "\u0643\u064e\u062a\u064e\u0628")
     assert names(["-", *"\u0643\u062a\u0628"], arabic, unknown="skip") == ["\u0643", "\u062a", "\u0628"]
 
@@ -58,15 +58,15 @@ def test_fold_case_takes_no_letter_for_another() -> None:
     assert folded(["ß", "xx"], "ss") == []
     assert folded(["S", "SS"], "ß") == []
     assert folded(["ß"], "ẞ") == ["ß"]
-    assert folded(["i", "\u0307"], "\u0130") == []  # İ is no i
-    assert folded(["i", "\u0131"], "I\u0130") == ["\u0131", "i"]  # but here it is: Turkish
+    assert folded(["i", "\u0307"], "\u0130") == []  # İ is not i
+    assert folded(["i", "\u0131"], "I\u0130") == ["\u0131", "i"]  # but in Turkish it is
     assert folded(["I", "\u0130"], "\u0131i") == ["I", "\u0130"]
     assert folded([*"οδσς"], "ΟΔΟΣ") == [*"οδος"]
     assert folded([*"οδσς"], "ΣΟΔ") == [*"σοδ"]
     assert folded([*"ΟΔΣ"], "οδος") == [*"ΟΔΟΣ"]
     assert folded(["The", "the", "T", "h", "e"], "THE the The") == ["the", "the", "The"]
     assert folded(["Th", "e"], "tHe") == ["Th", "e"]
-    assert folded(["The", "THE"], "the tHe") == ["THE", "THE"]  # all small, then all large, before a mixture
+    assert folded(["The", "THE"], "the tHe") == ["THE", "THE"]  # lower case, then upper case, then a mixture
     assert folded(["The", "THE", "the"], "tHe") == ["the"]
     assert folded(["▁the", "▁A"], "The a") == ["▁the", "▁A"]
 

@@ -21,7 +21,7 @@ VOCABULARIES = vocabularies()
 
 
 def check_skipping(vocabulary: Vocabulary, text: str) -> None:
-    """The tokens are those of the text without what is left out; the words are as the text has them."""
+    """The tokens are those of the text without the characters left out. The words are as the text has them."""
     found = vocabulary.encode(text, unknown="skip")
     clean = vocabulary.encode(re.sub(f"[{JUNK}]", "", text))
     kept = [match for match in re.finditer(r"\S+", text) if set(match[0]) - set(JUNK)]
@@ -62,7 +62,7 @@ def test_characters_left_out_leave_nothing_behind(name: str, text: str) -> None:
 
 
 def test_what_is_left_out_is_not_there_by_literals() -> None:
-    """No vocabulary judges itself: the rows in full."""
+    """The expected tokens in full, independent of the vocabulary."""
     assert names(sources()["list"], "- ab , c -", unknown="skip") == ["a", "b", "|", "c"]
     assert names(sources()["marked starts"], "-abc , -c", unknown="skip") == ["▁ab", "c", "▁c"]
     assert names(sources()["continuations"], "-abcd", unknown="skip") == ["a", "##bc", "##d"]
@@ -140,7 +140,7 @@ def test_wildcards_of_the_caller(name: str) -> None:
         "trailing underscores",
         "ends as of SentencePiece",
         "continued",
-    ):  # there a token before the end is another
+    ):  # there a token before the end of a word differs
         assert [p.id for p in found.pieces if p.id is not None and p.word is not None] == plain
     within = vocabulary.encode("a*c", wildcard="*").pieces
     assert [p.word for p in within] == [0] * len(within)
@@ -159,7 +159,7 @@ def test_wildcards_within_words_keep_the_marks_right() -> None:
     "text", ["ab, cd", '"ab" cd', "ab (cd)", "!?ab cd", "ab \u2603 cd", "- ab cd\u2026", "\u00bfab cd?!"]
 )
 def test_wildcards_of_punctuation_leave_the_words_as_they_are(name: str, text: str) -> None:
-    """Marks of words' starts and ends stay, as no wildcard at a word's edge is a part of it."""
+    """The marks of starts and ends stay, since a wildcard at either end of a word is no part of it."""
     vocabulary = VOCABULARIES[name]
     found = vocabulary.encode(text, unknown={"punctuation": "wildcard"})
     spelt = [(p.text, p.id) for p in found.pieces if p.id is not None and p.word is not None]
@@ -174,7 +174,7 @@ def test_wildcards_of_punctuation_leave_the_words_as_they_are(name: str, text: s
 @SOURCES
 @pytest.mark.parametrize("half", [chr(0xD800), chr(0xDFFF)])
 def test_half_a_character_is_unknown(name: str, half: str) -> None:
-    """A lone surrogate, which JSON can bring in, and which tokenizers refuse."""
+    """A lone surrogate, which JSON can hold, and which tokenizers refuse."""
     vocabulary = VOCABULARIES[name]
     with pytest.raises(ctckit.ArgumentValueError, match=ascii(half)[2:-1]):
         vocabulary.encode(f"ab {half}cd")
@@ -190,7 +190,7 @@ def test_marks_in_a_text_are_characters_like_others(name: str, sign: str) -> Non
     found = vocabulary.encode(f"ab {sign} cd", unknown="skip")
     assert found.pieces == expected.pieces
     assert found.words == ["ab", "cd"]
-    if found.dropped:  # or it is white space there
+    if found.dropped:  # else it is white space
         assert found.dropped == (sign,)
         with pytest.raises(ctckit.ArgumentValueError, match=r"has no token for|is not in the vocabulary"):
             vocabulary.encode(f"ab {sign} cd")

@@ -1,4 +1,4 @@
-"""Work grows with the length of a text, not with its square: a whole book is one text, a page of Chinese one word."""
+"""Work grows with the length of a text, not with its square. A text may be a whole book, a word a page of Chinese."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UNITS = {
 
 
 def calls_in(function: Callable[[], object]) -> int:
-    """Count the calls of functions, those written in C included: the same number on every machine."""
+    """Count the calls of functions, including those written in C. The number is the same on every machine."""
     calls = 0
 
     def count(_: FrameType, event: str, __: Any) -> None:

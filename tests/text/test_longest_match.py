@@ -15,8 +15,8 @@ from tests.tools.vocabularies import names, sources
         (["a", "##b'"], "ab'", ["a", "##b'"]),
         (["a", "b", "'b@@"], "'ba", ["'b@@", "a"]),
         (["a", "'b</w>"], "a'b", ["a", "'b</w>"]),
-        (["a", "#", "##"], "a##", ["a", "##"]),  # nothing is beside the mark
-        (["a", "##'"], "a##'", ["a", "##'"]),  # no letter is beside it
+        (["a", "#", "##"], "a##", ["a", "##"]),  # nothing is next to the mark
+        (["a", "##'"], "a##'", ["a", "##'"]),  # no letter is next to it
         (["a", "@", "'@@"], "'@@a", ["'@@", "a"]),
     ],
 )
@@ -52,11 +52,11 @@ def test_an_end_that_is_a_token_by_itself() -> None:
 
 
 def test_the_longest_token_does_not_lead_astray() -> None:
-    """Where the longest token leaves a rest that cannot be spelt, a shorter one is taken."""
+    """If the rest after the longest token cannot be spelt, a shorter token is taken."""
     assert names(["-", "ab", "a", "bc"], "abc") == ["a", "bc"]
     assert names(["-", "ab", "a", "bc", "c"], "abc") == ["ab", "c"]
     assert names(["-", "ab", "a", "bc"], "abxabc", unknown="skip") == ["ab", "a", "bc"]
-    # Then, too, a token with its mark comes before a mark and a token.
+    # A token with its mark still comes before a mark and a token.
     assert names(["-", "▁", "▁ab", "▁a", "a", "bc"], "abc") == ["▁a", "bc"]
     assert names(["-", "abc", "ab", "cd</w>", "cd", "</w>"], "abcd") == ["ab", "cd</w>"]
 

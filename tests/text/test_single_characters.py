@@ -1,4 +1,4 @@
-"""The short way to spell gives what the long way does."""
+"""The fast path returns the same result as the general way."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_as_the_long_way(
         (["<pad>", " ", "a", "<", ">"], "a <a", False),  # may be the name of a special token
         (["<pad>", "|", "C"], "CAT", False),
         (["<pad>", "|", "C", "CA", "A"], "CA", False),  # a longer token
-        (["<p>", "|", "C", "A"], "CA", False),  # a longer token, and no special one
+        (["<p>", "|", "C", "A"], "CA", False),  # a longer token that is not special
     ],
 )
 def test_where_it_is_taken(tokens: list[str], text: str, spelt: bool) -> None:

@@ -46,7 +46,7 @@ def test_special_names_in_the_other_case() -> None:
     vocabulary = Vocabulary(["<PAD>", "<UNK>", "U", "N", "K", "<", ">"], fold_case=True)
     with pytest.raises(ValueError, match="'<unk>' at position 0 of the text, in '<unk>', is the name of a special"):
         vocabulary.encode("<unk>")
-    assert vocabulary.encode("<nuk>").ids == [5, 3, 2, 4, 6]  # which is no name
+    assert vocabulary.encode("<nuk>").ids == [5, 3, 2, 4, 6]  # not a special name
 
 
 def test_a_character_set_may_spell_a_name_that_it_has_not() -> None:
@@ -57,7 +57,7 @@ def test_a_character_set_may_spell_a_name_that_it_has_not() -> None:
 
 
 def test_letters_alone_spell_no_name() -> None:
-    """The brackets decide: with them it is a row of characters, and without them a name."""
+    """The brackets decide: if they are tokens, the text is a row of characters; if not, it is a name."""
     without = Vocabulary(["-", *"unk"]).encode("nu <unk>", unknown="skip")
     assert ([p.text for p in without.pieces], without.dropped) == (["n", "u"], ("<unk>",))
     within = Vocabulary(["-", *"un<>"]).encode("nu <unk>", unknown="skip")
@@ -78,9 +78,9 @@ def test_a_tokenizer_says_which_tokens_are_special() -> None:
         def convert_tokens_to_ids(self, tokens: list[str]) -> list[int]:
             return [self.get_vocab()[token] for token in tokens]
 
-    assert Vocabulary(Noise()).encode("a a").ids == [3, 1, 3]  # the separator is special, and still the separator
+    assert Vocabulary(Noise()).encode("a a").ids == [3, 1, 3]  # the separator is special, but is still used
     with pytest.raises(ValueError, match=r"'\[noise\]' at position 2"):
         Vocabulary(Noise()).encode("a [noise] a")
     assert Vocabulary(Noise()).encode("a [noise] a", unknown="skip").ids == [3, 1, 3]
-    # In a list it is a token like any other: a model may have learnt it.
+    # In a list it is a token like any other, since a model may have learnt it.
     assert Vocabulary(["-", "|", "[noise]", "a"]).encode("a [noise] a").ids == [3, 1, 2, 1, 3]

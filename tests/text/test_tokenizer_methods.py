@@ -1,4 +1,4 @@
-"""Tokenizers known by their methods: whatever one of them says of its tokens counts, without the library it is like."""
+"""Tokenizers are recognised by their methods, without their library, and their special tokens are respected."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ tokenizers = pytest.importorskip("tokenizers")
 
 
 class Fast:
-    """A fast tokenizer of transformers: one of the library tokenizers inside, and what was said of it outside."""
+    """A fast tokenizer of transformers: it wraps one of the library tokenizers, and lists special tokens itself."""
 
     all_special_tokens = ("[noise]",)
     pad_token_id = 2
@@ -53,7 +53,7 @@ def test_a_fast_tokenizer_is_read_by_what_is_inside_and_outside() -> None:
 @pytest.mark.parametrize("inside", ["?", None])
 @pytest.mark.parametrize("outside", [0, 2, None])
 def test_the_unknown_of_a_fast_tokenizer(inside: str | None, outside: int | None) -> None:
-    """What the model inside gives for it counts; it may give nothing, whatever is said outside."""
+    """The inner model's unknown token counts. It may have none, although the outer tokenizer has one."""
     tokenizer = Fast(unk_token=inside)
     tokenizer.unk_token_id = outside
     for text, at in (("ax b", 1), ("xab", 0), ("ab bx", 4)):
@@ -75,7 +75,7 @@ def test_a_tokenizer_with_something_else_inside_segments_itself(inner: Any) -> N
 
 
 class Scores(Pieces):
-    """Its special tokens and its padding have no names that tell."""
+    """The names of its special tokens and of its padding are not special names."""
 
     names = ("?", "_", "[noise]", "▁", "▁a", "a", "b")
     padding = -1
@@ -101,7 +101,7 @@ def test_the_padding_of_sentencepiece_is_the_blank(padding: int, blank: int | No
 
 
 class Removing(Pieces):
-    """It removes a sign."""
+    """It removes exclamation marks."""
 
     def encode_as_pieces(self, text: str) -> list[str]:
         return super().encode_as_pieces(text.replace("!", ""))
@@ -119,7 +119,7 @@ def test_words_that_a_tokenizer_removes(text: str) -> None:
 
 
 def bpe(*tokens: str) -> Any:
-    """A tokenizer of single characters, and pairs of them; it has no token for the unknown."""
+    """A tokenizer of single characters and pairs of them, without an unknown token."""
     pairs = [(token[0], token[1]) for token in tokens if len(token) == 2]
     return tokenizers.Tokenizer(tokenizers.models.BPE({token: n for n, token in enumerate(tokens)}, pairs))
 
@@ -127,7 +127,7 @@ def bpe(*tokens: str) -> Any:
 @pytest.mark.parametrize("truncates", [False, True])
 @pytest.mark.parametrize("pads", [False, True])
 def test_truncation_and_padding_are_turned_off(truncates: bool, pads: bool) -> None:
-    """Each by itself, and also where it pads with a letter."""
+    """Each by itself, also if the padding is a letter."""
     tokenizer = bpe("a", "b")
     if truncates:
         tokenizer.enable_truncation(2)
@@ -144,7 +144,7 @@ def test_what_a_tokenizer_adds_around_a_text_is_no_text() -> None:
     )
     assert names(tokenizer, "ab") == ["a", "b"]
     assert names(tokenizer, "a*b", wildcard="*") == ["a", "*", "b"]
-    # Nor is it in the way of finding out that a word behind another has its space.
+    # It does not disturb the test whether a word after another has its space.
     spaced = bpe("a", "\u2581", "\u2581a", "[B]", "[E]")
     spaced.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace(prepend_scheme="never")
     spaced.post_processor = tokenizer.post_processor
@@ -152,7 +152,7 @@ def test_what_a_tokenizer_adds_around_a_text_is_no_text() -> None:
 
 
 def test_a_mark_that_composes_with_the_letter_before_it() -> None:
-    """It is not lost, although it is in no token; a second one, that composes with nothing, is."""
+    """It is not lost, although no token holds it. A second one composes with nothing and is lost."""
     tokenizer = bpe("\u00e1", "b")
     tokenizer.normalizer = tokenizers.normalizers.NFC()
     vocabulary = Vocabulary(tokenizer)
@@ -186,7 +186,7 @@ def test_the_unknown_of_unigrams_has_any_name() -> None:
 
 
 class Framing:
-    """An encode() that adds tokens before and behind a text, which has the same characters."""
+    """An encode() that adds tokens before and after a text. The text may have the same characters."""
 
     def __init__(self, before: list[int], behind: list[int]) -> None:
         self.before, self.behind = before, behind
@@ -207,7 +207,7 @@ def test_what_is_added_around_a_text_is_no_text(before: list[int], behind: list[
 
 
 class Cyrillic(Codes):
-    """It knows no letter of ASCII; a space and a letter are one token."""
+    """It has no letter of ASCII. A space and a letter are one token."""
 
     names = ("\ufffd", *"яюжд", " я", " ю", " ж", " д", " ")
 
@@ -216,7 +216,7 @@ class Cyrillic(Codes):
 
 
 def test_a_word_behind_a_wildcard_has_its_space_in_any_script() -> None:
-    assert names(Cyrillic(), "яю * яю", wildcard="*") == ["я", "ю", "*", "_я", "ю"]  # by the names of get_vocab()
+    assert names(Cyrillic(), "яю * яю", wildcard="*") == ["я", "ю", "*", "_я", "ю"]  # the names in get_vocab()
 
 
 @pytest.mark.parametrize("method", ["encode_as_pieces", "piece_to_id", "tokenize", "convert_tokens_to_ids"])
@@ -252,7 +252,7 @@ def test_names_of_special_tokens_are_no_text_whatever_the_tokenizer_says() -> No
 
 @pytest.mark.parametrize("special", ["[noise]", "noise", "|noise|", "noise|", "noi|se", "\u266a", "<a>", "<s>"])
 def test_special_tokens_have_any_name(special: str) -> None:
-    """Also one that holds the separator, which is none there."""
+    """A name may also hold the separator, which then separates nothing."""
 
     class Named(Slow):
         all_special_tokens = (special[:-1], special)  # the longest name counts
@@ -270,7 +270,7 @@ def test_special_tokens_have_any_name(special: str) -> None:
 
 
 def test_an_unknown_letter_is_left_out_alone() -> None:
-    """Wherever in its word it is."""
+    """At any place in its word."""
     for text, at in (("xab", 0), ("axb", 1), ("abx", 2), ("cd xab", 3), ("xab cd", 0)):
         with pytest.raises(ctckit.ArgumentValueError, match=f"no token for 'x' in '{text}', at position {at}"):
             Vocabulary(Lowering()).encode(text)
@@ -280,13 +280,13 @@ def test_an_unknown_letter_is_left_out_alone() -> None:
 
 
 class Plain(Slow):
-    """The token of the space is not said to be special."""
+    """The token for the space is not listed as special."""
 
     all_special_tokens = ("<pad>", "<s>", "</s>", "<unk>")
 
 
 class AtStart(Plain):
-    """The first letter of a text is another token than that of a word."""
+    """The first letter of a text has another token than the first letter of a word."""
 
     def get_vocab(self) -> dict[str, int]:
         return {**super().get_vocab(), "^a": 9, "^b": 10}
@@ -298,20 +298,20 @@ class AtStart(Plain):
 
 @pytest.mark.parametrize(("tokenizer", "first"), [(Plain(), "a"), (AtStart(), "^a")], ids=["words", "texts"])
 def test_the_token_of_the_space_is_told_by_the_caller(tokenizer: Any, first: str) -> None:
-    """Also where the tokens of a word are not those that it has in a text."""
+    """Also if a word alone has other tokens than in a text."""
     assert names(tokenizer, "ab ba") == [first, "b", "|", "b", "a"]
     assert [p.text for p in Vocabulary(tokenizer, word_separator="").encode("ab ba").pieces] == [first, "b", "b", "a"]
 
 
 class Forgetful(Slow):
-    """Gives one class less than it gives tokens."""
+    """It returns one class less than tokens."""
 
     def convert_tokens_to_ids(self, tokens: list[str]) -> list[int]:
         return super().convert_tokens_to_ids(tokens)[:-1]
 
 
 class Offsets(Scores):
-    """As sentencepiece is since it tells places; it tells one less than it gives tokens."""
+    """As newer versions of sentencepiece, which return offsets; but there is only one."""
 
     def encode_as_offset_mapping(self, text: str) -> dict[str, Any]:
         pieces = self.encode_as_pieces(text)
@@ -320,6 +320,6 @@ class Offsets(Scores):
 
 @pytest.mark.parametrize("tokenizer", [Forgetful(), Offsets()])
 def test_tokens_and_classes_must_be_as_many(tokenizer: Any) -> None:
-    """No token is lost in silence."""
+    """No token is lost without an error."""
     with pytest.raises(ValueError, match="shorter"):
         Vocabulary(tokenizer, word_separator="").encode("ab")

@@ -1,4 +1,4 @@
-"""Tokenizers of other libraries and their ways: places, normalisation, what they lose, truncation, frames."""
+"""Tokenizers of other libraries: offsets, normalisation, lost characters, truncation, added tokens."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UNK = "[UNK]"
 
 
 def bpe(*tokens: str, unk: str | None = None, **options: Any) -> Any:
-    """A tokenizer of single characters, and pairs of them."""
+    """A tokenizer of single characters and pairs of them."""
     pairs = [(token[0], token[1]) for token in tokens if len(token) == 2]
     model = tokenizers.models.BPE({token: n for n, token in enumerate(tokens)}, pairs, unk_token=unk, **options)
     found = tokenizers.Tokenizer(model)
@@ -36,7 +36,7 @@ def wordpiece(*tokens: str) -> Any:
 
 
 def test_words_stay_as_the_text_has_them() -> None:
-    """A tokenizer that lower-cases, and takes accents off, in either form of the text."""
+    """A tokenizer that lower-cases and removes accents, with both Unicode forms of the text."""
     tokenizer = wordpiece("the", "cafe", "##s", ",", "hello")
     for form in ("NFC", "NFD"):
         text = unicodedata.normalize(form, "The CAFÉS,  Hello")
@@ -81,7 +81,7 @@ def test_a_kind_that_is_left_out_may_make_the_rest_known() -> None:
 
 
 def test_a_model_that_loses_what_it_does_not_know() -> None:
-    """BPE without a token for the unknown gives nothing for it, and then wrong places, and pairs across the gap."""
+    """BPE without an unknown token drops unknown characters. Then offsets are wrong, and pairs span the gap."""
     vocabulary = Vocabulary(bpe("a", "b", "ab"))
     for text, at in (("xab", 0), ("abxab", 2), ("axb", 1), ("ab x", 3), ("ab a\u0301", 4)):
         with pytest.raises(ctckit.ArgumentValueError, match=f"at position {at} of the text"):
@@ -112,7 +112,7 @@ def test_a_wildcard_beside_what_a_tokenizer_removes_is_its_word() -> None:
 
 
 def test_the_blank_of_a_tokenizer() -> None:
-    """A tokenizer that gives the blank for a character: it is no text."""
+    """A tokenizer that returns the blank for a character: the blank is no text."""
 
     class Dash(Slow):
         def get_vocab(self) -> dict[str, int]:
@@ -161,12 +161,12 @@ def test_truncation_and_padding_are_turned_off() -> None:
     tokenizer.enable_truncation(2)
     tokenizer.enable_padding(length=8, pad_id=2)
     assert names(tokenizer, "ab ba ab") == list("abbaab")
-    assert len(tokenizer.encode("ab ba ab").ids) == 8  # the user's own is as it was
+    assert len(tokenizer.encode("ab ba ab").ids) == 8  # the caller's tokenizer is unchanged
 
 
 def test_starts_and_ends_of_sentences_are_no_text() -> None:
     class Framing:
-        """An encode() that adds them."""
+        """An encode() that adds the start and end of a sentence."""
 
         def get_vocab(self) -> dict[str, int]:
             return {"[CLS]": 0, "[SEP]": 1, "a": 2, "b": 3, "?": 4}
@@ -195,7 +195,7 @@ def test_a_token_over_several_words() -> None:
 
 
 def test_a_token_over_several_words_of_the_caller() -> None:
-    """As many words as it covers are one, and no more."""
+    """Exactly the words that it covers are one."""
     vocabulary = Vocabulary(bpe("a", "b", "ab"))
     for text, words, right in (
         ("ab", ["a", "b"], ["ab"]),
@@ -217,7 +217,7 @@ def test_a_word_that_a_tokenizer_removes_is_no_part_of_its_neighbour() -> None:
 
 
 def test_a_bar_that_a_tokenizer_does_not_use() -> None:
-    """The vocabulary has the token, but the tokenizer puts none between words."""
+    """The vocabulary has the token, but the tokenizer does not put it between words."""
     assert names(bpe("a", "b", "|"), "a b") == ["a", "b"]
     assert names(Slow(), "a b") == ["a", "|", "b"]
 
@@ -251,7 +251,7 @@ def test_byte_level() -> None:
 
 @pytest.mark.parametrize("scheme", ["always", "first", "never"])
 def test_metaspace(scheme: str) -> None:
-    """A word behind a wildcard has its mark, whichever words of a text the tokenizer gives it to."""
+    """A word after a wildcard has its mark, whichever words the tokenizer marks."""
     rows = {token: n for n, token in enumerate(["<pad>", "<unk>", "▁", "a", "b", "▁a", "▁b", "ab", "▁ab"])}
     merges = [("▁", "a"), ("▁", "b"), ("a", "b"), ("▁a", "b")]
     tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(rows, merges, unk_token="<unk>"))  # noqa: S106
@@ -272,7 +272,7 @@ def test_a_word_behind_a_wildcard_without_a_token_for_mark_and_letter() -> None:
     tokenizer = tokenizers.Tokenizer(model)
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace(prepend_scheme="never")
     assert names(tokenizer, "a * ab ba", wildcard="*") == ["a", "*", "▁ab", "▁", "b", "a"]
-    # Here the mark is put before each text, so that the space would make a second one.
+    # Here the tokenizer puts the mark before each text, so a space would make a second mark.
     tokenizer.pre_tokenizer = None
     normalizers = tokenizers.normalizers
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
@@ -280,7 +280,7 @@ def test_a_word_behind_a_wildcard_without_a_token_for_mark_and_letter() -> None:
 
 
 def test_bytes_of_what_a_tokenizer_has_no_token_for() -> None:
-    """They are tokens of the text; the names of bytes in a text are not."""
+    """Bytes are tokens of a character. The name of a byte in a text is not."""
     rows = {t: n for n, t in enumerate(["<unk>", *(f"<0x{b:02X}>" for b in range(256)), "▁", "▁a", "a"])}
     model = tokenizers.models.BPE(rows, [("▁", "a")], unk_token="<unk>", byte_fallback=True)  # noqa: S106
     tokenizer = tokenizers.Tokenizer(model)
@@ -296,7 +296,7 @@ def test_bytes_of_what_a_tokenizer_has_no_token_for() -> None:
 
 
 def test_sentencepiece() -> None:
-    """The real one, if it is installed: its own places and its own names of control tokens."""
+    """The real library, if it is installed: its own offsets and control tokens."""
     processor = sources().get("sentencepiece")
     if processor is None:
         pytest.skip("sentencepiece is not installed")

@@ -1,4 +1,4 @@
-"""What to do with what a vocabulary lacks: the policy, how it is written, and what kinds of characters there are."""
+"""The option ``unknown``: the policy, its text form, and the kinds of characters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Vocabularies in every form, the tokens and words of texts, and what a text may not hold."""
+"""Vocabularies from every source, the tokens and words of texts, and errors for characters without a token."""
 
 from __future__ import annotations
 
@@ -94,12 +94,12 @@ def test_separators() -> None:
 
 
 def test_white_space() -> None:
-    """Runs are one space; the ends are none; a separator in the text is one, too."""
+    """A run of white space is one space. Both ends are ignored. A separator in the text is white space, too."""
     expected = [("a", 2, 0), ("|", 1, None), ("b", 3, 1)]
     for text in ("a b", "  a \n\t b  ", "a|b", "a | b|"):
         assert spelt(LETTERS, text) == expected
     assert spelt(LETTERS, "") == spelt(LETTERS, "  ") == []
-    assert spelt(["-", "a", "b"], "a b") == [("a", 1, 0), ("b", 2, 1)]  # a vocabulary without: words all the same
+    assert spelt(["-", "a", "b"], "a b") == [("a", 1, 0), ("b", 2, 1)]  # words need no separator in the vocabulary
 
 
 def test_longest_match() -> None:
@@ -122,7 +122,7 @@ def test_continuations() -> None:
 
 @given(st.text(alphabet="abcdefgh ", max_size=30))
 def test_words_are_those_of_the_text(text: str) -> None:
-    """And every token spells its part of its word."""
+    """Every token spells its part of its word."""
     transcript = Vocabulary(LETTERS).encode(text)
     assert transcript.words == text.split()
     for number, word in enumerate(transcript.words):
@@ -216,7 +216,7 @@ def test_wildcards_by_name() -> None:
 
 def test_fold_case() -> None:
     vocabulary = Vocabulary(["-", "A", "b", "B"], fold_case=True)
-    assert vocabulary.encode("aAbB").ids == [1, 1, 2, 3]  # its own case comes first
+    assert vocabulary.encode("aAbB").ids == [1, 1, 2, 3]  # the character's own case comes first
     assert vocabulary.encode("aAbB").words == ["aAbB"]
 
 

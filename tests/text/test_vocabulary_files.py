@@ -1,4 +1,4 @@
-"""Vocabularies in files: JSON, tokens in lines, tokens with their classes; and files that are none of these."""
+"""Vocabularies in files: JSON, one token per line, a token and its class per line; and invalid files."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def test_files(tmp_path: Path, name: str, content: str, mark: bytes) -> None:
 
 
 def test_tokens_that_are_spaces(tmp_path: Path) -> None:
-    """Lines are not stripped: a space, or a rare kind of line end, may be a token."""
+    """Lines are not stripped: a space, or a rare line separator, may be a token."""
     assert Vocabulary(written(tmp_path, "list.txt", "-\n \na\n")).ids == {"-": 0, " ": 1, "a": 2}
     assert Vocabulary(written(tmp_path, "list.txt", "-\n\u2028\na")).ids == {"-": 0, "\u2028": 1, "a": 2}
     assert Vocabulary(written(tmp_path, "list.txt", "\ufeffé\n-")).ids == {"é": 0, "-": 1}
-    for line in ("  1", " 1", "1", " \t1"):  # sherpa takes a line with a class alone for the space
+    for line in ("  1", " 1", "1", " \t1"):  # sherpa reads a line with only a class as the space
         path = written(tmp_path, "tokens.txt", f"- 0\n{line}\na 2\nb 3\n")
         assert Vocabulary(path).ids == {"-": 0, " ": 1, "a": 2, "b": 3}
     assert Vocabulary(written(tmp_path, "tokens.txt", "- 0\n<space> 1\na 2\n")).encode("a a").ids == [2, 1, 2]
@@ -75,7 +75,7 @@ def test_as_many_lines_with_a_number_as_without_are_tokens(tmp_path: Path) -> No
 
 
 def test_class_0_may_go_without_saying(tmp_path: Path) -> None:
-    """As in units.txt of ESPnet, where it is the blank."""
+    """As in ESPnet's units.txt, where class 0 is the blank."""
     vocabulary = Vocabulary(written(tmp_path, "units.txt", "<unk> 1\na 2\nb 3\n"))
     assert (vocabulary.ids, vocabulary.size) == ({"<unk>": 1, "a": 2, "b": 3}, 4)
 

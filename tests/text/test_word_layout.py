@@ -49,23 +49,23 @@ def test_words_of_the_caller() -> None:
         assert found.ids == vocabulary.encode(text, unknown="skip").ids
         assert found.spans == [(0, 2), (2, 4), (4, 5), (5, 6), (7, 9)]
         assert found.dropped == ("。",)
-    assert Vocabulary(["-", "|", *"ab"]).encode("ab a", words=["a", "b", "a"]).ids == [2, 3, 1, 2]  # the space remains
+    assert Vocabulary(["-", "|", *"ab"]).encode("ab a", words=["a", "b", "a"]).ids == [2, 3, 1, 2]  # with separator
     whole = Vocabulary(["-", "|", *"ab"]).encode("ab a", words=["ab a"])
     assert (whole.words, whole.ids) == (["ab a"], [2, 3, 1, 2])
     pairs = Vocabulary(["-", "今", "天", "今天", "天天", "气"])
     assert [p.text for p in pairs.encode("今天天气", words=["今", "天天", "气"]).pieces] == ["今", "天天", "气"]
-    both = ["今", "天天", "*", "今天", "天"]  # other bounds behind the wildcard than before it
+    both = ["今", "天天", "*", "今天", "天"]  # the same characters are other words after the wildcard
     assert [p.text for p in pairs.encode("今天天*今天天", words=both, wildcard="*").pieces] == both
 
 
 @pytest.mark.parametrize(
     ("tokens", "right"),
     [
-        (["▁ab", "▁c", "▁d", "c", "d"], ["▁ab", "c", "▁d"]),  # marks are for white space
+        (["▁ab", "▁c", "▁d", "c", "d"], ["▁ab", "c", "▁d"]),  # marks show white space
         (["▁", "ab", "▁c", "c", "d", "▁d"], ["▁", "ab", "c", "▁d"]),
         (["ab", "ab</w>", "c", "c</w>", "d</w>"], ["ab", "c</w>", "d</w>"]),
         (["ab", "ab@@", "c", "c@@", "d"], ["ab@@", "c", "d"]),
-        (["ab", "c", "##c", "##d", "d"], ["ab", "c", "d"]),  # but here they are for what begins no word
+        (["ab", "c", "##c", "##d", "d"], ["ab", "c", "d"]),  # but here they show tokens that start no word
         (["▁", "ab", "##b", "##c", "##d"], ["ab", "##c", "▁", "##d"]),
     ],
 )

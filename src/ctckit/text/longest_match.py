@@ -200,15 +200,15 @@ class LongestMatch:
                 tokens = (*([bare] if bare else []), *(name for name in names if name))
                 yield _Option(tokens, 1, int(misses_start or misses_end))
 
-    def _find(self, word: _Word, at: int, length: int, before: str, behind: str, blank: int | None) -> str | None:
+    def _find(self, word: _Word, at: int, length: int, before: str, after: str, blank: int | None) -> str | None:
         """Return the token for a part of a word; None if there is none."""
         for case in word.cases:
-            token = before + case[at : at + length] + behind
+            token = before + case[at : at + length] + after
             token = self._added.get(token, token)
             if token in self._ids and self._ids[token] != blank:
                 return token
         if self._folding is not None:
-            part = before + word.cases[0][at : at + length] + behind
+            part = before + word.cases[0][at : at + length] + after
             found = self._folded.get(self._key(part))
             if found is not None and self._ids[found] != blank:
                 return found

@@ -37,8 +37,8 @@ class Tokenizer(ABC):
         known = [token for token in self.ids if len(token) == 1 and token.isalnum()]
         letters = known[:5] or string.ascii_lowercase
         for letter in letters:
-            alone, behind, both = (self.tokens(text) for text in (letter, f" {letter}", f"{letter} {letter}"))
-            if behind != alone and both[-len(behind) :] == behind:
+            alone, spaced, both = (self.tokens(text) for text in (letter, f" {letter}", f"{letter} {letter}"))
+            if spaced != alone and both[-len(spaced) :] == spaced:
                 return True
         return False
 

@@ -48,7 +48,9 @@ def checked_priors(log_priors: Any, classes: int) -> Tensor:
         ArgumentValueError: for a shape other than (C,); for values that are not logs of probabilities.
     """
     if not isinstance(log_priors, Tensor) or not log_priors.is_floating_point():
-        raise ArgumentTypeError("log_priors must be a floating-point tensor (C,): that of ctckit.label_priors")
+        raise ArgumentTypeError(
+            "log_priors must be a floating-point tensor (C,): pass the result of ctckit.label_priors"
+        )
     require_memory(log_priors, "log_priors")
     if tuple(log_priors.shape) != (classes,):
         raise ArgumentValueError(

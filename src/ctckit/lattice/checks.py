@@ -83,7 +83,7 @@ def validate(lattice: Lattice, frames: int, classes: int) -> None:
     """Check the values of a lattice whose tensors are on the CPU.
 
     Args:
-        lattice: what `gate` returned.
+        lattice: the result of `gate`.
         frames: T, the number of frames of the emissions.
         classes: C, their number of classes.
 
@@ -125,7 +125,7 @@ def faults(lattice: Lattice, frames: int, classes: int, *, batched: bool = True)
     """List all problems that `validate` finds: each item's lengths, and its first bad label. Causes a device sync.
 
     Args:
-        lattice: what `gate` returned.
+        lattice: the result of `gate`.
         frames: T, the number of frames of the emissions.
         classes: C, their number of classes.
         batched: whether messages number the items.

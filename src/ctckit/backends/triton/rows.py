@@ -137,7 +137,7 @@ def prepare(
         known = (label >= 0) & (label < C) & (label != blank)
         wrong += tl.sum((inside & (known == 0)).to(tl.int32))
         tl.store(labels + offset + k, label.to(tl.int32), mask=inside)
-        tl.debug_barrier()  # the threads read what others have stored
+        tl.debug_barrier()  # threads read values that other threads have stored
         before = tl.load(labels + offset + k - 1, mask=inside & (k > 0), other=-1)
         repeats += tl.sum((inside & (label == before)).to(tl.int32))
         if not BY_CLASS:

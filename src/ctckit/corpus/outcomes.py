@@ -35,6 +35,6 @@ class Outcome:
     files: tuple[tuple[str, str], ...] = ()
     """Names and contents of the files to write for it."""
     warnings: tuple[str, ...] = ()
-    """What looks wrong with an item that was done."""
+    """Warnings about an item that was done."""
     inputs: str = field(default="", compare=False)
     """A digest of the inputs of the result, see `Task.inputs`."""

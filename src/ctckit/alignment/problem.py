@@ -12,7 +12,7 @@ from torch import Tensor
 from ctckit.backends import host_backend
 from ctckit.lattice import no_path
 from ctckit.lattice.chain import Chain, chain_of
-from ctckit.lattice.pattern import OUTSIDE, Alternatives, Element, Graph, Token, Wildcard, compile_pattern
+from ctckit.lattice.pattern import Alternatives, Element, Graph, Token, Wildcard, compile_pattern
 
 __all__ = ["Path", "PathProblem"]
 
@@ -184,13 +184,13 @@ class PathProblem:
             return []
         if math.isnan(total):  # a NaN or +inf is among the values that the pattern needs
             return [self.no_path(torch.nan)]
-        tokens = chain.tokens_of(found.states[0])
+        class_of = [self.classes if isinstance(token, Wildcard) else token for token in self._tokens()]
+        class_of += [self.classes, self.blank]  # the last two, for OUTSIDE and BLANK
+        states = found.states[0, chain.frames]
+        tokens = torch.tensor(chain.tokens, device="cpu")[states]
+        classes = torch.tensor([class_of[token] for token in chain.tokens], device="cpu")[states]
         # No path reaches the blank before a free start, and the pattern's graph has no such state.
-        states = found.states[0, chain.frames] - int(self.free_start)
-        row = self._tokens()
-        of_token = torch.tensor([self.classes if isinstance(t, Wildcard) else t for t in row], device="cpu")
-        classes = torch.where(tokens >= 0, of_token[tokens.clamp(min=0)], self.blank)
-        classes = torch.where(tokens == OUTSIDE, self.classes, classes)
+        states = states - int(self.free_start)
         return [self._path(states, tokens, classes, total, ())]
 
     def _paths(self, states: Tensor, totals: list[float] | None) -> list[Path]:

@@ -51,14 +51,14 @@ def gate(
         ArgumentTypeError: for a wrong type or dtype.
         ArgumentValueError: for a wrong dimension, size, device, or blank.
     """
-    x, batched = _check_emissions(emissions, batch_first, name, needs_numbers)
-    classes = x.shape[2]
+    x, sizes, batched = _check_emissions(emissions, batch_first, name, needs_numbers)
+    _, items, classes = sizes
     if type(blank) is not int or not 0 <= blank < classes:
         blank = checked_blank(blank, classes, name)
     labels, lengths, max_target = gate_targets(
-        targets, target_lengths, x.shape[1], batched=batched, beside=x, name=name, needs_numbers=needs_numbers
+        targets, target_lengths, items, batched=batched, beside=x, name=name, needs_numbers=needs_numbers
     )
-    inputs = _input_lengths(x, input_lengths, needs_numbers)
+    inputs = _input_lengths(x, sizes, input_lengths, needs_numbers)
     if needs_numbers:
         require_numbers((x, inputs), name)
         x = present(x, name)
@@ -78,8 +78,8 @@ def gate_emissions(
         ArgumentTypeError: for a wrong type or dtype.
         ArgumentValueError: for a wrong dimension or size.
     """
-    x, batched = _check_emissions(emissions, batch_first, name, needs_numbers)
-    lengths = _input_lengths(x, input_lengths, needs_numbers)
+    x, sizes, batched = _check_emissions(emissions, batch_first, name, needs_numbers)
+    lengths = _input_lengths(x, sizes, input_lengths, needs_numbers)
     if needs_numbers:
         require_numbers((x, lengths), name)
         x = present(x, name)
@@ -114,31 +114,28 @@ def gate_targets(
         ArgumentTypeError: for a wrong type or dtype.
         ArgumentValueError: for a wrong dimension, size or device.
     """
+    kind = Tensor if beside is None else type(beside)
     if type(targets) is not Tensor:
-        kind = Tensor if beside is None else type(beside)
         targets = plain(targets, "targets", _as_targets(targets), needs_numbers=needs_numbers, beside=kind)
-    emissions = targets if beside is None else beside
-    width = _check_targets(targets, target_lengths, items, batched, emissions.device, name)
+    device = targets.device if beside is None else beside.device
+    width = _check_targets(targets, target_lengths, items, batched, device, name)
     if needs_numbers or target_lengths is None or targets.dtype != torch.int64:
         targets = present(targets, "targets")
         if targets.dtype != torch.int64:
             targets = targets.long()
-    if target_lengths is None and targets.ndim == 1:
-        targets = targets.unsqueeze(0)
-
+    max_target = width
     if target_lengths is None:
+        if targets.ndim == 1:
+            targets = targets.unsqueeze(0)
         # All labels are counted, also those after a -100. Then a -100 between labels lies within the length and is
         # found as an invalid label, on every device.
-        lengths, longest = (targets != PADDING).sum(1), None
+        lengths = (targets != PADDING).sum(1)
     else:
-        lengths, longest = lengths_of(
-            target_lengths, "target_lengths", items, emissions.device, type(emissions), needs_numbers
-        )
-    max_target = width
-    if longest is not None and targets.ndim == 1:
-        max_target = max(0, min(longest, width))
-    if type(emissions) is not Tensor:
-        targets, lengths = like(targets, emissions), like(lengths, emissions)
+        lengths, longest = lengths_of(target_lengths, "target_lengths", items, device, kind, needs_numbers)
+        if longest is not None and targets.ndim == 1:
+            max_target = max(0, min(longest, width))
+    if beside is not None and kind is not Tensor:
+        targets, lengths = like(targets, beside), like(lengths, beside)
     if needs_numbers:
         require_numbers((targets, lengths), "targets")
     return targets, lengths, max_target
@@ -209,8 +206,10 @@ def _check_targets(
     return shape[-1]
 
 
-def _check_emissions(emissions: Tensor, batch_first: bool, name: str, needs_numbers: bool) -> tuple[Tensor, bool]:
-    """Check the emissions, and return a (T, N, C) view and whether there is a batch dimension."""
+def _check_emissions(
+    emissions: Tensor, batch_first: bool, name: str, needs_numbers: bool
+) -> tuple[Tensor, torch.Size, bool]:
+    """Check the emissions, and return a (T, N, C) view, its sizes, and whether there is a batch dimension."""
     if type(emissions) is not Tensor:
         emissions = plain(emissions, name, "convert it with torch.as_tensor", needs_numbers=needs_numbers)
     if emissions.dtype not in _EMISSION_DTYPES:
@@ -239,14 +238,15 @@ def _check_emissions(emissions: Tensor, batch_first: bool, name: str, needs_numb
         raise ArgumentValueError(
             f"{name} has shape {tuple(shape)}, that is 0 classes, but there must be at least one, the blank"
         )
-    return emissions, batched
+    return emissions, shape if batched and not batch_first else emissions.shape, batched
 
 
-def _input_lengths(emissions: Tensor, input_lengths: Lengths, needs_numbers: bool) -> Tensor:
+def _input_lengths(emissions: Tensor, sizes: torch.Size, input_lengths: Lengths, needs_numbers: bool) -> Tensor:
     """Return (N,) int64 on the device of the emissions (T, N, C)."""
-    frames, items, _ = emissions.shape
+    frames, items, _ = sizes
+    kind = type(emissions)
     if input_lengths is None:
         lengths = torch.full((items,), frames, dtype=torch.int64, device=emissions.device)
     else:
-        lengths, _ = lengths_of(input_lengths, "input_lengths", items, emissions.device, type(emissions), needs_numbers)
-    return lengths if type(emissions) is Tensor else like(lengths, emissions)
+        lengths, _ = lengths_of(input_lengths, "input_lengths", items, emissions.device, kind, needs_numbers)
+    return lengths if kind is Tensor else like(lengths, emissions)

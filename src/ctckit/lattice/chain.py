@@ -28,15 +28,8 @@ class Chain(NamedTuple):
     """One item; its labels are columns of the emissions."""
     frames: slice
     """The frames of the input among the T'."""
-    size: int
-    """P, the number of tokens of the pattern."""
-
-    def tokens_of(self, states: Tensor) -> Tensor:
-        """(T',) states of the target -> (T,) the token of each frame, `BLANK` or `OUTSIDE`."""
-        states = states[self.frames]
-        label = torch.div(states, 2, rounding_mode="floor") - self.frames.start
-        label = torch.where((label < 0) | (label >= self.size), OUTSIDE, label)
-        return torch.where(states % 2 == 1, label, BLANK)
+    tokens: list[int]
+    """For each state of the target the token of the pattern, `BLANK` or `OUTSIDE`."""
 
 
 def chain_of(
@@ -66,9 +59,12 @@ def chain_of(
             labels.append(token)
     columns = max(0, max(labels, default=0) - classes + 1)
     x = torch.cat((x, wildcard[:, None].expand(-1, columns)), 1)
-    outside = x.new_full((1, classes + columns), -torch.inf)
-    outside[:, classes:] = 0
-    emissions = torch.cat((outside[:before], x, outside[:after]))[:, None]
     frames = slice(before, before + x.shape[0])
-    lattice = Lattice.of_rows([labels], torch.tensor([emissions.shape[0]], device="cpu"), blank)
-    return Chain(emissions, lattice, frames, len(tokens))
+    if before or after:
+        outside = x.new_full((1, classes + columns), -torch.inf)
+        outside[:, classes:] = 0
+        x = torch.cat((outside[:before], x, outside[:after]))
+    of_labels = [*[OUTSIDE] * before, *range(len(tokens)), *[OUTSIDE] * after]
+    of_states = [BLANK, *(token for label in of_labels for token in (label, BLANK))]
+    lattice = Lattice.of_rows([labels], torch.tensor([x.shape[0]], device="cpu"), blank)
+    return Chain(x[:, None], lattice, frames, of_states)

@@ -55,9 +55,7 @@ def gate(
     _, items, classes = sizes
     if type(blank) is not int or not 0 <= blank < classes:
         blank = checked_blank(blank, classes, name)
-    labels, lengths, max_target = gate_targets(
-        targets, target_lengths, items, batched=batched, beside=x, name=name, needs_numbers=needs_numbers
-    )
+    labels, lengths, max_target = gate_targets(targets, target_lengths, items, batched, x, name, needs_numbers)
     inputs = _input_lengths(x, sizes, input_lengths, needs_numbers)
     if needs_numbers:
         require_numbers((x, inputs), name)
@@ -90,7 +88,6 @@ def gate_targets(
     targets: Tensor,
     target_lengths: Lengths,
     items: int,
-    *,
     batched: bool,
     beside: Tensor | None,
     name: str,

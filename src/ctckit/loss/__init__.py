@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any, Literal, Optional, ParamSpec, Union, cast
+from typing import Any, Final, Optional, ParamSpec, Union, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ from ctckit.reference import reduce
 __all__ = ["CTCLoss", "CTCWithLogitsLoss", "ctc_loss", "ctc_loss_with_logits"]
 
 P = ParamSpec("P")
-Reduction = Literal["none", "mean", "sum"]
+_REDUCTIONS: Final = ("none", "mean", "sum")
 
 
 def ctc_loss(
@@ -202,7 +202,8 @@ class CTCLoss(nn.Module):
         self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False, *, batch_first: bool = False
     ) -> None:
         super().__init__()
-        _check_reduction(reduction)
+        if reduction not in _REDUCTIONS:
+            raise _bad_reduction(reduction)
         self.blank, self.reduction, self.zero_infinity = blank, reduction, zero_infinity
         self.batch_first = batch_first
 
@@ -301,7 +302,8 @@ def _loss(
     logits: bool,
     overwrite: bool = False,
 ) -> Tensor:
-    _check_reduction(reduction)
+    if reduction not in _REDUCTIONS:
+        raise _bad_reduction(reduction)
     if _is_transformed(emissions):
         result = reduce(reference.ctc(emissions, lattice, logits=logits), lattice, reduction, zero_infinity)
     else:
@@ -311,9 +313,8 @@ def _loss(
     return result if batched or reduction != "none" else result[0]
 
 
-def _check_reduction(reduction: str) -> None:
-    if reduction not in ("none", "mean", "sum"):
-        raise ArgumentValueError(f"reduction is {reduction!r}, but must be 'none', 'mean' or 'sum'")
+def _bad_reduction(reduction: object) -> ArgumentValueError:
+    return ArgumentValueError(f"reduction is {reduction!r}, but must be 'none', 'mean' or 'sum'")
 
 
 def _is_transformed(emissions: Tensor) -> bool:

@@ -40,7 +40,7 @@ _library.define(
 
 def loss(emissions: Tensor, lattice: Lattice, options: LossOptions) -> Tensor:
     """Return the loss of a lattice, differentiable by the emissions."""
-    if not (is_eager(emissions) and _is_plain(*lattice)):
+    if not (is_eager(emissions) and _is_plain(lattice)):
         logits, reduction, zero_infinity, _ = options
         result, _ = torch.ops.ctckit.loss(emissions, *lattice, logits, reduction, zero_infinity, False)
         return cast("Tensor", result)
@@ -52,7 +52,7 @@ def loss(emissions: Tensor, lattice: Lattice, options: LossOptions) -> Tensor:
 def loss_overwriting(emissions: Tensor, lattice: Lattice, options: LossOptions) -> Tensor:
     """Do the same, but write the derivative over the emissions if it is needed and their layout allows it."""
     wanted = torch.is_grad_enabled() and emissions.requires_grad
-    if not (wanted and is_eager(emissions) and _is_plain(*lattice) and _has_room(emissions)):
+    if not (wanted and is_eager(emissions) and _is_plain(lattice) and _has_room(emissions)):
         return loss(emissions, lattice, options)
     return cast("Tensor", _OverwritingLoss.apply(emissions, lattice, options))  # type: ignore[no-untyped-call]
 
@@ -170,9 +170,9 @@ class _TracedLoss(torch.autograd.Function):
         return (derivative * scale).to(derivative.dtype), *none
 
 
-def _is_plain(labels: Tensor, input_lengths: Tensor, target_lengths: Tensor, *_: int) -> bool:
-    """Whether no tensor of a lattice is of a subclass, whose numbers may be elsewhere."""
-    return type(labels) is Tensor and type(input_lengths) is Tensor and type(target_lengths) is Tensor
+def _is_plain(lattice: Lattice) -> bool:
+    """Return whether no tensor of a lattice is of a subclass, whose numbers may be elsewhere."""
+    return type(lattice.labels) is type(lattice.input_lengths) is type(lattice.target_lengths) is Tensor
 
 
 def _counts(lattice: Lattice, options: LossOptions) -> Tensor | None:

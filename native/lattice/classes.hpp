@@ -67,12 +67,15 @@ class Slots {
     }
   }
 
-  // The same from the value of each frame of the block and class.
-  template <class Real, class Value>
-  void gather(Real* table, Value value) const {
-    for (std::int64_t u = 0; u < used_; ++u) {
-      const std::int64_t c = class_of(u);
-      for (int k = 0; k < kFramesPerBlock; ++k) table[u * kFramesPerBlock + k] = value(k, c);
+  // The same from the values of the classes of each frame of the block. Frame by frame: the frames of a block may lie a
+  // power of two apart, where a column of them would not stay in the cache.
+  template <class Real, class FrameOf>
+  void gather(Real* table, FrameOf frame_of) const {
+    const std::int64_t used = used_;
+    const std::int64_t* const classes = class_of_slot_;
+    for (int k = 0; k < kFramesPerBlock; ++k) {
+      const auto frame = frame_of(k);
+      for (std::int64_t u = 0; u < used; ++u) table[u * kFramesPerBlock + k] = frame[classes[u]];
     }
   }
 

@@ -59,7 +59,7 @@ class EmissionTable {
       for (int k = 0; k < kFramesPerBlock; ++k) rows[k] = frames_.row(frame(k), buffer_ + k * pitch_);
       slots_.transpose_frames(rows, classes_, table_);
     } else {
-      slots_.gather(table_, [&](int k, std::int64_t c) { return frames_.at(frame(k), c); });
+      slots_.gather(table_, [&](int k) { return frames_.values(frame(k)); });
     }
     for (int k = 0; k < kFramesPerBlock; ++k) blanks_[k] = static_cast<double>(table_[k]);  // slot 0
     if (again) return true;

@@ -184,7 +184,7 @@ class EmissionSource {
     if (slots_.whole_frames()) {
       slots_.transpose_frames(rows, pitch_, table_);
     } else {
-      slots_.gather(table_, [&](int k, std::int64_t c) { return rows[k][c]; });
+      slots_.gather(table_, [&](int k) { return rows[k]; });
     }
   }
 
@@ -196,7 +196,7 @@ class EmissionSource {
       for (int k = 0; k < kFramesPerBlock; ++k) rows[k] = rows_.row(k < frames ? t + k : t, buffer_ + k * pitch_);
       slots_.transpose_frames(rows, classes_, table_);
     } else {
-      slots_.gather(table_, [&](int k, std::int64_t c) { return rows_.at(k < frames ? t + k : t, c); });
+      slots_.gather(table_, [&](int k) { return rows_.values(k < frames ? t + k : t); });
     }
     constexpr Real infinity = std::numeric_limits<Real>::infinity();
     Integers nan{}, extreme{};

@@ -36,7 +36,15 @@ class FrameRows {
 
   const T* address(std::int64_t t) const { return base_ + t * frame_stride_; }
 
-  Real at(std::int64_t t, std::int64_t c) const { return widen(address(t)[c * class_stride_]); }
+  // Frame t, to read single classes of it.
+  struct Values {
+    Real operator[](std::int64_t c) const { return widen(from[c * stride]); }
+    const T* from;
+    std::int64_t stride;
+  };
+  Values values(std::int64_t t) const { return {address(t), class_stride_}; }
+
+  Real at(std::int64_t t, std::int64_t c) const { return values(t)[c]; }
 
   // Prefetches a frame. (The hardware does not: the frames of an item are far apart in memory.)
   void prefetch(std::int64_t t) const {

@@ -47,8 +47,8 @@ def posteriors(
         batch_first: whether the batch is the first dimension of `emissions`, and of the result.
         per_state: whether to return the occupancy of each state instead of each class.
         states: one state per frame, such as those of a path: (N, T), or (T,) without a batch, whatever `batch_first`.
-            Integers from 0 to 2S, or negative for no state. The result then holds only their occupancy, and no table is
-            stored.
+            Integers from 0 to 2S, or negative for no state. The result then holds only their occupancy. On the
+            CPU no table of all states is stored.
 
     Returns:
         (T, N, C) probabilities, in the layout and dtype of the emissions. With `per_state` (T, N, 2S + 1), for the

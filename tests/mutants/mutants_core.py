@@ -25,6 +25,8 @@ _TESTS = (
     "fuzz/test_fuzz",
     "alignment/test_forced",
     "alignment/test_patterns",
+    "alignment/test_pattern_numerics",
+    "alignment/test_pattern_arguments",
     "lattice/test_edges",
     "loss/test_memory",
     "alignment/test_occupancy",
@@ -76,7 +78,13 @@ _OF_FILES = {
         ("alignment/test_forced", "fuzz/test_fuzz"),
     ),
     **dict.fromkeys(
-        ("graph/graph.hpp", "graph/best.cpp", "graph/sum.cpp"), ("alignment/test_patterns", "fuzz/test_fuzz")
+        ("graph/graph.hpp", "graph/best.cpp", "graph/sum.cpp"),
+        (
+            "alignment/test_patterns",
+            "alignment/test_pattern_numerics",
+            "alignment/test_pattern_arguments",
+            "fuzz/test_fuzz",
+        ),
     ),
     "simd/elements.hpp": ("backends/test_simd", *_TESTS),
     "bindings.cpp": ("lattice/test_tensor_kinds", "loss/test_memory", "lattice/test_edges", "loss/test_loss"),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import ctckit
-from tests.lattice.test_arguments import BAD, BASE, TABLE
+from tests.lattice.bad_arguments import BAD, BASE, TABLE
 from tests.tools.cases import FORMS, Case, random_case
 from tests.tools.exact_answers import run
 

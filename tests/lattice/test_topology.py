@@ -1,0 +1,28 @@
+"""The states of a target: labels, skips, and the fewest frames."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ctckit.lattice import frames_needed, gate, may_skip, state_labels
+from tests.tools import oracle
+
+
+def test_states() -> None:
+    states = state_labels(torch.tensor([[1, 1, 2], [2, 1, 2]]), 0)
+    assert states.tolist() == [[0, 1, 0, 1, 0, 2, 0], [0, 2, 0, 1, 0, 2, 0]]
+    assert may_skip(states, 0).int().tolist() == [[0, 0, 0, 0, 0, 1, 0], [0, 0, 0, 1, 0, 1, 0]]
+    assert state_labels(torch.empty(2, 0, dtype=torch.int64), 4).tolist() == [[4], [4]]
+    assert may_skip(torch.tensor([4]), 4).tolist() == [False]
+
+
+@pytest.mark.parametrize("blank", [0, 1, 2])
+def test_frames_needed_is_the_fewest_with_a_path(blank: int) -> None:
+    for target in oracle.targets(3, blank, 4):
+        table = torch.tensor([target], dtype=torch.int64).reshape(1, -1)
+        _, lattice, _ = gate(torch.zeros(8, 1, 3), table, None, None, blank)
+        (needed,) = frames_needed(lattice).tolist()
+        ones = [[1] * 3] * needed
+        assert oracle.answer(ones, 3, target, blank).paths > 0
+        assert needed == 0 or oracle.answer(ones[1:], 3, target, blank).paths == 0

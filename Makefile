@@ -153,7 +153,7 @@ SANITIZED := build/sanitize/site
 # All tests but those that never call the core, or call it only as others do.
 UNSANITIZED := $(addprefix --ignore=tests/,text output page plot corpus cli project reference backends/triton) \
   $(addprefix --ignore=tests/,$(addsuffix .py,$(addprefix lattice/test_,arguments checks no_value_read topology \
-    tensor_kinds) backends/test_nonfinite \
+    tensor_kinds tensor_layouts tensor_memory) backends/test_nonfinite \
     loss/test_autograd loss/test_changed_in_place loss/test_traces loss/test_torch_suite fuzz/test_fuzz_targets))
 # These spend nearly all of their time in the reference, or in other processes.
 UNSANITIZED += $(addprefix --deselect=tests/backends/test_,numerics.py::test_twenty_thousand_frames \

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 import ctckit
-from tests.lattice.test_tensor_kinds import CLASSES, FRAMES, FUNCTIONS, LENGTHS, TARGETS, x
+from tests.lattice.every_function import CLASSES, FRAMES, FUNCTIONS, LENGTHS, TARGETS, x
 
 align: Any = ctckit.align
 item = x[:, 0]

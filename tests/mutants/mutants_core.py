@@ -87,7 +87,14 @@ _OF_FILES = {
         ),
     ),
     "simd/elements.hpp": ("backends/test_simd", *_TESTS),
-    "bindings.cpp": ("lattice/test_tensor_kinds", "loss/test_memory", "lattice/test_edges", "loss/test_loss"),
+    "bindings.cpp": (
+        "lattice/test_tensor_kinds",
+        "lattice/test_tensor_layouts",
+        "lattice/test_tensor_memory",
+        "loss/test_memory",
+        "lattice/test_edges",
+        "loss/test_loss",
+    ),
 }
 _SECONDS = 1200  # seconds for the tests of one mutant: a hang is detected, too
 

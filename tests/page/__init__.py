@@ -1,1 +1,1 @@
-"""The page, in a browser."""
+"""The page: its file, and the page in a browser."""

@@ -69,6 +69,18 @@ def test_nan(value: float) -> None:
     assert ctckit.best_paths(x, [1], wildcard_score=scores)[0].total == 0
 
 
+@pytest.mark.parametrize("ends", [{"free_start": True}, {"free_end": True}, {}], ids=str)
+@pytest.mark.usefixtures("backend")
+def test_nan_in_the_score_of_a_free_end(ends: dict[str, bool]) -> None:
+    """It counts where there is a free end or a wildcard, in the kernel of plain targets and in that of graphs."""
+    x = torch.zeros(3, 3)
+    for pattern in ([1], [Alternatives([1], [2])]):
+        for k in (1, 2):
+            found = ctckit.best_paths(x, pattern, k, wildcard_score=math.nan, **ends)  # type: ignore[arg-type]
+            assert (len(found) == 1 and math.isnan(found[0].total)) == bool(ends)
+        assert math.isnan(ctckit.posterior_path(x, pattern, wildcard_score=math.nan, **ends).total) == bool(ends)  # type: ignore[arg-type]
+
+
 def test_nan_in_just_enough_frames() -> None:
     """The path is unknown (NaN); with one frame less there is none."""
     x = torch.full((3, 3), torch.nan)

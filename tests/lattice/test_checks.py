@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 
 from ctckit.errors import ArgumentValueError
-from ctckit.lattice import Problem, faults, gate, validate
+from ctckit.lattice import Problem, faults, gate, item_name, no_path, too_few_frames, validate, validate_input_lengths
 from tests.lattice.bad_arguments import base
 from tests.tools.cases import FORMS, Case, cases
 
@@ -84,3 +84,36 @@ def test_valid_is_never_rejected(case: Case) -> None:
         x, lattice, _ = gate(*FORMS[form](case.padded(case.logits()), case))
         assert faults(lattice, x.shape[0], x.shape[2]) == []
         validate(lattice, x.shape[0], x.shape[2])
+
+
+def test_input_lengths_by_themselves() -> None:
+    validate_input_lengths(torch.tensor([0, 4, 7]), 7)
+    validate_input_lengths(torch.tensor([], dtype=torch.int64), 7)
+    with pytest.raises(ArgumentValueError, match=r"^input_lengths\[1\] is 8, but the input has 7 frames"):
+        validate_input_lengths(torch.tensor([7, 8, -1]), 7)
+
+
+def test_items_have_numbers_in_a_batch() -> None:
+    assert (item_name(2), item_name(2, batched=False)) == ("item 2", "the item")
+    _, lattice, _ = gate(**base(input_lengths=[2, 7, 7]))
+    for batched, name in ((True, "item 0"), (False, "the item")):
+        (problem,) = too_few_frames(lattice, batched=batched)
+        assert (problem.item, problem.kind) == (0, "infeasible")
+        assert problem.message.startswith(f"{name} needs ")
+    assert too_few_frames(lattice)[0].message.startswith("item 0 ")
+
+
+@pytest.mark.parametrize(
+    ("frames", "words"),
+    [
+        (3, "item 5 needs 4 frames (3 labels, and a blank between 1 pair of equal neighbours), but has 3: "),
+        (4, "log-probabilities of -inf bar every path of item 5 through its 4 frames: "),
+        (9, "log-probabilities of -inf bar every path of item 5 through its 9 frames: "),
+    ],
+)
+def test_why_no_path_fits(frames: int, words: str) -> None:
+    problem = no_path(5, frames, 4, labels=3)
+    assert problem[:2] == (5, "infeasible")
+    assert problem.message.startswith(words)
+    assert no_path(5, 1, 2, labels=2).message.startswith("item 5 needs 2 frames (2 labels), but has 1: ")
+    assert no_path(5, 0, 1, batched=False).message.startswith("the item needs 1 frame, but has 0: ")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ctckit.lattice import frames_needed, gate, may_skip, state_labels
+from ctckit.lattice import PADDING, Lattice, frames_needed, gate, may_skip, state_labels
 from tests.tools import oracle
 
 
@@ -26,3 +26,16 @@ def test_frames_needed_is_the_fewest_with_a_path(blank: int) -> None:
         ones = [[1] * 3] * needed
         assert oracle.answer(ones, 3, target, blank).paths > 0
         assert needed == 0 or oracle.answer(ones[1:], 3, target, blank).paths == 0
+
+
+@pytest.mark.parametrize("rows", [[], [[]], [[1, 2], [3]], [[], [4, 4, 4]]], ids=str)
+def test_of_rows(rows: list[list[int]]) -> None:
+    frames = torch.arange(len(rows)) + 5
+    lattice = Lattice.of_rows(rows, frames, 0)
+    width = max(map(len, rows), default=0)
+    assert lattice.labels.tolist() == [row + [PADDING] * (width - len(row)) for row in rows]
+    assert lattice.labels.shape == (len(rows), width)
+    assert lattice.target_lengths.tolist() == list(map(len, rows))
+    assert lattice.input_lengths is frames
+    assert (lattice.max_target, lattice.blank, lattice.concatenated) == (width, 0, False)
+    assert {lattice.labels.dtype, lattice.target_lengths.dtype} == {torch.int64}

@@ -12,11 +12,8 @@ import numpy as np
 import pytest
 
 from ctckit import corpus
+from tests.corpus.tasks import task
 from tests.tools import corpora
-
-
-def task(**options: Any) -> corpus.AlignTask:
-    return corpus.AlignTask(vocabulary="corpus/vocab.json", frame_duration=0.02, **options)
 
 
 def test_a_changed_item_is_done_again(manifest: Path) -> None:

@@ -15,26 +15,13 @@ from hypothesis import strategies as st
 
 import ctckit
 from ctckit import corpus
+from tests.corpus.tasks import fault_of, loss_task, task
 from tests.tools import corpora
 
 
 @pytest.fixture
 def manifest(tmp_path: Path) -> Path:
     return corpora.write_corpus(tmp_path / "corpus")
-
-
-def task(manifest: Path, **options: Any) -> corpus.AlignTask:
-    return corpus.AlignTask(vocabulary=str(manifest.parent / "vocab.json"), frame_duration=0.02, **options)
-
-
-def loss_task(manifest: Path, **options: Any) -> corpus.LossTask:
-    return corpus.LossTask(vocabulary=str(manifest.parent / "vocab.json"), **options)
-
-
-def fault_of(outcome: corpus.Outcome) -> tuple[str, str]:
-    assert outcome.fault is not None
-    assert outcome.result is None
-    return outcome.fault.kind, outcome.fault.message
 
 
 def test_losses_are_torchs(manifest: Path) -> None:

@@ -13,6 +13,7 @@ import torch
 
 from ctckit import corpus
 from ctckit.corpus.errors import ItemError
+from tests.corpus.tasks import fault_of
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -158,12 +159,6 @@ def test_audio_without_a_model() -> None:
     with pytest.raises(ItemError, match="it has audio but no emissions: name a model for them") as error:
         corpus.load_emissions(item)
     assert error.value.kind == "missing"
-
-
-def fault_of(outcome: corpus.Outcome) -> tuple[str, str]:
-    assert outcome.fault is not None
-    assert outcome.result is None
-    return outcome.fault.kind, outcome.fault.message
 
 
 def load(path: str | Path) -> torch.Tensor:

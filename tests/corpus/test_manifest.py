@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from ctckit import corpus
+from tests.corpus.tasks import fault_of
 from tests.tools import corpora
 
 GOOD = {"id": "good", "emissions": "a.npy", "tokens": [1]}
@@ -308,12 +309,6 @@ def test_parquet_without_our_columns(folder: Path) -> None:
     path = write_parquet(folder / "m.parquet", pa.table({"sentence": ["a"]}))
     with pytest.raises(corpus.CorpusError, match="has none of the columns id, emissions, audio"):
         list(corpus.read_manifest(path))
-
-
-def fault_of(outcome: corpus.Outcome) -> tuple[str, str]:
-    assert outcome.fault is not None
-    assert outcome.result is None
-    return outcome.fault.kind, outcome.fault.message
 
 
 def test_every_field_is_read(tmp_path: Path) -> None:

@@ -7,19 +7,15 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ctckit import corpus
 from ctckit.corpus.item_files import FileNames, file_stem
+from tests.corpus.tasks import task
 from tests.tools import corpora
 
 unix = pytest.mark.skipif(sys.platform == "win32", reason="links, signals")
-
-
-def task(**options: Any) -> corpus.AlignTask:
-    return corpus.AlignTask(vocabulary="corpus/vocab.json", frame_duration=0.02, **options)
 
 
 def test_files_per_item_replace_none_of_the_user(manifest: Path) -> None:

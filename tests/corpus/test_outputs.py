@@ -10,13 +10,10 @@ from typing import Any
 import pytest
 
 from ctckit import corpus
+from tests.corpus.tasks import task
 from tests.tools import corpora
 
 unix = pytest.mark.skipif(sys.platform == "win32", reason="links, signals")
-
-
-def task(**options: Any) -> corpus.AlignTask:
-    return corpus.AlignTask(vocabulary="corpus/vocab.json", frame_duration=0.02, **options)
 
 
 @pytest.mark.parametrize("how", ["path", "absolute", "symbolic link", "hard link", "through a folder"])

@@ -10,20 +10,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import filelock
 import pytest
 
 from ctckit import corpus
 from ctckit.corpus import results as results_module
+from tests.corpus.tasks import task
 from tests.tools import corpora
 
 unix = pytest.mark.skipif(sys.platform == "win32", reason="links, signals")
-
-
-def task(**options: Any) -> corpus.AlignTask:
-    return corpus.AlignTask(vocabulary="corpus/vocab.json", frame_duration=0.02, **options)
 
 
 def test_a_second_run_is_refused_or_waits(manifest: Path) -> None:

@@ -14,6 +14,7 @@ import torch
 
 import ctckit
 from ctckit import corpus
+from tests.corpus.tasks import fault_of
 from tests.tools import corpora
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -31,11 +32,6 @@ def item(text: str | None = "cab", x: Any = None, **fields: Any) -> corpus.Item:
     """An item whose emissions spell "cab", or those given."""
     np.save("a.npy", corpora.log_probs("cab", 0) if x is None else np.asarray(x))
     return corpus.Item("a", 1, emissions="a.npy", text=text, **fields)
-
-
-def fault_of(outcome: corpus.Outcome) -> tuple[str, str]:
-    assert outcome.fault is not None
-    return outcome.fault.kind, outcome.fault.message
 
 
 def result_of(outcome: corpus.Outcome) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import pytest
 
 from ctckit import corpus
 from ctckit.corpus import processes
+from tests.corpus.tasks import fault_of, loss_task, task
 from tests.tools import corpora
 
 unix = pytest.mark.skipif(sys.platform == "win32", reason="signals")
@@ -205,20 +206,6 @@ def test_an_interrupt_ends_workers_and_keeps_results(here: Path, workers: int) -
         while corpora.is_running(pid):
             assert time.monotonic() < end, "a worker outlives its parent"
             time.sleep(0.05)
-
-
-def task(manifest: Path, **options: Any) -> corpus.AlignTask:
-    return corpus.AlignTask(vocabulary=str(manifest.parent / "vocab.json"), frame_duration=0.02, **options)
-
-
-def loss_task(manifest: Path, **options: Any) -> corpus.LossTask:
-    return corpus.LossTask(vocabulary=str(manifest.parent / "vocab.json"), **options)
-
-
-def fault_of(outcome: corpus.Outcome) -> tuple[str, str]:
-    assert outcome.fault is not None
-    assert outcome.result is None
-    return outcome.fault.kind, outcome.fault.message
 
 
 def test_workers_give_the_same_in_the_same_order(manifest: Path, tmp_path: Path) -> None:

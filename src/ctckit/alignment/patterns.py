@@ -278,7 +278,7 @@ def _check_infeasible(infeasible: str) -> None:
 def _no_path(problem: PathProblem, infeasible: str) -> Path:
     """Return the path of blanks, or raise the error, as `infeasible` says."""
     if infeasible == "blank":
-        return problem.no_path()
+        return problem.blank_path()
     raise ArgumentValueError(f"no path fits the pattern: {problem.why_no_path()}; or pass infeasible='blank'")
 
 

@@ -67,7 +67,8 @@ class PathProblem:
         self.log_probs, self.elements, self.wildcard, self.blank = log_probs, elements, wildcard, blank
         self.frames, self.classes = log_probs.shape
         self.free_start, self.free_end = free_start, free_end
-        named = {token for token in self._tokens() if not isinstance(token, Wildcard)} | {blank}
+        self.tokens = _tokens_of(elements)
+        named = {token for token in self.tokens if not isinstance(token, Wildcard)} | {blank}
         self.named = torch.tensor(sorted(named), device="cpu")
         self.chosen = log_probs.detach().index_select(1, self.named.to(log_probs.device)).to(_CPU)
         self.scores_of_wildcard = wildcard.detach().to(_CPU)
@@ -77,17 +78,8 @@ class PathProblem:
         """Whether a NaN or +inf is among the values that the pattern needs, so that no path is best."""
         if not bool((self.chosen < torch.inf).all()):
             return True
-        has_wildcard = self.free_start or self.free_end or any(isinstance(t, Wildcard) for t in self._tokens())
+        has_wildcard = self.free_start or self.free_end or any(isinstance(t, Wildcard) for t in self.tokens)
         return has_wildcard and not bool((self.scores_of_wildcard < torch.inf).all())
-
-    def _tokens(self) -> list[Token]:
-        tokens: list[Token] = []
-        for element in self.elements:
-            if isinstance(element, Alternatives):
-                tokens += (token for option in element.options for token in option)
-            else:
-                tokens.append(element)
-        return tokens
 
     @cached_property
     def graph(self) -> Graph:
@@ -106,7 +98,7 @@ class PathProblem:
         """The plain target of such a pattern."""
         column_of = {clazz: column for column, clazz in enumerate(self.named.tolist())}
         return chain_of(
-            [token if isinstance(token, Wildcard) else column_of[token] for token in self._tokens()],
+            [token if isinstance(token, Wildcard) else column_of[token] for token in self.tokens],
             self.chosen,
             self.scores_of_wildcard,
             column_of[self.blank],
@@ -164,15 +156,16 @@ class PathProblem:
 
     def path_occupancy(self, path: Path) -> Tensor:
         """Return (T,) the occupancy of the path's state in each frame, in the dtype of the log-probabilities."""
-        states = path.states.to(_CPU)
-        if self.is_chain and "posteriors" not in vars(self):
-            chain = self.chain
-            # The plain target has one state more than the pattern's graph: state 0, a blank before the free start.
-            before, after = chain.frames.start, chain.emissions.shape[0] - chain.frames.stop
-            row = torch.nn.functional.pad(states + before, (before, after), value=-1)[None]
-            occupancy = host_backend().path_occupancy(chain.emissions, chain.lattice, row, logits=False)
-            return occupancy[0, chain.frames]
-        return self.posteriors[0].to(self.log_probs.dtype).gather(1, states[:, None])[:, 0]
+        return self.posteriors[0].to(self.log_probs.dtype).gather(1, path.states.to(_CPU)[:, None])[:, 0]
+
+    def chain_path_occupancy(self, path: Path) -> Tensor:
+        """Return the same by the kernel of plain targets, without the table of all states; only if `is_chain`."""
+        chain = self.chain
+        # The plain target has one state more than the pattern's graph: state 0, a blank before the free start.
+        before, after = chain.frames.start, chain.emissions.shape[0] - chain.frames.stop
+        row = torch.nn.functional.pad(path.states.to(_CPU) + before, (before, after), value=-1)[None]
+        occupancy = host_backend().path_occupancy(chain.emissions, chain.lattice, row, logits=False)
+        return occupancy[0, chain.frames]
 
     # ---- results ----------------------------------------------------------------------------------------------------
 
@@ -183,8 +176,8 @@ class PathProblem:
         if total == -torch.inf:
             return []
         if math.isnan(total):  # a NaN or +inf is among the values that the pattern needs
-            return [self.no_path(torch.nan)]
-        class_of = [self.classes if isinstance(token, Wildcard) else token for token in self._tokens()]
+            return [self.blank_path(torch.nan)]
+        class_of = [self.classes if isinstance(token, Wildcard) else token for token in self.tokens]
         class_of += [self.classes, self.blank]  # the last two, for OUTSIDE and BLANK
         states = found.states[0, chain.frames]
         tokens = torch.tensor(chain.tokens, device="cpu")[states]
@@ -218,7 +211,7 @@ class PathProblem:
         scores = torch.where(classes == self.classes, self.wildcard, of_class)
         return Path(states, tokens, classes, scores, total, options)
 
-    def no_path(self, score: float = -torch.inf) -> Path:
+    def blank_path(self, score: float = -torch.inf) -> Path:
         """Return the path of blanks that stands for no path (score -inf), or for an unknown one (NaN)."""
         none = torch.full((self.frames,), -1, device=self.log_probs.device)
         scores = self.log_probs.new_full((self.frames,), score)
@@ -226,7 +219,7 @@ class PathProblem:
         return Path(none, none, torch.full_like(none, self.blank), scores, score, (-1,) * alternatives)
 
     def _unknown_paths(self, n: int) -> list[Path]:
-        return [] if self.is_too_short() else [self.no_path(torch.nan)] * n
+        return [] if self.is_too_short() else [self.blank_path(torch.nan)] * n
 
     def is_too_short(self) -> bool:
         """Whether there are too few frames for any path, whatever the log-probabilities."""
@@ -235,3 +228,14 @@ class PathProblem:
     def why_no_path(self, item: int = 0, *, batched: bool = False) -> str:
         """Return the message why no path fits."""
         return no_path(item, self.frames, self.graph.frames_needed(), batched=batched).message
+
+
+def _tokens_of(elements: list[Element]) -> list[Token]:
+    """List the tokens of a pattern in order, including the tokens of every option."""
+    tokens: list[Token] = []
+    for element in elements:
+        if isinstance(element, Alternatives):
+            tokens += (token for option in element.options for token in option)
+        else:
+            tokens.append(element)
+    return tokens

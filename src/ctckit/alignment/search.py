@@ -129,7 +129,12 @@ def _pattern_path(request: Request, log_probs: Tensor, x: Tensor, search: Search
         outside = path.classes >= x.shape[1]
         scores = _scores(log_probs[:, None], torch.where(outside, search.blank, path.classes)[None])[0]
         scores = torch.where(outside, search.wildcard_score, scores)
-    shares = problem.path_occupancy(path).double().numpy() if search.confidence else None
+    shares = None
+    if search.confidence:
+        # The method "posterior" has computed the table of all states already.
+        by_chain = problem.is_chain and not search.posterior
+        occupancy = problem.chain_path_occupancy(path) if by_chain else problem.path_occupancy(path)
+        shares = occupancy.double().numpy()
     return FramePath(path.tokens.numpy(), scores.double().numpy(), shares)
 
 

@@ -26,7 +26,7 @@ def forward(x: Tensor, inside: Tensor, topology: Topology, semiring: Semiring) -
     """Compute the (N, k) totals: of `LogSum` the log-likelihood, of `KBest` the values of the k best paths."""
     alpha = _start(x, topology, semiring)
     for frame in _frames(x, inside):
-        alpha = _advance(alpha, semiring.sum(topology.entering(alpha)), frame, topology)
+        alpha = _step(alpha, frame, topology, semiring)
     return semiring.sum(_ends(alpha, topology))[:, 0]
 
 
@@ -41,7 +41,7 @@ def marginals(x: Tensor, inside: Tensor, topology: Topology) -> tuple[Tensor, Te
     alpha = _start(x, topology, semiring)
     alphas = []
     for frame in frames:
-        alpha = _advance(alpha, semiring.sum(topology.entering(alpha)), frame, topology)
+        alpha = _step(alpha, frame, topology, semiring)
         alphas.append(alpha)
     total = semiring.sum(_ends(alpha, topology))[:, 0, 0]
 
@@ -96,7 +96,7 @@ def sample(x: Tensor, inside: Tensor, topology: Topology, uniforms: Tensor) -> t
     semiring = LogSum()
     alphas = [_start(x, topology, semiring)]
     for frame in _frames(x, inside):
-        alphas.append(_advance(alphas[-1], semiring.sum(topology.entering(alphas[-1])), frame, topology))
+        alphas.append(_step(alphas[-1], frame, topology, semiring))
     ends = _ends(alphas.pop(), topology)
     total = semiring.sum(ends)[0, 0, 0]
     states = torch.full_like(uniforms, -1, dtype=torch.int64)
@@ -127,6 +127,11 @@ def _start(x: Tensor, topology: Topology, semiring: Semiring) -> Tensor:
 def _emit(x_t: Tensor, topology: Topology) -> Tensor:
     """Give y(t, s), the emission of each state's class."""
     return x_t.gather(1, topology.classes[..., None])
+
+
+def _step(alpha: Tensor, frame: tuple[Tensor, Tensor], topology: Topology, semiring: Semiring) -> Tensor:
+    """Give alpha after one more frame."""
+    return _advance(alpha, semiring.sum(topology.entering(alpha)), frame, topology)
 
 
 def _advance(alpha: Tensor, arrived: Tensor, frame: tuple[Tensor, Tensor], topology: Topology) -> Tensor:

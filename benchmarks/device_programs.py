@@ -88,4 +88,14 @@ def own_tests(settings: Settings, build: Build | None = None) -> Result:
         settings, [*command, *(f"tests/backends/triton/{name}" for name in TESTS)], min(240, settings.left), more
     )
     (settings.out / "pytest.txt").write_text(text)
-    return {"core built": site is not None, "exit": code, "says": text.splitlines()[-12:], "ok": code == 0}
+    return {"core built": site is not None, "exit": code, "says": in_short(text), "ok": code == 0}
+
+
+def in_short(text: str) -> list[str]:
+    """Return what a run of pytest says, in short: its last line, the tests that failed, and why.
+
+    The parent prints the start of a result, so the most telling comes first.
+    """
+    lines = [line[:200] for line in text.splitlines() if line.strip()]
+    failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
+    return [*lines[-1:], *failed[:12], *[line for line in lines if line.startswith("E  ")][:6]]

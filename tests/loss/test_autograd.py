@@ -17,11 +17,7 @@ from tests.tools.exact_answers import exact, run
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# warnings of torch itself, in forward mode and in the compiler
-pytestmark = [
-    pytest.mark.usefixtures("core"),
-    pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning"),
-]
+pytestmark = pytest.mark.usefixtures("core")
 
 CASE = Case("mixed", 6, 4, ((1, 2), (3, 3, 1), (), (2, 2, 2, 2), (1,)), (6, 5, 4, 6, 2))
 """Several paths, repeats, no label, infeasible, unequal lengths: small enough for second derivatives."""

@@ -17,7 +17,7 @@ import ctckit
 # ruff: noqa: PLW0108  # torch traces functions of Python, and no others
 
 # torch's notice that torch.export will replace TorchScript
-pytestmark = pytest.mark.filterwarnings("ignore:.torch\\.jit\\.\\w+. is deprecated")
+pytestmark = pytest.mark.filterwarnings("ignore:.torch\\.jit\\.\\w+. is (deprecated|not supported in Python)")
 
 TABLE, ROW = torch.tensor([[1, 2, 2], [3, 1, 4]]), torch.tensor([1, 2, 2, 3, 1])
 x = torch.randn(12, 2, 5, generator=torch.Generator().manual_seed(0))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from benchmarks import device, device_process
+from benchmarks import device, device_process, device_programs
 from benchmarks.device_items import Item, Settings, items
 
 if TYPE_CHECKING:
@@ -142,6 +142,28 @@ def test_what_an_outside_item_raises_is_its_result(run: device.Run) -> None:
     run.do(item("no such module")._replace(outside=True))
     assert run.results["no such module"]["failed"].startswith("ModuleNotFoundError")
     assert run.results["no such module"]["ok"] is False
+
+
+def test_what_pytest_says_begins_with_its_last_line() -> None:
+    text = """\
+_____ test_of_sums _____
+>       assert 2 == 3
+E       assert 2 == 3
+
+a.py:7: AssertionError
+===== short test summary info =====
+SKIPPED [1] a.py:9: needs a GPU
+FAILED a.py::test_of_sums
+ERROR b.py::test_of_files
+1 failed, 5 passed, 1 skipped, 1 error in 0.1s
+"""
+    assert device_programs.in_short(text) == [
+        "1 failed, 5 passed, 1 skipped, 1 error in 0.1s",
+        "FAILED a.py::test_of_sums",
+        "ERROR b.py::test_of_files",
+        "E       assert 2 == 3",
+    ]
+    assert device_programs.in_short("") == []
 
 
 @pytest.mark.parametrize("dry", [True, False])

@@ -13,9 +13,6 @@ from tests.reference.functions import EXACT, MIXED, gradient, loss_of, posterior
 from tests.tools import oracle
 from tests.tools.cases import Case, masked
 
-# torch's own, where forward mode needs it.
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
-
 
 @pytest.mark.parametrize("logits", [False, True])
 @pytest.mark.parametrize("with_zeros", [False, True])

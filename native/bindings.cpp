@@ -8,6 +8,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -77,6 +78,9 @@ const Kernels& chosen_kernels() {
   return simd == nullptr || *simd == 0 ? *available_kernels().front() : kernels_named(simd);
 }
 
+// What the band of the way back may leave out of an item's probability (loss/band.hpp), set by tests only.
+std::atomic<double> band_budget{-1};
+
 // The arguments that all functions of a batch begin with: the emissions and the targets.
 class Problem {
  public:
@@ -93,6 +97,7 @@ class Problem {
     batch.blank = std::get<6>(targets);
     batch.nll = nll_.data();
     batch.output = Output::none;
+    batch.band_budget = band_budget;
     storage_ = {std::get<1>(targets), std::get<2>(targets), std::get<3>(targets)};
   }
   Problem(const Problem&) = delete;
@@ -176,12 +181,15 @@ int class_occupancy(int dtype, std::uintptr_t emissions, const Triple& shape, co
   return problem.run(threads, trusted);
 }
 
-// Writes the occupancy of every state, (frames, items, width) contiguous.
+// Writes the occupancy of every state, (frames, items, width) contiguous. Unless its address is 0, writes to `lost` the
+// part of each item's probability that has been left out (loss/band.hpp).
 int state_occupancy(int dtype, std::uintptr_t emissions, const Triple& shape, const Triple& strides,
                     const Targets& targets, int threads, bool trusted, bool logits, std::int64_t width,
-                    std::uintptr_t occupancy) {
+                    std::uintptr_t occupancy, std::uintptr_t lost) {
   Problem problem(dtype, emissions, shape, strides, targets);
   require_memory(occupancy, problem.cells() * width, problem.element_size());
+  if (lost != 0) require_memory(lost, problem.batch.items, sizeof(double));
+  problem.batch.lost = pointer<double>(lost);
   problem.batch.logits = logits;
   problem.batch.state_width = width;
   problem.batch.state_occupancy = pointer<void>(occupancy);
@@ -308,7 +316,8 @@ NB_MODULE(_core, m) {
           nb::arg("logits"), nb::arg("reduction"), nb::arg("zero_infinity"), nb::arg("mean_gradient"));
   def_batch(m, "loss", &loss, nb::arg("options"), nb::arg("result"), nb::arg("gradient"), nb::arg("gradient_strides"));
   def_batch(m, "class_occupancy", &class_occupancy, nb::arg("logits"), nb::arg("occupancy"));
-  def_batch(m, "state_occupancy", &state_occupancy, nb::arg("logits"), nb::arg("width"), nb::arg("occupancy"));
+  def_batch(m, "state_occupancy", &state_occupancy, nb::arg("logits"), nb::arg("width"), nb::arg("occupancy"),
+            nb::arg("lost") = 0);
   def_batch(m, "path_occupancy", &path_occupancy, nb::arg("logits"), nb::arg("states"), nb::arg("occupancy"));
   def_batch(m, "best_path", &best_path, nb::arg("classes"), nb::arg("states"), nb::arg("scores"), nb::arg("nll"),
             nb::arg("checkpoint_bytes"));
@@ -323,6 +332,7 @@ NB_MODULE(_core, m) {
            nb::arg("occupancy"));
   m.def("is_one", &is_one, nb::arg("number"), nb::arg("is_double"));
   m.def("buffer", &buffer, nb::arg("bytes"));
+  m.def("set_band_budget", [](double budget) { band_budget = budget; }, nb::arg("budget"));
   m.def("release_memory", &Buffer::release_kept);
   m.def("fill_memory", &Buffer::fill_with, nb::arg("byte"));
   m.def("simd_levels", &simd_levels);

@@ -54,6 +54,9 @@ struct Batch {
   const std::int64_t* path_states;  // null, or (items, frames) contiguous: a state of each frame, or negative for none,
   void* path_occupancy;             // and the occupancy of these alone, likewise, of dtype
 
+  double band_budget = -1;  // of the way back (loss/band.hpp), for any target; negative: as dtype and target need it
+  double* lost = nullptr;   // null, or (items): the part of each item's probability that has been left out
+
   PathOutput path = {};  // if not null, compute the best path; nll is minus its score
 };
 

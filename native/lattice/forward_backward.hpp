@@ -74,16 +74,22 @@ inline void mark_void(const Topology& topology, const Row& row) {
   }
 }
 
-// Before the first frame: all mass on one blank, from which one step gives the rows of the first frame.
+// Empties the states of whole vectors of positions.
 template <int Direction>
-void start(const Topology& topology, const Row& row) {
-  for (std::int64_t i = -kPad; i < topology.width + kPad; i += kLanes) {
+void empty(const Topology& topology, Range range, const Row& row) {
+  for (std::int64_t i = range.begin; i < range.end; i += kLanes) {
     store(row.blank + i, F64{});
     store(row.label + i, F64{});
     store(row.blank_exponent + i, broadcast<I64>(kNever));
     store(row.label_exponent + i, broadcast<I64>(kNever));
   }
   mark_void<Direction>(topology, row);
+}
+
+// Before the first frame: all mass on one blank, from which one step gives the rows of the first frame.
+template <int Direction>
+void start(const Topology& topology, const Row& row) {
+  empty<Direction>(topology, {-kPad, topology.width + kPad}, row);
   const std::int64_t first = Direction > 0 ? 0 : topology.labels;
   row.blank[first] = 1;
   row.blank_exponent[first] = 0;

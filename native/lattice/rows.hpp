@@ -20,6 +20,14 @@ struct Ratios {
   double *blank_from_label, *label_from_blank, *label_from_label;
 };
 
+// How rows of positions lie in memory: `pitch` positions apart, each from the position `first` on.
+struct RowLayout {
+  // Where a row's position 0 would be.
+  std::int64_t row(std::int64_t row) const { return row * pitch - first; }
+
+  std::int64_t pitch, first = 0;
+};
+
 // Takes rows that are `pitch` positions apart.
 struct RowArena {
   template <class Number>

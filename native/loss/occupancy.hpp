@@ -31,7 +31,8 @@ struct KeptBlock {
 template <class Real>
 struct Occupancy {
   Real* label;         // [frame][position], at the pitch of the kept rows
-  Real* blank;         // the same, or null if only their sums are needed
+  Real* blank;         // the same, of the first `blank_frames` frames
+  int blank_frames;    // of the others, only the sums are needed
   double* blank_sums;  // [frame][lane], sums over the blanks; their sum over the lanes is still missing
 };
 
@@ -47,7 +48,7 @@ struct Multiply {
     const std::int64_t at = k * pitch + i;
     const F64 blank = load<F64>(alpha_blank + at) * beta_blank;
     sum += blank;
-    if (to.blank != nullptr) store_narrowed(to.blank + at, blank);
+    if (k < to.blank_frames) store_narrowed(to.blank + at, blank);
     store_narrowed(to.label + at - 1, load<F64>(alpha_label + at - 1) * beta_label);  // position i of the mirror
   }
   void end_of_frame(int k) {
@@ -83,7 +84,7 @@ inline void multiply_exactly(Range range, int k, const KeptBlock& alpha, const R
     share_of_total(exponents.blank_exponent + i, beta.blank_exponent + i, unit, first, second);
     const F64 blank = scaled_product(load<F64>(values.blank + i), first, load<F64>(beta.blank + i), second);
     sum += blank;
-    if (to.blank != nullptr) store_narrowed(to.blank + k * alpha.pitch + i, blank);
+    if (k < to.blank_frames) store_narrowed(to.blank + k * alpha.pitch + i, blank);
     share_of_total(exponents.label_exponent + i, beta.label_exponent + i + 1, unit, first, second);
     store_narrowed(to.label + k * alpha.pitch + i,
                    scaled_product(load<F64>(values.label + i), first, load<F64>(beta.label + i + 1), second));

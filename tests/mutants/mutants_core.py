@@ -49,6 +49,7 @@ _OF_FILES = {
     **dict.fromkeys(
         (
             "loss/item.hpp",
+            "loss/walks.hpp",
             "lattice/forward_backward.hpp",
             "loss/occupancy.hpp",
             "loss/states.hpp",
@@ -58,6 +59,7 @@ _OF_FILES = {
         _OF_THE_LOSS,
     ),
     **dict.fromkeys(("simd/softmax.hpp", "simd/exponential.hpp", "lattice/classes.hpp"), _OF_THE_LOSS),
+    **dict.fromkeys(("loss/band.hpp", "loss/kept_segment.hpp"), ("loss/test_band", *_OF_THE_LOSS)),
     "loss/gradient.hpp": (
         "fuzz/test_fuzz",
         "loss/test_memory",

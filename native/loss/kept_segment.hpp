@@ -1,0 +1,65 @@
+// What the walk forward over a segment of frames keeps for the way back.
+#pragma once
+
+#include "loss/occupancy.hpp"
+
+namespace ctckit::CTCKIT_ISA {
+namespace {
+
+template <class Real>
+class KeptSegment {
+ public:
+  // Takes memory for so many frames. Without `goes_back`, for the emissions and ratios of one block that is walked.
+  void take(const RowArena& rows, std::int64_t frames, bool goes_back) {
+    whole_ = layout_ = {rows.pitch};
+    labels_ = rows.take<Real>(frames);
+    blanks_ = rows.arena.take<double>(frames);
+    ratios_ = rows.take_ratios(goes_back ? frames / kFramesPerBlock : 1);
+    if (!goes_back) return;
+    states_ = rows.take_states(frames);
+    alpha_exact_ = rows.arena.take<bool>(frames / kFramesPerBlock);
+    extreme_ = rows.arena.take<bool>(frames / kFramesPerBlock);
+  }
+
+  // From now on rows hold only these positions and a few around them: fewer pages of memory are touched.
+  void hold(Range positions) {
+    const std::int64_t low = positions.begin - 2 * kLanes, first = low > 0 ? low : 0;
+    std::int64_t pitch = positions.end - first + 4 * kLanes + kPad;
+    if (pitch / 8 % 2 == 0) pitch += 8;  // an odd number of cache lines, as in `Item`
+    layout_ = pitch < whole_.pitch ? RowLayout{pitch, first} : whole_;
+  }
+
+  const RowLayout& layout() const { return layout_; }
+
+  // The rows of the block whose first frame is in `row`.
+  KeptBlock block(std::int64_t row) const {
+    const std::int64_t at = layout_.row(row), ratios = layout_.row(row / kFramesPerBlock);
+    return {states_.blank + at,
+            states_.label + at,
+            states_.blank_exponent + at,
+            states_.label_exponent + at,
+            layout_.pitch,
+            false,
+            {ratios_.blank_from_label + ratios, ratios_.label_from_blank + ratios, ratios_.label_from_label + ratios}};
+  }
+  Real* label_emissions(std::int64_t row) const { return labels_ + layout_.row(row); }
+  double* blank_emissions(std::int64_t row) const { return blanks_ + row; }
+  Emissions<Real> emissions(std::int64_t row) const {
+    return {label_emissions(row), layout_.pitch, blank_emissions(row)};
+  }
+
+  // Whether the block was walked in exact steps, and whether its emissions need them.
+  bool& alpha_exact(std::int64_t row) const { return alpha_exact_[row / kFramesPerBlock]; }
+  bool& extreme(std::int64_t row) const { return extreme_[row / kFramesPerBlock]; }
+
+ private:
+  RowLayout whole_ = {}, layout_ = {};
+  Real* labels_ = nullptr;    // emissions of the labels, [frame][position]
+  double* blanks_ = nullptr;  // and of the blank
+  Row states_ = {};
+  Ratios ratios_ = {};                                // [block][position]
+  bool *alpha_exact_ = nullptr, *extreme_ = nullptr;  // [block]
+};
+
+}  // namespace
+}  // namespace ctckit::CTCKIT_ISA

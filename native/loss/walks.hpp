@@ -1,0 +1,193 @@
+// The two walks over one block of frames of an item: alpha forward, beta backward as the mirror's walk, which computes
+// the occupancy. A block that leaves the range of a double is walked again in exact steps.
+#pragma once
+
+#include "lattice/emissions.hpp"
+#include "loss/kept_segment.hpp"
+#include "loss/occupancy.hpp"
+
+namespace ctckit::CTCKIT_ISA {
+namespace {
+
+// The likelihood is mantissa * 2^exponent, relative to the frames' scales.
+struct Likelihood {
+  double mantissa = 0;
+  std::int64_t exponent = 0;
+
+  // The sum over the states of the products of forward and mirror, in every frame.
+  template <class Real>
+  double of_products() const {
+    return mantissa * kProductUnit<Real>;
+  }
+};
+
+template <class T>
+class Walks {
+  using Real = typename ComputedIn<T>::Real;
+
+ public:
+  Walks(const Target& target, std::int64_t width, EmissionSource<T>& source)
+      : target_(target), width_(width), source_(source) {}
+
+  // Takes memory for segments of so many frames.
+  void take(const RowArena& rows, std::int64_t frames, bool goes_back) {
+    skip_ = rows.take<std::int64_t>();
+    slots_ = rows.take<std::int32_t>();
+    for (Row& row : alpha_) row = rows.take_states();
+    exact_label_ = rows.take<double>(kFramesPerBlock);
+    exact_label_exponent_ = rows.take<std::int64_t>(kFramesPerBlock);
+    kept.take(rows, frames, goes_back);
+    if (!goes_back) return;
+    for (Row& row : beta_) row = rows.take_states();
+    exact_beta_ = rows.take_states();
+  }
+
+  void prepare_target() {
+    source_.choose_slots(target_, slots_);
+    const auto empty = static_cast<std::int32_t>(source_.slots().empty());
+    for (std::int64_t i = target_.size; i < width_ + kPad; ++i) slots_[i] = empty;
+    for (std::int64_t i = -kPad; i < width_ + kPad; ++i) skip_[i] = target_.may_skip(i) ? -1 : 0;
+  }
+  const std::int32_t* slots() const { return slots_; }
+
+  // The states before a walk; after it, those of the last frame that was walked.
+  const Row& alpha() const { return alpha_[0]; }
+  void start_alpha() {
+    for (const Row& row : alpha_) start<+1>(topology(), row);
+  }
+  void empty_alpha(Range range) {
+    for (const Row& row : alpha_) empty<+1>(topology(), range, row);
+  }
+  void start_beta() {
+    for (const Row& row : beta_) start<-1>(topology(), row);
+  }
+  void empty_beta(Range range) { empty<-1>(topology(), range, beta_[0]); }
+
+  // Brings the emissions of the last block read to its rows of the segment, from `row` on.
+  Emissions<Real> expand_block(Range range, int frames, std::int64_t row) {
+    expand_labels(range, frames, source_.table(), kept.label_emissions(row));
+    for (int k = 0; k < kFramesPerBlock; k += kLanes)
+      store(kept.blank_emissions(row) + k, load_widened(source_.table() + k));  // of slot 0
+    return kept.emissions(row);
+  }
+
+  // Walks the frames of one block forward. With kKeep, fills `to` for the backward sweep.
+  template <bool kKeep>
+  void advance_alpha(RangeFlags& flags, Range range, std::int64_t t, int frames, const Emissions<Real>& emissions,
+                     bool extreme, KeptBlock& to) {
+    if (!extreme) {
+      flags.clear();
+      const Fit fit = normalise(topology(), range, alpha_[0], alpha_[1], to.ratios);
+      if (fit != Fit::not_at_all) {
+        if constexpr (kKeep) {
+          walk_block<+1>(range, frames, alpha_[1], to.ratios, emissions, Keep{to.blank, to.label, to.pitch});
+        } else {
+          walk_block<+1>(range, frames, alpha_[1], to.ratios, emissions, Forget{});
+        }
+        if (!flags.out_of_range() && (fit == Fit::well || states_last(topology(), range, alpha_[1]))) {
+          to.exact = false;
+          swap(alpha_);
+          for (std::int64_t i = range.begin; kKeep && i < range.end; i += kLanes) {
+            store(to.blank_exponent + i, load<I64>(alpha_[0].blank_exponent + i));
+            store(to.label_exponent + i, load<I64>(alpha_[0].label_exponent + i));
+          }
+          if (kKeep) to.label_exponent[range.begin - 1] = kNever;  // the mirror reads it: a label never reached
+          for (int k = 0; kKeep && k < frames; ++k) to.label[k * to.pitch + range.begin - 1] = 0;
+          return;
+        }
+      }
+    }
+    walk_exactly<+1>(
+        t, frames, range, emissions, extreme, alpha_, [&](int k) { return kKeep ? to.at(k) : Row{}; }, [](int) {});
+    if (kKeep) to.exact = true;
+  }
+
+  // Walks the mirror over the frames of one block, whose forward rows are in `alpha`, and computes the block's
+  // occupancy. `lost`: the part of the likelihood that is left out.
+  void advance_beta(RangeFlags& flags, Range range, std::int64_t t, int frames, const Emissions<Real>& emissions,
+                    bool extreme, const KeptBlock& alpha, const Likelihood& total, double lost,
+                    const Occupancy<Real>& to) {
+    for (int k = 0; k < kFramesPerBlock; ++k) store(to.blank_sums + k * kLanes, F64{});
+    if (!alpha.exact) {
+      flags.clear();
+      rescale(range, total.exponent, kProduct<Real>, alpha.blank_exponent, alpha.label_exponent, beta_[0], beta_[1]);
+      // In the mirror, the arc from a label to a blank goes from the blank to the label.
+      const Ratios ratios{alpha.ratios.label_from_blank, alpha.ratios.blank_from_label, alpha.ratios.label_from_label};
+      walk_block<-1>(range, frames, beta_[1], ratios, emissions,
+                     Multiply<Real>{alpha.blank, alpha.label, alpha.pitch, to});
+      if (!flags.too_large() && holds_total(range, to, total.of_products<Real>() * (1 - lost))) return swap(beta_);
+    }
+    walk_exactly<-1>(
+        t, frames, range, emissions, extreme, beta_, [&](int) { return exact_beta_; },
+        [&](int k) { multiply_exactly(range, k, alpha, exact_beta_, total.exponent - kProduct<Real>, to); });
+  }
+
+  KeptSegment<Real> kept;
+
+ private:
+  Topology topology() const { return {target_.size, width_, skip_}; }
+
+  // The labels' rows of a block, [frame][position], from a table [slot][frame].
+  template <class Number>
+  void expand_labels(Range range, int frames, const Number* table, Number* rows) const {
+    const std::int64_t begin =
+        range.begin >= kLanes ? range.begin - kLanes : 0;  // the mirror reads one position before
+    const std::int64_t pitch = kept.layout().pitch;
+    expand(table, slots_, {begin, range.end}, frames, rows, pitch);
+    for (int k = 0; k < frames && begin == 0; ++k) rows[k * pitch - 1] = 0;  // the mirror's label of position 0
+  }
+
+  // A walk reads the first row, writes the second, and swaps them.
+  using Rows = Row[2];
+  static void swap(Rows& rows) {
+    const Row first = rows[0];
+    rows[0] = rows[1];
+    rows[1] = first;
+  }
+
+  // Walks one block frame by frame. `row_of(k)` is where the states of frame k are kept, if at all; then `visit(k)`.
+  template <int Direction, class RowOf, class Visit>
+  CTCKIT_COLD void walk_exactly(std::int64_t t, int frames, Range range, const Emissions<Real>& block, bool extreme,
+                                Rows& rows, RowOf row_of, Visit visit) {
+    const RowLayout& layout = kept.layout();
+    double* const label = exact_label_ + layout.row(0);
+    std::int64_t* const label_exponent = exact_label_exponent_ + layout.row(0);
+    Emissions<double> emissions{label, layout.pitch, block.blank, label_exponent, no_exponents_};
+    if (extreme) {
+      const ExactTable exact = source_.read_exactly(t, frames);
+      expand_labels(range, frames, exact.mantissa, label);
+      expand_labels(range, frames, exact.exponent, label_exponent);
+      emissions.blank = exact.mantissa;
+      emissions.blank_exponent = exact.exponent;
+    } else {  // alpha and beta need the same emissions to the bit
+      const std::int64_t first = layout.first;
+      for (std::int64_t at = first - kPad; at < first + kFramesPerBlock * layout.pitch; ++at) {
+        label[at] = static_cast<double>(block.label[at]);
+        label_exponent[at] = 0;
+      }
+    }
+    for (int step = 0; step < frames; ++step) {
+      const int k = Direction > 0 ? step : frames - 1 - step;
+      const Row row = row_of(k);
+      exact_step<Direction>(topology(), range, k, rows[0], rows[1], emissions, row.blank != nullptr ? &row : nullptr);
+      visit(k);
+      swap(rows);
+    }
+    mark_void<Direction>(topology(), rows[0]);
+  }
+
+  const Target& target_;
+  const std::int64_t width_;
+  EmissionSource<T>& source_;
+
+  std::int64_t* skip_ = nullptr;
+  std::int32_t* slots_ = nullptr;  // position -> row of the tables
+  Rows alpha_ = {}, beta_ = {};
+  double* exact_label_ = nullptr;
+  std::int64_t* exact_label_exponent_ = nullptr;
+  const std::int64_t no_exponents_[kFramesPerBlock] = {};
+  Row exact_beta_ = {};  // of a frame, in exact steps
+};
+
+}  // namespace
+}  // namespace ctckit::CTCKIT_ISA

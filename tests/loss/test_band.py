@@ -1,0 +1,152 @@
+"""The band of the way back: what it leaves out is below a certificate, and below every digit of a result."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from tests.tools.band import band_budget, state_occupancy
+from tests.tools.cases import Arguments, Case, masked, random_case
+from tests.tools.exact_answers import exact, run
+from tests.tools.recordings import RECORDINGS, recording
+
+pytest.importorskip("ctckit._core")
+
+BUDGETS = [2.0**-bits for bits in (4, 10, 20, 40)]
+
+
+def arguments_of(name: str, frames: int, labels: int, dtype: torch.dtype, *, logits: bool) -> Arguments:
+    """One item, a recording by name."""
+    x, target = recording(name, frames, labels)
+    if not logits:
+        x = x.double().log_softmax(1)
+    return Arguments(x.to(dtype)[:, None], target[None], torch.tensor([x.shape[0]]), torch.tensor([len(target)]), 0)
+
+
+def assert_certified(arguments: Arguments, budget: float, expected: Tensor, *, logits: bool = False) -> Tensor:
+    """Every occupancy is at most the exact one, and at least that less what is said to be left out; returns that.
+
+    The reference adds logarithms as large as the loss; rounding one of them changes a probability relatively as much.
+    """
+    with band_budget(budget):
+        actual, lost = state_occupancy(arguments, logits=logits)
+    assert ((lost >= 0) & (lost <= budget)).all()
+    missing = expected - actual
+    x = arguments.emissions
+    largest = x.masked_fill(x.isinf(), 0).abs().amax((0, 2)) * x.shape[0]
+    rounding = (1e-12 + 2.0**-50 * largest[:, None]) * expected + 1e-300
+    assert (missing >= -rounding).all()
+    assert (missing <= lost[:, None] * (1 + 1e-6) + rounding).all()
+    assert (missing.sum(2) <= lost * (1 + 1e-6) + rounding.sum(2)).all()
+    return lost
+
+
+@pytest.mark.parametrize("budget", BUDGETS, ids=lambda b: f"2^{math.log2(b):.0f}")
+@pytest.mark.parametrize("name", RECORDINGS)
+@pytest.mark.parametrize("frames", [500, 1600], ids=["one walk", "two walks"])
+def test_what_is_left_out_is_certified(frames: int, name: str, budget: float) -> None:
+    """The certificate bounds the error of every state's occupancy, and of the sum over a frame's states, in float64."""
+    arguments = arguments_of(name, frames, frames // 5, torch.float64, logits=False)
+    assert_certified(arguments, budget, by_state(name, frames))
+
+
+_by_state: dict[tuple[str, int], Tensor] = {}
+
+
+def by_state(name: str, frames: int) -> Tensor:
+    """The exact occupancy, computed once: the reference takes seconds."""
+    if (name, frames) not in _by_state:
+        arguments = arguments_of(name, frames, frames // 5, torch.float64, logits=False)
+        _by_state[name, frames] = exact(arguments, logits=False).by_state
+    return _by_state[name, frames]
+
+
+def test_something_is_left_out() -> None:
+    """With a coarse budget, most of the states of a sure model: else the tests above would show nothing."""
+    arguments = arguments_of("margin 8", 500, 100, torch.float64, logits=False)
+    with band_budget(2.0**-10):
+        occupancy, lost = state_occupancy(arguments)
+    assert 0 < lost < 2.0**-10
+    assert (occupancy == 0).double().mean() > 0.8
+    with band_budget(0):
+        occupancy, lost = state_occupancy(arguments)
+    assert lost == 0
+    assert (occupancy == 0).double().mean() < 0.7
+
+
+@pytest.mark.parametrize("name", RECORDINGS)
+@pytest.mark.parametrize(("frames", "labels"), [(600, 64), (3000, 500)], ids=["one walk", "two walks"])
+def test_same_results_as_without_a_band(frames: int, labels: int, name: str) -> None:
+    """Float32: the loss to the bit, gradient and occupancy to one unit in the last place, or 2^-80."""
+    logits = arguments_of(name, frames, labels, torch.float32, logits=True)
+    log_probs = arguments_of(name, frames, labels, torch.float32, logits=False)
+    banded, bare = [run(logits, logits=True), run(log_probs, logits=False)], []
+    with band_budget(0):
+        bare = [run(logits, logits=True), run(log_probs, logits=False)]
+    for one, other in zip(banded, bare, strict=True):
+        assert torch.equal(one.losses, other.losses)
+        apart = (one.gradient - other.gradient).abs()
+        assert (apart <= 2.0**-80 + 2.0**-23 * other.gradient.abs()).all()
+
+
+@st.composite
+def adversaries(draw: st.DrawFn) -> tuple[Case, Tensor]:
+    """Small items whose mass lies in several places: pieces of a few kinds of frames, one after the other."""
+    case = random_case(draw(st.integers(1, 90)), draw(st.integers(1, 3)), 5, draw(st.integers(0, 40)), seed=draw(seeds))
+    generator = torch.Generator().manual_seed(draw(seeds))
+    x = torch.randn(case.frames, case.items, 5, generator=generator, dtype=torch.float64)
+    for _ in range(draw(st.integers(0, 4))):
+        begin = draw(st.integers(0, case.frames - 1))
+        piece = x[begin : begin + draw(st.integers(1, 40))]
+        match draw(st.sampled_from(["equal", "blank", "label", "no blank", "sure", "masked", "huge", "again"])):
+            case "equal":
+                piece.zero_()
+            case "blank":
+                piece[..., 0] += 20
+            case "label":
+                piece[..., draw(st.integers(1, 4))] += 12
+            case "no blank":
+                piece[..., 0] = -60
+            case "sure":
+                piece.mul_(10)
+            case "masked":
+                piece[..., 1:] = masked(piece[..., 1:].clone(), 0.3, seed=draw(seeds))
+            case "huge":
+                piece.mul_(500)
+            case _:
+                piece.copy_(x[: piece.shape[0]].clone())
+    return case, x
+
+
+seeds = st.integers(0, 2**31)
+
+
+@settings(deadline=None, max_examples=150)
+@given(adversaries(), st.sampled_from([*BUDGETS, 2.0**-80]))
+def test_adversaries(problem: tuple[Case, Tensor], budget: float) -> None:
+    """The certificate holds wherever the mass lies, with any budget, in any batch."""
+    case, x = problem
+    arguments = case.padded(x.log_softmax(2))
+    assert_certified(arguments, budget, exact(arguments, logits=False).by_state)
+
+
+@pytest.mark.parametrize("name", ["noise", "margin 8", "improbable frames"])
+def test_same_bits_in_every_batch(name: str) -> None:
+    """The band is a function of the item: padding, neighbours and threads change nothing."""
+    x, target = recording(name, 700, 100)
+    other = torch.randn(900, 2, x.shape[1])
+    alone = run(Arguments(x[:, None], target[None], torch.tensor([len(x)]), torch.tensor([100]), 0), logits=True)
+    batch = torch.cat(
+        [other[:, :1], torch.cat([x, torch.full((200, x.shape[1]), torch.nan)])[:, None], other[:, 1:]], 1
+    )
+    targets = torch.ones(3, 130, dtype=torch.int64)
+    targets[1, :100] = target
+    lengths = torch.tensor([900, len(x), 900]), torch.tensor([130, 100, 90])
+    together = run(Arguments(batch, targets, *lengths, 0), logits=True)
+    assert torch.equal(alone.losses[0], together.losses[1])
+    assert torch.equal(alone.gradient[:, 0], together.gradient[: len(x), 1])

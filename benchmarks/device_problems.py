@@ -22,7 +22,10 @@ from ctckit.lattice import gate
 
 Arguments = tuple[Tensor, Tensor, Tensor, Tensor]  # emissions, targets, input lengths, target lengths
 
-KERNELS = ("prepare", "sum_rows", "top_of_rows", "walk_chunks", "finish", "occupy", "write_rows", "scale_rows")
+KERNELS = (
+    *("prepare", "sum_rows", "top_of_rows", "walk_chunks", "finish", "add_losses"),
+    *("occupy", "write_rows", "scale_rows"),
+)
 LIMITS = {torch.float64: 1e-12, torch.float32: 1e-6, torch.float16: 1e-2, torch.bfloat16: 1e-2}
 """Relative error of the gradient, in the norm: below float32 it is the rounding of the gradient itself."""
 LOSS_LIMITS = {torch.float64: 1e-12, torch.float32: 1e-6, torch.float16: 1e-6, torch.bfloat16: 1e-6}

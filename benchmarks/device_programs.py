@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.device_items import ROOT, Result, Settings
 from benchmarks.device_process import end, environment, run_program, worker_command
 
-TESTS = ("test_kernels.py", "test_calls.py", "test_sizes.py", "test_accuracy.py")
+TESTS = tuple(f"test_{name}.py" for name in ("kernels", "calls", "sizes", "accuracy", "scratch", "reductions"))
 
 
 def sanitizer(settings: Settings, tool: str) -> Result:

@@ -1,12 +1,13 @@
 """A fake GPU driver for Triton, which launches nothing; everything before the launch is real.
 
 Triton binds the arguments, specialises on them, compiles for the target and loads the binary. `launches` records the
-arguments that the device would get. The tensors are on the CPU. Call `install` before the first launch of a process.
-TRITON_INTERPRET must not be set.
+arguments that the device would get. The tensors are on the CPU. Call `install` before the first launch of a process,
+and `compile_nothing` too if only Triton's choice of a variant matters. TRITON_INTERPRET must not be set.
 """
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
@@ -30,11 +31,14 @@ class Launch(NamedTuple):
     """The arguments that the binary assumes to be multiples of 16."""
     arguments: tuple[Any, ...]
     names: tuple[str, ...]
+    variant: object
+    """The same object for all launches of one compiled kernel."""
 
 
 launches: list[Launch] = []
 loaded: list[str] = []
 """The kernels whose binaries were loaded, in order: one entry for each variant that was compiled."""
+current_device = 0
 
 
 class Utils:
@@ -58,6 +62,10 @@ class Launcher:
         self.source, self.metadata = source, metadata
 
     def __call__(self, x: int, y: int, z: int, stream: int, *rest: Any) -> None:
+        _, _, about, enter, leave = rest[:5]
+        for hook in (enter, leave):
+            if hook is not None:
+                hook(about)
         signature = self.source.signature
         arguments = rest[-len(signature) :]
         aligned = [
@@ -66,12 +74,34 @@ class Launcher:
         name = self.source.fn.__name__
         types = tuple(map(str, signature.values()))
         launches.append(
-            Launch(name, (x, y, z), stream, self.metadata.num_warps, types, tuple(aligned), arguments, tuple(signature))
+            Launch(
+                name,
+                (x, y, z),
+                stream,
+                self.metadata.num_warps,
+                types,
+                tuple(aligned),
+                arguments,
+                tuple(signature),
+                self,
+            )
         )
 
 
+class Uncompiled:
+    """What stands for a compiled kernel if nothing is compiled."""
+
+    def __init__(self, source: Any, target: Any, options: Any) -> None:  # noqa: ARG002 - Triton's names
+        self.run = Launcher(source, SimpleNamespace(**options))
+        self.name = source.fn.__name__
+        self.function = self.packed_metadata = None
+
+    def launch_metadata(self, *_: Any) -> dict[str, Any]:
+        return {"name": self.name}
+
+
 class Driver:
-    """One GPU of compute capability 9.0."""
+    """GPUs of compute capability 9.0."""
 
     launcher_cls = Launcher
     utils = Utils()
@@ -80,7 +110,7 @@ class Driver:
         return GPUTarget("cuda", 90, 32)
 
     def get_current_device(self) -> int:
-        return 0
+        return current_device
 
     def get_current_stream(self, _: int) -> int:
         return STREAM
@@ -95,3 +125,8 @@ class Driver:
 def install() -> None:
     """Make this the driver of the process."""
     triton.runtime.driver.set_active(Driver())
+
+
+def compile_nothing() -> None:
+    """Let Triton choose variants of kernels, and compile none."""
+    setattr(triton.compiler, "compile", Uncompiled)  # noqa: B010 - Triton imports it from there at a first launch

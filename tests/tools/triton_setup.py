@@ -22,6 +22,9 @@ pytest.importorskip("triton", reason="Triton is not installed")
 
 from ctckit.backends import LossOptions, reference  # noqa: E402
 from ctckit.backends import triton as gpu  # noqa: E402
+from ctckit.backends.triton import forward_backward as forward_backward_kernels  # noqa: E402
+from ctckit.backends.triton import launch, scratch  # noqa: E402
+from ctckit.backends.triton.launch import INTERPRETED  # noqa: E402
 from ctckit.lattice import Lattice, gate  # noqa: E402
 from tests.tools import cases  # noqa: E402
 from tests.tools.interpreter_memory import watched  # noqa: E402
@@ -34,18 +37,21 @@ __all__ = [
     "TOLERANCE",
     "check",
     "expected",
+    "forward_backward_kernels",
     "gpu",
+    "launch",
     "needs_gpu",
     "needs_interpreter",
     "needs_patience",
     "problem",
     "run",
+    "scratch",
 ]
 
 MARKS = [
     # The interpreter computes with NumPy, which warns if infinity is subtracted from infinity.
     pytest.mark.filterwarnings("ignore::RuntimeWarning"),
-    pytest.mark.skipif(DEVICE == "cpu" and not gpu.INTERPRETED, reason="Triton was imported before the tests"),
+    pytest.mark.skipif(DEVICE == "cpu" and not INTERPRETED, reason="Triton was imported before the tests"),
 ]
 needs_gpu = pytest.mark.skipif(DEVICE == "cpu", reason="needs a GPU")
 needs_patience = pytest.mark.skipif(
@@ -79,7 +85,7 @@ def hasten_the_interpreter() -> None:
     builder.options = dataclasses.replace(builder.options, sanitize_overflow=False)
 
 
-if gpu.INTERPRETED:
+if INTERPRETED:
     hasten_the_interpreter()
 
 

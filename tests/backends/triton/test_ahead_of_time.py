@@ -38,6 +38,7 @@ LIMITS = {
     "top_of_rows": Limits(96, 4096),
     "walk_chunks": Limits(128, 1024),
     "finish": Limits(128, 2048),
+    "add_losses": Limits(64, 2048),
     "occupy": Limits(255, 1024),
     "write_rows": Limits(160, 20480),
     "scale_rows": Limits(96, 2048),
@@ -77,7 +78,7 @@ def variants(lanes: int, target: str) -> list[tuple[Any, str, dict[str, Any], in
     """(kernel, dtype of the emissions, constants, warps), for every variant of a launch."""
     import torch
 
-    from ctckit.backends.triton import FRAMES_PER_BLOCK, FRAMES_PER_STEP, LABELS_PER_STEP, _tile
+    from ctckit.backends.triton import FRAMES_PER_BLOCK, FRAMES_PER_STEP, LABELS_PER_STEP, LOSSES_PER_STEP, _tile
     from ctckit.backends.triton import forward_backward as forward_backward_kernels
     from ctckit.backends.triton import occupancy as occupancy_kernels
     from ctckit.backends.triton import rows as row_kernels
@@ -100,6 +101,7 @@ def variants(lanes: int, target: str) -> list[tuple[Any, str, dict[str, Any], in
         )
     for logits in (True, False):
         add(forward_backward_kernels.finish, "fp32", 2, LOGITS=logits, FRAMES_PER_STEP=FRAMES_PER_STEP)
+    add(forward_backward_kernels.add_losses, "fp32", 4, LOSSES_PER_STEP=LOSSES_PER_STEP)
     add(row_kernels.scale_rows, "bf16", 8, ROWS=wide[0], COLUMNS=wide[1])
     for dtype in ("fp32", "bf16", "fp16", "fp64") if target == "sm_90" else ("fp32", "bf16"):
         for rows, columns in [_tile(c, torch.float64) for c in (32, 5000)] if dtype == "fp64" else (narrow, wide):
@@ -143,6 +145,7 @@ def compiled(kernel: Any, dtype: str, constants: dict[str, Any], warps: int, tar
         **dict.fromkeys(("x", "out"), "*" + dtype),
         "losses": "*fp64",
         "end_m": "*fp64",
+        "result": "*fp32",
         "scale": "*fp32",
         **dict.fromkeys(constants, "constexpr"),
     }

@@ -6,12 +6,13 @@ A call launches these kernels of `rows`, `forward_backward` and `occupancy`, in 
     sum_rows       per frame     largest class, sum of the others' exponentials (log-probabilities: `top_of_rows`)
     walk_chunks    per item      forward-backward, both directions at once; keeps the states of every 8th frame
     finish         per item      the loss
+    add_losses     once          their sum, or their mean
     occupy         per 8 frames  forward times backward, summed per class as integers
     write_rows     per frame     the gradient
 
-The host never syncs with the device: grids and memory follow from shapes alone. So a CUDA graph can capture the calls
-and replay them with other lengths and targets. All sums are added in a fixed order or as integers: results are the same
-bits in every run and in every batch.
+`launch` keeps the host's part of a launch short. The host never syncs with the device: grids and memory follow from
+shapes alone. So a CUDA graph can capture the calls and replay them with other lengths and targets. All sums are added
+in a fixed order or as integers: results are the same bits in every run and in every batch.
 
 CPU tensors are accepted only in Triton's interpreter (``TRITON_INTERPRET=1`` before the first import), for tests.
 """
@@ -19,6 +20,7 @@ CPU tensors are accepted only in Triton's interpreter (``TRITON_INTERPRET=1`` be
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, Final
 
@@ -26,14 +28,14 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from triton.runtime.interpreter import InterpretedFunction
 
 from ctckit import reference
 from ctckit.backends import LossOptions
 from ctckit.backends.triton import forward_backward as forward_backward_kernels
 from ctckit.backends.triton import occupancy as occupancy_kernels
 from ctckit.backends.triton import rows as row_kernels
-from ctckit.backends.triton.scratch import Sizes, allocate
+from ctckit.backends.triton.launch import INTERPRETED, Launches, cdiv, pointer, power_of_2, traits
+from ctckit.backends.triton.scratch import Scratch, Sizes
 from ctckit.lattice import Lattice
 from ctckit.reference import reduce
 
@@ -45,46 +47,49 @@ empty_like = torch.empty_like
 FRAMES_PER_BLOCK: Final = 8  # states are kept once per block
 LABELS_PER_STEP: Final = 256  # of a loop over an item's labels
 FRAMES_PER_STEP: Final = 256  # of a loop over an item's frames
+LOSSES_PER_STEP: Final = 1024  # of a loop over the items' losses
 ELEMENTS_PER_TILE: Final = 4096  # of a tile of frames × classes
-INTERPRETED: Final = isinstance(row_kernels.prepare, InterpretedFunction)  # on the CPU, for tests
 BYTES_PER_SEGMENT: Final = 256 << 20  # of class occupancy at a time: longer inputs take several rounds
 
 
 def loss(emissions: Tensor, lattice: Lattice, options: LossOptions, gradient: Tensor | None) -> Tensor:
     """See `ctckit.backends.Backend.loss`."""
-    with _on(emissions), torch.no_grad():
-        losses = emissions.new_empty(0, dtype=torch.float64)
-        if emissions.shape[1]:
-            run = _Run(emissions, lattice, options.logits, both=gradient is not None)
-            losses = run.scratch.losses
-            lattice = lattice._replace(target_lengths=run.target_lengths)
-            if gradient is not None:
-                mode = row_kernels.GRADIENT_OF_LOGITS if options.logits else row_kernels.GRADIENT_OF_LOG_PROBS
-                run.write(gradient, mode, mean=options.mean_gradient)
-        result = reduce(losses, lattice, options.reduction, options.zero_infinity)
-        return result.to(torch.float64 if emissions.dtype == torch.float64 else torch.float32)
+    items, dtype = emissions.shape[1], _real(emissions.dtype)
+    with _on(emissions):
+        if items == 0:
+            return reduce(emissions.new_empty(0, dtype=dtype), lattice, options.reduction, options.zero_infinity)
+        result = torch.empty(items if options.reduction == "none" else (), dtype=dtype, device=emissions.device)
+        run = _Run(emissions, lattice, options.logits, both=gradient is not None)
+        run.finish(result, options.reduction, zero_infinity=options.zero_infinity)
+        if gradient is not None:
+            mode = row_kernels.GRADIENT_OF_LOGITS if options.logits else row_kernels.GRADIENT_OF_LOG_PROBS
+            run.write(gradient, mode, mean=options.mean_gradient)
+        return result
 
 
 def posteriors(emissions: Tensor, lattice: Lattice, *, logits: bool, per_state: bool) -> Tensor:
     """See `ctckit.backends.Backend.posteriors`."""
     frames, items, classes = emissions.shape
-    with _on(emissions), torch.no_grad():
+    real = _real(emissions.dtype)
+    shape = (frames, items, 2 * lattice.max_target + 1) if per_state else (frames, items, classes)
+    make = torch.zeros if per_state else torch.empty
+    out = make(shape, dtype=real if per_state else emissions.dtype, device=emissions.device)
+    if items == 0:
+        return out.to(emissions.dtype)
+    with _on(emissions):
+        run = _Run(emissions, lattice, logits, both=True)
+        run.finish(None, "none", zero_infinity=False)
         if not per_state:
-            out = torch.empty(frames, items, classes, dtype=emissions.dtype, device=emissions.device)
-            if items:
-                _Run(emissions, lattice, logits, both=True).write(out, row_kernels.OCCUPANCY, mean=False)
+            run.write(out, row_kernels.OCCUPANCY, mean=False)
             return out
-        run = _Run(emissions, lattice, logits, both=True) if items else None
-        real = _real(emissions.dtype)
-        states = torch.zeros(frames, items, 2 * lattice.max_target + 1, dtype=real, device=emissions.device)
-        if run is not None:
-            totals = run.occupy(states).t().unsqueeze(2)
-            states = torch.where(totals > 0, states / totals.clamp(min=1).to(real), 0.0)
-            statuses = run.scratch.statuses.unsqueeze(1)
-            unknown = (statuses == row_kernels.NAN.value) | (statuses == row_kernels.INVALID.value)
-            within = torch.arange(frames, device=emissions.device).view(-1, 1, 1) < run.input_lengths.unsqueeze(1)
-            states = torch.where(unknown & within, torch.nan, states)
-        return states.to(emissions.dtype)
+        run.occupy(out)
+        totals = run.scratch.tensor("totals").view(items, frames).t().unsqueeze(2)
+        states = torch.where(totals > 0, out / totals.clamp(min=1).to(real), 0.0)
+        statuses = run.scratch.tensor("statuses").unsqueeze(1)
+        unknown = (statuses == row_kernels.NAN.value) | (statuses == row_kernels.INVALID.value)
+        input_lengths = run.scratch.tensor("items").view(items, -1).narrow(1, 0, 1)
+        within = torch.arange(frames, device=emissions.device).view(-1, 1, 1) < input_lengths
+        return torch.where(unknown & within, torch.nan, states).to(emissions.dtype)
 
 
 def path_occupancy(emissions: Tensor, lattice: Lattice, states: Tensor, *, logits: bool) -> Tensor:
@@ -97,68 +102,66 @@ def scale_(gradient: Tensor, scale: Tensor) -> Tensor:
     frames, items, classes = gradient.shape
     scale = scale.resolve_neg()
     if gradient.numel():
-        columns = min(triton.next_power_of_2(classes), 1024)
-        grid = (triton.cdiv(frames, ELEMENTS_PER_TILE // columns) * items * triton.cdiv(classes, columns),)
+        columns = min(power_of_2(classes), 1024)
+        rows = ELEMENTS_PER_TILE // columns
+        strides, stride = gradient.stride(), scale.stride(0) if scale.ndim else 0
         with _on(gradient):
-            row_kernels.scale_rows[grid](
-                gradient,
-                *gradient.stride(),
-                scale,
-                scale.stride(0) if scale.ndim else 0,
+            x, factor = pointer(gradient), pointer(scale)
+            launch = Launches((traits(x, *strides), traits(factor)), max(frames, items, classes, stride))
+            launch(
+                row_kernels.scale_rows,
+                (cdiv(frames, rows) * items * cdiv(classes, columns), 1, 1),
+                x,
+                *strides,
+                factor,
+                stride,
                 items,
                 frames,
                 classes,
-                ROWS=ELEMENTS_PER_TILE // columns,
+                ROWS=rows,
                 COLUMNS=columns,
-                **_launch(8),
+                warps=8,
             )
     return gradient
 
 
 class _Run:
-    """One call: the constructor runs forward-backward; `write` and `occupy` then write results."""
+    """One call: the constructor runs forward-backward; `finish`, `write` and `occupy` then write results."""
 
     def __init__(self, emissions: Tensor, lattice: Lattice, logits: bool, *, both: bool) -> None:
-        self.x = emissions.resolve_neg()  # the kernels read memory and ignore torch's negative bit
         self.T, self.N, self.C = emissions.shape
         self.M = lattice.labels.numel()
         self.lattice = lattice.contiguous()
+        self.logits = logits
+        self.directions = 2 if both else 1
         self.real = tl.float64 if emissions.dtype == torch.float64 else tl.float32
+        self.tile = _tile(self.C, emissions.dtype)
         self.chunk = _chunk()
         self.chained = lattice.max_target >= self.chunk
-        sizes = Sizes(
-            self.T,
-            self.N,
-            self.C,
-            self.M,
-            self.chunk,
-            FRAMES_PER_BLOCK,
-            self.chained,
-            both,
-            real=_real(emissions.dtype),
-        )
-        self.by_class, self.slots = sizes.by_class, sizes.slots
-        self.scratch = allocate(sizes, emissions.device)
-        self._recurse(logits, 2 if both else 1)
+        real, block = _real(emissions.dtype), FRAMES_PER_BLOCK
+        sizes = Sizes(self.T, self.N, self.C, self.M, self.chunk, block, self.chained, both, real)
+        self.scratch = Scratch(sizes, BYTES_PER_SEGMENT, emissions.device)
+        # The kernels read memory, and ignore torch's negative bit. (The tensor is kept for as long as its address.)
+        self.emissions = emissions.resolve_neg()
+        self.strides = self.emissions.stride()
+        self.x = pointer(self.emissions), *self.strides
+        labels, input_lengths, target_lengths = self.lattice[:3]
+        self.lengths = target_lengths.cumsum(0) if self.lattice.concatenated else target_lengths
+        callers = [pointer(tensor) for tensor in (labels, input_lengths, self.lengths)]
+        largest = max(self.T, self.N, self.C, self.M, self.lattice.blank * self.strides[2])
+        self.launch = Launches((traits(*self.x), *map(traits, callers)), largest)
+        self._recurse(callers)
 
-    @property
-    def input_lengths(self) -> Tensor:
-        """(N,) int64: the frames of each item, from the kernels' copy."""
-        return self.scratch.items.select(1, 0)
-
-    @property
-    def target_lengths(self) -> Tensor:
-        """(N,) int64: the labels of each item, from the kernels' copy; 0 for an invalid item."""
-        return self.scratch.items.select(1, 1)
-
-    def _recurse(self, logits: bool, directions: int) -> None:
-        T, N, C, M, to = self.T, self.N, self.C, self.M, self.scratch
-        labels, input_lengths, target_lengths, max_target, blank = self.lattice
-        concatenated = self.lattice.concatenated
-        row_kernels.prepare[(N,)](
+    def _recurse(self, callers: list[Any]) -> None:
+        T, N, C, M, to = self.T, self.N, self.C, self.M, self.scratch.parts
+        labels, input_lengths, target_lengths = callers
+        max_target, blank, concatenated = self.lattice.max_target, self.lattice.blank, self.lattice.concatenated
+        self.launch(
+            row_kernels.prepare,
+            (N, 1, 1),
             labels,
             input_lengths,
-            target_lengths.cumsum(0) if concatenated else target_lengths,
+            target_lengths,
             to.statuses,
             to.items,
             to.labels,
@@ -171,16 +174,17 @@ class _Run:
             min(M, max_target) if concatenated else max_target,
             blank,
             CONCATENATED=concatenated,
-            BY_CLASS=self.by_class,
+            BY_CLASS=self.scratch.by_class,
             CHUNK=self.chunk,
             LABELS_PER_STEP=LABELS_PER_STEP,
-            **_launch(2),
+            warps=2,
         )
-        if T and logits:
-            rows, columns = _tile(C, self.x.dtype)
-            row_kernels.sum_rows[(triton.cdiv(T, rows) * N,)](
-                self.x,
-                *self.x.stride(),
+        if T and self.logits:
+            rows, columns = self.tile
+            self.launch(
+                row_kernels.sum_rows,
+                (cdiv(T, rows) * N, 1, 1),
+                *self.x,
                 to.statuses,
                 to.items,
                 to.fields,
@@ -188,16 +192,17 @@ class _Run:
                 N,
                 T,
                 C,
-                blank * self.x.stride(2),  # multiplied in Python, where integers are not limited to 32 bits
+                blank * self.strides[2],  # multiplied in Python, where integers are not limited to 32 bits
                 REAL=self.real,
                 ROWS=rows,
                 COLUMNS=columns,
-                **_launch(8),
+                warps=8,
             )
         elif T:
-            row_kernels.top_of_rows[(triton.cdiv(T, 16) * N,)](
-                self.x,
-                *self.x.stride(),
+            self.launch(
+                row_kernels.top_of_rows,
+                (cdiv(T, 16) * N, 1, 1),
+                *self.x,
                 to.labels,
                 to.statuses,
                 to.items,
@@ -208,11 +213,12 @@ class _Run:
                 REAL=self.real,
                 ROWS=16,
                 COLUMNS=32,
-                **_launch(4),
+                warps=4,
             )
-        forward_backward_kernels.walk_chunks[((M // self.chunk + N) * directions,)](
-            self.x,
-            *self.x.stride(),
+        self.launch(
+            forward_backward_kernels.walk_chunks,
+            ((M // self.chunk + N) * self.directions, 1, 1),
+            *self.x,
             to.labels,
             to.items,
             to.fields,
@@ -229,50 +235,65 @@ class _Run:
             REAL=self.real,
             CHUNK=self.chunk,
             FRAMES_PER_BLOCK=FRAMES_PER_BLOCK,
-            DIRECTIONS=directions,
+            DIRECTIONS=self.directions,
             CHAINED=self.chained,
             POLLS=_polls(),
-            **_launch(1),
+            warps=1,
         )
-        forward_backward_kernels.finish[(N,)](
+
+    def finish(self, result: Tensor | None, reduction: str, *, zero_infinity: bool) -> None:
+        """Complete each item's status, and write the losses, reduced, to `result`."""
+        N, to, mean = self.N, self.scratch.parts, reduction == "mean"
+        target = None if result is None else pointer(result)
+        each = target is not None and reduction == "none"
+        self.launch(
+            forward_backward_kernels.finish,
+            (N, 1, 1),
             to.statuses,
             to.items,
             to.fields,
             to.end_m,
             to.end_e,
-            to.losses,
-            T,
-            LOGITS=logits,
+            target if each else to.losses,
+            self.T,
+            int(mean),
+            int(zero_infinity),
+            LOGITS=self.logits,
             FRAMES_PER_STEP=FRAMES_PER_STEP,
-            **_launch(2),
+            warps=2,
+            beside=each,
         )
+        if target is not None and not each:
+            self.launch(
+                forward_backward_kernels.add_losses,
+                (1, 1, 1),
+                to.losses,
+                target,
+                N,
+                N if mean else 1,
+                LOSSES_PER_STEP=LOSSES_PER_STEP,
+                warps=4,
+            )
 
     def write(self, out: Tensor, mode: tl.constexpr, *, mean: bool) -> None:
         """Write the gradient or the class occupancy, a segment of frames at a time."""
-        T, N, C, M, scratch, device = self.T, self.N, self.C, self.M, self.scratch, self.x.device
-        if T == 0:
-            return
-        segment = min(triton.cdiv(T, FRAMES_PER_BLOCK) * FRAMES_PER_BLOCK, self._frames_per_segment())
-        occupancy = torch.zeros(segment, self.slots, dtype=torch.int64, device=device)
-        totals = torch.empty(N, T, dtype=torch.int64, device=device)
-        rows, columns = _tile(C, self.x.dtype)
-        for begin in range(0, T, segment):
-            if begin:
-                occupancy.zero_()
-            end = min(begin + segment, T)
-            self._occupy(begin, end, occupancy, totals, None)
-            row_kernels.write_rows[(triton.cdiv(end - begin, rows) * N * triton.cdiv(C, columns),)](
-                self.x,
-                *self.x.stride(),
-                out,
-                *out.stride(),
+        T, N, C, M, scratch = self.T, self.N, self.C, self.M, self.scratch.parts
+        to = pointer(out), *out.stride()
+        rows, columns = self.tile
+        for begin, end in self._segments():
+            self._occupy(begin, end, None)
+            self.launch(
+                row_kernels.write_rows,
+                (cdiv(end - begin, rows) * N * cdiv(C, columns), 1, 1),
+                *self.x,
+                *to,
                 scratch.statuses,
                 scratch.items,
                 scratch.fields,
                 scratch.top_classes,
                 scratch.slot_of_class,
-                occupancy,
-                totals,
+                scratch.occupancy,
+                scratch.totals,
                 begin,
                 end,
                 N,
@@ -280,40 +301,35 @@ class _Run:
                 C,
                 M,
                 self.lattice.blank,
-                MODE=mode,
+                MODE=mode.value,
                 MEAN=mean,
-                BY_CLASS=self.by_class,
+                BY_CLASS=self.scratch.by_class,
                 REAL=self.real,
                 ROWS=rows,
                 COLUMNS=columns,
-                **_launch(8),
+                warps=8,
+                beside=traits(*to),
             )
 
-    def occupy(self, states: Tensor) -> Tensor:
-        """Write the occupancy of states to `states`, not normalised; return the sums, (N, T), 0 without a path."""
-        # The kernel also adds up sums per class; they are discarded here.
-        totals = torch.zeros(self.N, self.T, dtype=torch.int64, device=self.x.device)
-        segment = self._frames_per_segment()
-        for begin in range(0, self.T, segment):
-            end = min(begin + segment, self.T)
-            occupancy = torch.zeros(
-                triton.cdiv(end - begin, FRAMES_PER_BLOCK) * FRAMES_PER_BLOCK,
-                self.slots,
-                dtype=torch.int64,
-                device=self.x.device,
-            )
-            self._occupy(begin, end, occupancy, totals, states)
-        return totals
+    def occupy(self, states: Tensor) -> None:
+        """Write the occupancy of states to `states`, not normalised; the sums are `totals`, 0 without a path."""
+        # The kernel also adds up sums per class; they are not read.
+        for begin, end in self._segments():
+            self._occupy(begin, end, states)
 
-    def _frames_per_segment(self) -> int:
-        """Frames per round: limited by `BYTES_PER_SEGMENT` and by the grid's second dimension (65,535 blocks)."""
-        return FRAMES_PER_BLOCK * max(1, min(BYTES_PER_SEGMENT // (8 * self.slots * FRAMES_PER_BLOCK), 65_535))
+    def _segments(self) -> Iterator[tuple[int, int]]:
+        """Yield the frames of each round, whose class occupancy is zeros."""
+        for begin in range(0, self.T, max(1, self.scratch.segment)):
+            if begin:
+                self.scratch.tensor("occupancy").zero_()
+            yield begin, min(begin + self.scratch.segment, self.T)
 
-    def _occupy(self, begin: int, end: int, occupancy: Tensor, totals: Tensor, states: Tensor | None) -> None:
-        lattice, scratch = self.lattice, self.scratch
-        occupancy_kernels.occupy[(self.N, triton.cdiv(end - begin, FRAMES_PER_BLOCK))](
-            self.x,
-            *self.x.stride(),
+    def _occupy(self, begin: int, end: int, states: Tensor | None) -> None:
+        scratch = self.scratch.parts
+        self.launch(
+            occupancy_kernels.occupy,
+            (self.N, cdiv(end - begin, FRAMES_PER_BLOCK), 1),
+            *self.x,
             scratch.labels,
             scratch.statuses,
             scratch.items,
@@ -323,22 +339,22 @@ class _Run:
             scratch.end_m,
             scratch.end_e,
             scratch.slot_of_class,
-            occupancy,
-            totals,
-            totals if states is None else states,
+            scratch.occupancy,
+            scratch.totals,
+            scratch.totals if states is None else pointer(states),
             begin // FRAMES_PER_BLOCK,
             self.T,
             self.C,
             self.M,
             self.N,
-            lattice.blank,
+            self.lattice.blank,
             0 if states is None else states.shape[2],
             REAL=self.real,
             CHUNK=self.chunk,
             FRAMES_PER_BLOCK=FRAMES_PER_BLOCK,
-            BY_CLASS=self.by_class,
+            BY_CLASS=self.scratch.by_class,
             STATES=states is not None,
-            **_launch(1),
+            warps=1,
         )
 
 
@@ -346,16 +362,11 @@ def _real(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def _launch(warps: int) -> dict[str, Any]:
-    """Options of a launch. Fused multiply-add is set explicitly, because Triton's default changes in 3.10."""
-    return {"num_warps": warps, "enable_fp_fusion": True}
-
-
 def _tile(classes: int, dtype: torch.dtype) -> tuple[int, int]:
     """Rows and columns of a tile of frames × classes."""
     # A float64 tile of full size would spill registers.
     elements = ELEMENTS_PER_TILE // 2 if dtype == torch.float64 else ELEMENTS_PER_TILE
-    columns = max(16, min(triton.next_power_of_2(classes), 1024))
+    columns = max(16, min(power_of_2(classes), 1024))
     return min(elements // columns, 64), columns
 
 
@@ -376,12 +387,13 @@ def _chunk() -> int:
 
 
 def _on(tensor: Tensor) -> Any:
-    """Make the tensor's device current for the launches."""
-    if tensor.device.type == "cuda":
-        return torch.cuda.device(tensor.device)
+    """Make the tensor's device current. In the interpreter, which computes with torch, turn autograd off."""
+    if tensor.is_cuda:
+        is_current = tensor.device.index == torch.cuda.current_device()
+        return contextlib.nullcontext() if is_current else torch.cuda.device(tensor.device)
     if not INTERPRETED:
         raise ValueError(
             f"the backend 'triton' is forced, but the tensors are on {tensor.device}, where only Triton's interpreter "
             f"runs: set TRITON_INTERPRET=1 before Python starts, or move the tensors to a GPU"
         )
-    return contextlib.nullcontext()
+    return torch.no_grad()

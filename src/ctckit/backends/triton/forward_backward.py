@@ -287,7 +287,7 @@ def walk_chunks(
         tl.store(end_e + n * 2 + 1 + lane * 0, label_e, mask=k == S - 1)
 
 
-@triton.jit(do_not_specialize=["T"])
+@triton.jit(do_not_specialize=["T", "mean", "zero_infinity"])
 def finish(
     statuses,
     items,
@@ -296,17 +296,22 @@ def finish(
     end_e,
     losses,
     T,
+    mean,
+    zero_infinity,
     LOGITS: tl.constexpr,
     FRAMES_PER_STEP: tl.constexpr,
 ):
-    """The loss of item n, from its two final states and the scale of its frames' emissions."""
+    """The loss of item n, from its two final states and the scale of its frames' emissions.
+
+    With `zero_infinity` an infinite loss counts as 0; with `mean` it is divided by the item's labels.
+    """
     n = tl.program_id(0).to(tl.int64)
     status = tl.load(statuses + n)
+    frames, S, _ = load_item(items, n)
     loss = tl.full((), float("inf"), tl.float64)
     if status == INVALID:
         loss = tl.full((), float("nan"), tl.float64)
     if status == FINITE:
-        frames, S, _ = load_item(items, n)
         scale = tl.zeros((FRAMES_PER_STEP,), tl.float64)
         for start in range(0, frames, FRAMES_PER_STEP):
             t = start + tl.arange(0, FRAMES_PER_STEP)
@@ -325,4 +330,16 @@ def finish(
         loss = -(tl.log(m) + e.to(tl.float64) * 0.6931471805599453 + scale)
         loss = tl.where(scale != scale, scale, tl.where(m == 0.0, float("inf"), loss))
         tl.store(statuses + n, tl.where(loss != loss, NAN, tl.where(loss == float("inf"), INFINITE, FINITE)))
-    tl.store(losses + n, loss)
+    loss = tl.where((zero_infinity != 0) & (loss == float("inf")), 0.0, loss)
+    loss = loss / tl.where(mean != 0, tl.maximum(S, 1), 1).to(tl.float64)
+    tl.store(losses + n, loss.to(losses.dtype.element_ty))
+
+
+@triton.jit(do_not_specialize=["N", "divisor"])
+def add_losses(losses, result, N, divisor, LOSSES_PER_STEP: tl.constexpr):
+    """The sum of the items' losses, divided by a number. One program adds them, so their order is always the same."""
+    total = tl.zeros((LOSSES_PER_STEP,), tl.float64)
+    for start in range(0, N, LOSSES_PER_STEP):
+        n = start + tl.arange(0, LOSSES_PER_STEP)
+        total += tl.load(losses + n, mask=n < N, other=0.0)
+    tl.store(result, (tl.sum(total, 0) / divisor.to(tl.float64)).to(result.dtype.element_ty))

@@ -212,7 +212,7 @@ int path_occupancy(int dtype, std::uintptr_t emissions, const Triple& shape, con
 // Writes the best path of each item, see `PathOutput`, and minus its score.
 int best_path(int dtype, std::uintptr_t emissions, const Triple& shape, const Triple& strides, const Targets& targets,
               int threads, bool trusted, std::uintptr_t classes, std::uintptr_t states, std::uintptr_t scores,
-              std::uintptr_t nll, std::int64_t checkpoint_bytes) {
+              std::uintptr_t nll, std::int64_t checkpoint_bytes, int pruning) {
   Problem problem(dtype, emissions, shape, strides, targets);
   require_memory(classes, problem.cells(), sizeof(std::int64_t));
   require_memory(states, problem.cells(), sizeof(std::int64_t));
@@ -220,7 +220,7 @@ int best_path(int dtype, std::uintptr_t emissions, const Triple& shape, const Tr
   require_memory(nll, problem.batch.items, sizeof(double));
   problem.batch.nll = pointer<double>(nll);
   problem.batch.path = {pointer<std::int64_t>(classes), pointer<std::int64_t>(states), pointer<void>(scores),
-                        checkpoint_bytes};
+                        checkpoint_bytes, static_cast<Pruning>(pruning)};
   return problem.run(threads, trusted);
 }
 
@@ -320,7 +320,7 @@ NB_MODULE(_core, m) {
             nb::arg("lost") = 0);
   def_batch(m, "path_occupancy", &path_occupancy, nb::arg("logits"), nb::arg("states"), nb::arg("occupancy"));
   def_batch(m, "best_path", &best_path, nb::arg("classes"), nb::arg("states"), nb::arg("scores"), nb::arg("nll"),
-            nb::arg("checkpoint_bytes"));
+            nb::arg("checkpoint_bytes"), nb::arg("pruning"));
   nb::class_<Graph>(m, "Graph")
       .def("__init__", &make_graph, nb::arg("states"), nb::arg("classes"), nb::arg("sources"), nb::arg("offsets"),
            nb::arg("initial"), nb::arg("final_count"), nb::arg("finals"))

@@ -11,6 +11,9 @@ enum class DType : int { float16, bfloat16, float32, float64 };
 // The values that are written per frame and class: none, the derivative of the loss, or the occupancy.
 enum class Output : int { none, gradient, occupancy };
 
+// Whether the walk of a best path may leave out what cannot be on it. The result is the same.
+enum class Pruning : int { never, if_it_pays, always };
+
 struct Strides {  // in elements
   std::int64_t frame, item, clazz;
 };
@@ -22,6 +25,7 @@ struct PathOutput {
   std::int64_t* states;           // 2s of the blank before label s (or after the last), 2s + 1 of label s
   void* scores;                   // log-probability of the frame's class, of the emissions' dtype
   std::int64_t checkpoint_bytes;  // the most memory of a level of checkpoints; eight of them are always allowed
+  Pruning pruning;
 };
 
 // A batch: label s of item n is labels[offsets[n] + s]. All of it is validated before.

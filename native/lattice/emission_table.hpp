@@ -69,6 +69,23 @@ class EmissionTable {
     return !any_lane(bad);
   }
 
+  // The largest value that the target names, of each frame of the block; the block must have been read for the first
+  // time.
+  void largest_of_frames(double* largest) const {
+    for (int k = 0; k < kFramesPerBlock; k += kWidth) {
+      Vector high = load<Vector>(table_ + k);
+      for (std::int64_t u = 1; u < slots_.used(); ++u)
+        high = larger(load<Vector>(table_ + u * kFramesPerBlock + k), high);
+      for (int j = 0; j < kWidth; ++j) largest[k + j] = static_cast<double>(high[j]);
+    }
+  }
+
+  // What it costs to read a frame for the first time, in positions of a walk; measured. (A block of few classes stays
+  // in the nearest cache.)
+  std::int64_t cost_of_reading() const {
+    return !slots_.whole_frames() ? slots_.used() * 4 : classes_ > 64 ? classes_ : classes_ / 4;
+  }
+
   const double* blanks() const { return blanks_; }
 
   // [frame][position] of the vectors of positions from i on, rows as `walk_group` reads them.

@@ -76,6 +76,7 @@ def best_path(
     scores: int,
     nll: int,
     checkpoint_bytes: int,
+    pruning: int,
 ) -> int: ...
 
 class Graph:

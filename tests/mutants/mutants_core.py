@@ -24,6 +24,7 @@ _LIST = Path(__file__).parent / "mutants_core.txt"
 _TESTS = (
     "fuzz/test_fuzz",
     "alignment/test_forced",
+    "alignment/test_forced_pruning",
     "alignment/test_forced_long_inputs",
     "alignment/test_patterns",
     "alignment/test_pattern_numerics",
@@ -78,7 +79,16 @@ _OF_FILES = {
     "lattice/target.hpp": ("lattice/test_rules", *_TESTS),
     **dict.fromkeys(
         ("alignment/best_path.hpp", "lattice/emission_table.hpp", "lattice/viterbi.hpp"),
-        ("alignment/test_forced", "alignment/test_forced_long_inputs", "fuzz/test_fuzz"),
+        (
+            "alignment/test_forced",
+            "alignment/test_forced_pruning",
+            "alignment/test_forced_long_inputs",
+            "fuzz/test_fuzz",
+        ),
+    ),
+    **dict.fromkeys(
+        ("alignment/beam.hpp", "alignment/score_band.hpp", "alignment/score_checkpoints.hpp"),
+        ("alignment/test_forced_pruning", "alignment/test_forced_long_inputs"),
     ),
     **dict.fromkeys(
         ("graph/graph.hpp", "graph/best.cpp", "graph/sum.cpp"),

@@ -73,9 +73,12 @@ def forced_align(
         log-probability is the largest to within T · 2⁻⁵³ of its size. Ties are recognised if the sums are exact in
         float64.
 
-        *Cost.* Time is proportional to T · S, less the unreachable states. Items are distributed over
-        `torch.get_num_threads` threads. There is no pruning and no table of backpointers. Besides the input, memory
-        holds a few checkpoints of 16 bytes per label: at most about 0.3 GB per item, for hours of audio in one piece.
+        *Cost.* Time is proportional to T · S, less the unreachable states. Of a long target (from about 1300 labels;
+        more where classes are many), those states are left out from which the score of a path that is already known
+        cannot be reached. This changes no bit of the result. It saves most of the time where the model is sure, and
+        costs at most a twentieth where it is not. Items are distributed over `torch.get_num_threads` threads. There is
+        no table of backpointers. Besides the input, memory holds a few checkpoints of 16 bytes per label that is not
+        left out: at most about 0.3 GB per item, for hours of audio in one piece.
         The computation runs on the CPU; tensors on another device are copied there and the results back.
 
     Example:

@@ -44,6 +44,7 @@ _REDUCTIONS: Final = {"none": 0, "mean": 1, "sum": 2}
 _NUMBERS: Final = [torch.empty((), dtype=dtype, device="cpu") for dtype in (torch.float32, torch.float64)]
 _NO_MEMORY: Final = 2  # the outcome of a call whose arguments seem to have no memory; 0: done; 1: a bad value
 _CHECKPOINT_BYTES: Final = 256 << 20  # the most memory of a level of checkpoints of a best path
+_PRUNING: Final = 1  # of a best path: 0 never, 1 where it pays, 2 always
 _LARGE: Final = 1 << 22  # bytes from which fresh memory costs more than memory that is kept
 
 _Triple: TypeAlias = tuple[int, ...]
@@ -110,7 +111,7 @@ def best_path(log_probs: Tensor, lattice: Lattice) -> BestPath:
     scores = torch.empty(items, frames, dtype=log_probs.dtype, device="cpu")
     nll = torch.empty(items, dtype=torch.float64, device="cpu")
     results = classes.data_ptr(), states.data_ptr(), scores.data_ptr(), nll.data_ptr()
-    _run(_core.best_path, log_probs, "log_probs", lattice, *results, _CHECKPOINT_BYTES)
+    _run(_core.best_path, log_probs, "log_probs", lattice, *results, _CHECKPOINT_BYTES, _PRUNING)
     return BestPath(classes, states, scores, -nll)
 
 

@@ -38,6 +38,8 @@ class Launch(NamedTuple):
 launches: list[Launch] = []
 loaded: list[str] = []
 """The kernels whose binaries were loaded, in order: one entry for each variant that was compiled."""
+unloaded: list[str] = []
+"""The kernels whose binaries were unloaded, because nothing refers to them any more."""
 current_device = 0
 
 
@@ -95,6 +97,9 @@ class Uncompiled:
         self.run = Launcher(source, SimpleNamespace(**options))
         self.name = source.fn.__name__
         self.function = self.packed_metadata = None
+
+    def __del__(self) -> None:
+        unloaded.append(self.name)
 
     def launch_metadata(self, *_: Any) -> dict[str, Any]:
         return {"name": self.name}

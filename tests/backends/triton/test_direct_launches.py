@@ -77,6 +77,13 @@ def test_a_profiler_s_hooks_see_every_launch() -> None:
     assert found("hooks")["seen"] == 2 * ["prepare", "sum_rows", "walk_chunks", "finish", "add_losses"]
 
 
+def test_a_kernel_that_can_be_called_stays_loaded() -> None:
+    """Although Triton forgets it: it unloads the binary of a compiled kernel that nothing refers to."""
+    result = found("forgotten")
+    assert result["launched"] == ["prepare", "sum_rows", "walk_chunks", "finish", "add_losses"]
+    assert result["unloaded"] == []
+
+
 def test_a_step_calls_few_operations_of_torch() -> None:
     """Each takes the host as long as a launch: the loss, scratch memory and its zeros."""
     assert found("operations")["operations"] == ["empty", "empty", "as_strided", "zero_"]
@@ -114,6 +121,7 @@ def offset(x: Tensor, choose: Callable[[list[Any]], Any]) -> Tensor:
 
 def main(task: str) -> None:
     """Do a task, and print what came of it."""
+    import gc
     import random
     import statistics
     import time
@@ -202,6 +210,17 @@ def main(task: str) -> None:
         for _ in range(2):
             gpu.loss(emissions, lattice, options, None)
         result["seen"] = seen
+    elif task == "forgotten":
+        emissions, lattice, _ = gate(*small, None, None, 0)
+        gpu.loss(emissions, lattice, options, None)
+        for kernel in (*vars(gpu.row_kernels).values(), *vars(gpu.forward_backward_kernels).values()):
+            if hasattr(kernel, "device_caches"):
+                kernel.device_caches.clear()
+        fake_driver.launches.clear()
+        gc.collect()
+        gpu.loss(emissions, lattice, options, None)
+        result["launched"] = [one.kernel for one in fake_driver.launches]
+        result["unloaded"] = list(fake_driver.unloaded)
     elif task == "time":
         emissions, lattice, _ = gate(*small, None, None, 0)
         gradient, scale = torch.empty_like(emissions), torch.ones(())

@@ -108,7 +108,7 @@ class Launches:
         if self._compiled is not None:
             found = self._compiled.get(key)
             if found is not None:
-                run, function, metadata = found
+                run, function, metadata, _ = found
                 run(*grid, self._stream, function, metadata, None, None, None, *arguments, *constants.values())
                 return
         # Fused multiply-add is set explicitly, because Triton's default changes in 3.10.
@@ -119,7 +119,9 @@ class Launches:
             enable_fp_fusion=True,
         )
         if self._compiled is not None and compiled is not None and type(kernel) is JITFunction:
-            self._compiled[key] = compiled.run, compiled.function, compiled.packed_metadata
+            # Triton unloads the binary of a compiled kernel that nothing refers to; and an id may be used again.
+            keep = kernel, compiled
+            self._compiled[key] = compiled.run, compiled.function, compiled.packed_metadata, keep
 
 
 def cdiv(a: int, b: int) -> int:

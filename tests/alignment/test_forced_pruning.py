@@ -84,6 +84,23 @@ def test_any_checkpoints(name: str, checkpoint_bytes: int, monkeypatch: pytest.M
 
 
 @pytest.mark.usefixtures("core")
+@pytest.mark.parametrize("labels", [48, 49, 63, 64])
+def test_what_was_dropped_is_gone(labels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The band closes and opens again and again; at the end of a long silence, the last label has been dropped.
+
+    Each frame costs a nat more, so that a value that was not cleared is soon too good.
+    """
+    monkeypatch.setattr("ctckit.backends.cpu._PRUNING", ALWAYS)
+    x, y = log_probs("margin 14", 1200, labels)
+    unsure = torch.arange(1200) % 300 < 200
+    x[unsure] = log_probs("noise", 1200, labels)[0][unsure]
+    assert_reference(x - 1, y)
+    silence = torch.full((300, CLASSES), -14.0, dtype=x.dtype)
+    silence[:, 0] = 0
+    assert_reference(torch.cat([x, silence]) - 1, y)
+
+
+@pytest.mark.usefixtures("core")
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=st.sampled_from(NAMES),

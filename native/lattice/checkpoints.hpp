@@ -15,10 +15,13 @@ constexpr std::int64_t kCacheBytes = std::int64_t{1} << 20;  // of a core's seco
 // The frames of a segment of the loss, which keeps `frame_bytes` for each; a checkpoint takes `checkpoint_bytes`. One
 // segment if all frames fit into the second-level cache. Else segments of half its size, or longer, so that checkpoints
 // take at most 8 MiB, or, where that is impossible, the length with the smallest sum of kept frames and checkpoints.
-inline std::int64_t segment_length(std::int64_t frames, std::int64_t frame_bytes, std::int64_t checkpoint_bytes) {
+// Several segments are not longer than `preferred` frames, unless checkpoints would take more.
+inline std::int64_t segment_length(std::int64_t frames, std::int64_t frame_bytes, std::int64_t checkpoint_bytes,
+                                   std::int64_t preferred) {
   const std::int64_t kept_bytes = frame_bytes * kFramesPerBlock;
   const std::int64_t all = frames > 0 ? (frames + kFramesPerBlock - 1) / kFramesPerBlock : 1;
-  std::int64_t blocks = kCacheBytes / 2 / kept_bytes;
+  const std::int64_t cached = kCacheBytes / 2 / kept_bytes, most = (preferred + kFramesPerBlock - 1) / kFramesPerBlock;
+  std::int64_t blocks = cached < most ? cached : most;
   blocks = all * kept_bytes <= kCacheBytes ? all : blocks < 1 ? 1 : blocks;
   const auto checkpoints = [&](std::int64_t b) { return (all / b + 1) * checkpoint_bytes; };
   while (blocks < all && checkpoints(blocks) > (std::int64_t{1} << 23) &&

@@ -35,14 +35,20 @@ class Item {
         weight_(batch.mean_gradient ? 1.0 / static_cast<double>(batch.items * (labels_ > 0 ? labels_ : 1)) : 1.0),
         width_((labels_ + kLanes) / kLanes * kLanes),
         pitch_(width_ + kPad),  // the padding after a row is the padding before the next
-        band_(batch.band_budget >= 0 ? batch.band_budget : labels_ < kShortestBanded ? 0 : kBudget<Real>, frames_),
+        band_(batch.band_budget >= 0      ? batch.band_budget
+              : labels_ < kShortestBanded ? 0
+                                          : kBudget<Real>,
+              frames_),
         source_(batch, n, arena),
         walks_(target_, width_, source_),
         sink_(batch, n, source_.few_classes(), arena),
         states_(batch, n) {
     if (pitch_ / 8 % 2 == 0) pitch_ += 8;  // an odd number of cache lines: rows fall on different cache sets
     // A frame keeps the forward mantissas of blanks and labels, and the labels' emissions.
-    segment_ = segment_length(frames_, (2 * 8 + static_cast<std::int64_t>(sizeof(Real))) * pitch_, 4 * 8 * width_);
+    // Of a segment's frames, the walk again visits half as many positions beside the band: it narrows by one a frame.
+    const std::int64_t preferred = band_.on() ? labels_ / 5 : frames_;
+    segment_ =
+        segment_length(frames_, (2 * 8 + static_cast<std::int64_t>(sizeof(Real))) * pitch_, 4 * 8 * width_, preferred);
     lay_out(arena);
   }
 

@@ -15,16 +15,15 @@ from benchmarks.device_items import Result, Settings
 from benchmarks.device_words import device, say, synchronize
 from ctckit.backends import LossOptions
 from ctckit.backends import triton as gpu
-from ctckit.backends.triton import forward_backward as forward_backward_kernels
-from ctckit.backends.triton import occupancy as occupancy_kernels
-from ctckit.backends.triton import rows as row_kernels
+from ctckit.backends.triton import forward_backward, occupancy, rows, sums
+from ctckit.backends.triton import gradient as gradient_kernels
 from ctckit.lattice import gate
 
 Arguments = tuple[Tensor, Tensor, Tensor, Tensor]  # emissions, targets, input lengths, target lengths
 
 KERNELS = (
     *("prepare", "sum_rows", "top_of_rows", "walk_chunks", "finish", "add_losses"),
-    *("occupy", "write_rows", "scale_rows"),
+    *("occupy", "write_rows", "write_by_class", "scale_rows"),
 )
 LIMITS = {torch.float64: 1e-12, torch.float32: 1e-6, torch.float16: 1e-2, torch.bfloat16: 1e-2}
 """Relative error of the gradient, in the norm: below float32 it is the rounding of the gradient itself."""
@@ -121,7 +120,7 @@ def hooked(launch: Callable[[str, Callable[[], None]], None]) -> Iterator[None]:
 
     kept = [
         (module, name, getattr(module, name))
-        for module in (row_kernels, forward_backward_kernels, occupancy_kernels)
+        for module in (rows, sums, forward_backward, occupancy, gradient_kernels)
         for name in KERNELS
         if name in vars(module)
     ]

@@ -40,7 +40,8 @@ LIMITS = {
     "finish": Limits(128, 2048),
     "add_losses": Limits(64, 2048),
     "occupy": Limits(255, 1024),
-    "write_rows": Limits(160, 20480),
+    "write_rows": Limits(128, 10240),
+    "write_by_class": Limits(128, 10240),
     "scale_rows": Limits(96, 2048),
 }
 
@@ -61,6 +62,7 @@ def test_every_kernel_compiles_without_spills(target: str, record_property: Any)
         assert row["spills"] == 0, row
         assert row["shared"] <= LIMITS[row["kernel"]].shared, row
         assert row["registers"] <= (255 if "fp64" in row["variant"] else LIMITS[row["kernel"]].registers), row
+        assert row["vectors"] > 0 or not row["aligned"], row
 
 
 # ------------------------------------------------------------------------------------------------- in its own process
@@ -74,21 +76,34 @@ _REAL = ("fields", "kept_m", "states")
 _ALIGNED = ("stride_t", "stride_n", "out_stride_t", "out_stride_n")
 
 
+VECTORS = r"ld\.global[.\w]*\.v4|ld\.global[.\w]*\.v2\.[bf]64|(?:global|buffer)_load_dwordx4"
+"""A load of 16 bytes."""
+
+
 def variants(lanes: int, target: str) -> list[tuple[Any, str, dict[str, Any], int]]:
     """(kernel, dtype of the emissions, constants, warps), for every variant of a launch."""
-    import torch
-
-    from ctckit.backends.triton import FRAMES_PER_BLOCK, FRAMES_PER_STEP, LABELS_PER_STEP, LOSSES_PER_STEP, _tile
+    from ctckit.backends.triton import (
+        FACTORS_PER_STEP,
+        FRAMES_PER_BLOCK,
+        FRAMES_PER_STEP,
+        LABELS_PER_STEP,
+        LOSSES_PER_STEP,
+        tiles,
+    )
     from ctckit.backends.triton import forward_backward as forward_backward_kernels
+    from ctckit.backends.triton import gradient as gradient_kernels
     from ctckit.backends.triton import occupancy as occupancy_kernels
     from ctckit.backends.triton import rows as row_kernels
+    from ctckit.backends.triton import sums as sum_kernels
 
     chosen: list[tuple[Any, str, dict[str, Any], int]] = []
 
     def add(kernel: Any, dtype: str, warps: int, **constants: Any) -> None:
         chosen.append((kernel, dtype, constants, warps))
 
-    narrow, wide = _tile(32, torch.float32), _tile(5000, torch.float32)
+    def shape(tile: Any) -> dict[str, int]:
+        return {"ROWS": tile.rows, "COLUMNS": tile.columns}
+
     for concatenated, by_class in ((True, False), (False, True)):
         add(
             row_kernels.prepare,
@@ -102,24 +117,38 @@ def variants(lanes: int, target: str) -> list[tuple[Any, str, dict[str, Any], in
     for logits in (True, False):
         add(forward_backward_kernels.finish, "fp32", 2, LOGITS=logits, FRAMES_PER_STEP=FRAMES_PER_STEP)
     add(forward_backward_kernels.add_losses, "fp32", 4, LOSSES_PER_STEP=LOSSES_PER_STEP)
-    add(row_kernels.scale_rows, "bf16", 8, ROWS=wide[0], COLUMNS=wide[1])
     for dtype in ("fp32", "bf16", "fp16", "fp64") if target == "sm_90" else ("fp32", "bf16"):
-        for rows, columns in [_tile(c, torch.float64) for c in (32, 5000)] if dtype == "fp64" else (narrow, wide):
-            tile = {"ROWS": rows, "COLUMNS": columns, "stride_c": 1}
-            add(row_kernels.sum_rows, dtype, 8, **tile)
-            for mode in (0, 1, 2) if dtype in ("fp32", "fp64") else (0,):
-                by_class = columns == narrow[1]
+        size = {"fp32": 4, "fp64": 8}.get(dtype, 2)
+        wide = 16 // size
+        # Classes, and the alignment of their rows: a tile for each way to choose one.
+        chosen_classes = ((5000, wide), (32, wide), (5003, 1), (128_000, wide))
+        for classes, align in chosen_classes[:1] if dtype == "fp16" else chosen_classes:
+            tile, of_rows = tiles.of_sums(classes, size, lanes), tiles.of_rows(classes, size, lanes)
+            aligned = {"stride_c": 1, "ALIGN": align}
+            add(sum_kernels.sum_rows, dtype, tile.warps, **aligned, **shape(tile), TILES=tile.tiles)
+            for mode in (0, 1, 2) if dtype in ("fp32", "fp64") and classes == 5000 else (0,):
                 add(
-                    row_kernels.write_rows,
+                    gradient_kernels.write_rows,
                     dtype,
-                    8,
-                    **tile,
+                    of_rows.warps,
+                    **aligned,
+                    **shape(of_rows),
                     out_stride_c=1,
                     MODE=mode,
                     MEAN=mode < 2,
-                    BY_CLASS=by_class,
+                    TILES=of_rows.tiles,
+                    LABELS=tiles.labels_per_step(of_rows, lanes),
                 )
-        add(row_kernels.top_of_rows, dtype, 4, ROWS=16, COLUMNS=32)
+        for classes, align in ((1024, wide), (1023, 1), (32, wide)):
+            tile = tiles.of_classes(classes, size, lanes)
+            for mode in (0, 1, 2) if dtype == "fp32" and classes == 1024 else (0,):
+                constants = {"stride_c": 1, "out_stride_c": 1, "MODE": mode, "MEAN": mode < 2, "ALIGN": align}
+                add(gradient_kernels.write_by_class, dtype, tile.warps, **constants, **shape(tile))
+        for classes, align in ((5000, wide), (31, 1)):
+            tile = tiles.of_scale(classes, size, lanes)
+            constants = {"stride_c": 1, "ALIGN": align, "ITEMS": FACTORS_PER_STEP}
+            add(gradient_kernels.scale_rows, dtype, tile.warps, **constants, **shape(tile))
+        add(sum_kernels.top_of_rows, dtype, 4, ROWS=16, COLUMNS=32)
     for dtype in ("fp32", "bf16", "fp64") if target == "sm_90" else ("fp32",):
         walk = {"CHUNK": lanes, "FRAMES_PER_BLOCK": FRAMES_PER_BLOCK}
         for directions, chained in ((2, True), (2, False), (1, True), (1, False)) if dtype == "fp32" else ((2, True),):
@@ -205,6 +234,10 @@ def main(target: str) -> None:
             seconds = round(time.perf_counter() - start, 2)
             variant = " ".join([dtype, *(f"{k}={int(v)}" for k, v in constants.items() if "stride" not in k)])
             row = {"kernel": kernel.__name__, "variant": variant, **usage(binary), "seconds": seconds}
+            code = binary.asm["amdgcn"] if amd else binary.asm["ptx"]
+            row["vectors"] = len(re.findall(VECTORS, code))
+            # In these, threads can load 16 bytes of a row at once, and there is enough for each thread.
+            row["aligned"] = constants.get("ALIGN", 1) > 1 and constants["COLUMNS"] > 32 and not constants.get("MODE")
             print(json.dumps(row), flush=True)  # noqa: T201
 
 

@@ -48,12 +48,12 @@ def test_a_loss_with_its_gradient(found: dict[str, Any]) -> None:
     """50 frames, 3 items, 7 classes, 40 labels: 120 labels are 3 full chunks, and one partial chunk per item."""
     assert grids(found, "loss") == [
         ("prepare", [3, 1, 1], 2),
-        ("sum_rows", [3, 1, 1], 8),
+        ("sum_rows", [2 * 3, 1, 1], 4),  # tiles of 32 frames
         ("walk_chunks", [(120 // 32 + 3) * 2, 1, 1], 1),
         ("finish", [3, 1, 1], 2),
         ("add_losses", [1, 1, 1], 4),
         ("occupy", [3, 7, 1], 1),  # blocks of 8 frames
-        ("write_rows", [3, 1, 1], 8),
+        ("write_by_class", [3, 1, 1], 4),
         ("scale_rows", [3, 1, 1], 8),
     ]
     assert "A loss with its gradient takes seven kernels" in " ".join(DOCS.read_text().split())

@@ -27,9 +27,11 @@ pytestmark = [*MARKS, needs_interpreter, pytest.mark.timeout(120)]
 
 T, N, C = 11, 2, 4
 KERNELS = {
-    "triton.rows": ("prepare", "sum_rows", "top_of_rows", "write_rows"),
+    "triton.rows": ("prepare",),
+    "triton.sums": ("sum_rows", "top_of_rows"),
     "triton.forward_backward": ("walk_chunks", "finish"),
     "triton.occupancy": ("occupy",),
+    "triton.gradient": ("write_rows", "write_by_class"),
 }
 
 
@@ -287,12 +289,13 @@ def test_a_target_longer_than_the_longest_is_invalid(form: str) -> None:
 
 
 def test_an_access_outside_of_the_tensors_is_found() -> None:
-    from ctckit.backends.triton import rows as row_kernels
+    from ctckit.backends.triton import gradient
 
     x, scale = torch.randn(T, N, C), torch.tensor(2.0)
 
     def launch(frames: int) -> None:
-        row_kernels.scale_rows[(N,)](x, *x.stride(), scale, 0, N, frames, C, ROWS=16, COLUMNS=C)
+        tile = {"ALIGN": 1, "ROWS": 16, "COLUMNS": C, "ITEMS": 16}
+        gradient.scale_rows[(N,)](x, *x.stride(), scale, 0, N, frames, C, **tile)
 
     with watched():
         launch(T)

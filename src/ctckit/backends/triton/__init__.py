@@ -1,6 +1,6 @@
 """The GPU backend: kernels in Triton, compiled on first use, for NVIDIA and AMD.
 
-A call launches these kernels of `rows`, `forward_backward` and `occupancy`, in this order::
+A call launches these kernels of `rows`, `sums`, `forward_backward`, `occupancy` and `gradient`, in this order::
 
     prepare        per item      checks lengths and labels on the device and copies them: no access is out of bounds
     sum_rows       per frame     largest class, sum of the others' exponentials (log-probabilities: `top_of_rows`)
@@ -8,7 +8,7 @@ A call launches these kernels of `rows`, `forward_backward` and `occupancy`, in 
     finish         per item      the loss
     add_losses     once          their sum, or their mean
     occupy         per 8 frames  forward times backward, summed per class as integers
-    write_rows     per frame     the gradient
+    write_rows     per frame     the gradient (few classes: `write_by_class`)
 
 `launch` keeps the host's part of a launch short. The host never syncs with the device: grids and memory follow from
 shapes alone. So a CUDA graph can capture the calls and replay them with other lengths and targets. All sums are added
@@ -32,9 +32,12 @@ from torch import Tensor
 from ctckit import reference
 from ctckit.backends import LossOptions
 from ctckit.backends.triton import forward_backward as forward_backward_kernels
+from ctckit.backends.triton import gradient as gradient_kernels
 from ctckit.backends.triton import occupancy as occupancy_kernels
 from ctckit.backends.triton import rows as row_kernels
-from ctckit.backends.triton.launch import INTERPRETED, Launches, cdiv, pointer, power_of_2, traits
+from ctckit.backends.triton import sums as sum_kernels
+from ctckit.backends.triton import tiles
+from ctckit.backends.triton.launch import INTERPRETED, Launches, cdiv, multiprocessors, pointer, traits
 from ctckit.backends.triton.scratch import Scratch, Sizes
 from ctckit.lattice import Lattice
 from ctckit.reference import reduce
@@ -48,7 +51,8 @@ FRAMES_PER_BLOCK: Final = 8  # states are kept once per block
 LABELS_PER_STEP: Final = 256  # of a loop over an item's labels
 FRAMES_PER_STEP: Final = 256  # of a loop over an item's frames
 LOSSES_PER_STEP: Final = 1024  # of a loop over the items' losses
-ELEMENTS_PER_TILE: Final = 4096  # of a tile of frames × classes
+FACTORS_PER_STEP: Final = 256  # of a loop over the items' factors
+PROGRAMS_PER_MULTIPROCESSOR: Final = 4  # of `scale_rows`
 BYTES_PER_SEGMENT: Final = 256 << 20  # of class occupancy at a time: longer inputs take several rounds
 
 
@@ -102,25 +106,25 @@ def scale_(gradient: Tensor, scale: Tensor) -> Tensor:
     frames, items, classes = gradient.shape
     scale = scale.resolve_neg()
     if gradient.numel():
-        columns = min(power_of_2(classes), 1024)
-        rows = ELEMENTS_PER_TILE // columns
-        strides, stride = gradient.stride(), scale.stride(0) if scale.ndim else 0
+        align, stride = tiles.alignment(gradient), scale.stride(0) if scale.ndim else 0
         with _on(gradient):
+            tile = tiles.of_scale(classes, gradient.element_size(), _chunk())
+            programs = cdiv(frames, tile.rows) * items * cdiv(classes, tile.columns)
             x, factor = pointer(gradient), pointer(scale)
-            launch = Launches((traits(x, *strides), traits(factor)), max(frames, items, classes, stride))
+            launch = Launches((traits(x, *gradient.stride()), traits(factor)), max(frames, items, classes, stride))
             launch(
-                row_kernels.scale_rows,
-                (cdiv(frames, rows) * items * cdiv(classes, columns), 1, 1),
+                gradient_kernels.scale_rows,
+                (min(programs, PROGRAMS_PER_MULTIPROCESSOR * multiprocessors()), 1, 1),
                 x,
-                *strides,
+                *tiles.strides(gradient, align),
                 factor,
                 stride,
                 items,
                 frames,
-                classes,
-                ROWS=rows,
-                COLUMNS=columns,
-                warps=8,
+                classes // align,
+                **tile.constants(align),
+                ITEMS=FACTORS_PER_STEP,
+                warps=tile.warps,
             )
     return gradient
 
@@ -135,7 +139,6 @@ class _Run:
         self.logits = logits
         self.directions = 2 if both else 1
         self.real = tl.float64 if emissions.dtype == torch.float64 else tl.float32
-        self.tile = _tile(self.C, emissions.dtype)
         self.chunk = _chunk()
         self.chained = lattice.max_target >= self.chunk
         real, block = _real(emissions.dtype), FRAMES_PER_BLOCK
@@ -180,27 +183,29 @@ class _Run:
             warps=2,
         )
         if T and self.logits:
-            rows, columns = self.tile
+            tile = tiles.of_sums(C, self.emissions.element_size(), self.chunk)
+            align = tiles.alignment(self.emissions)
             self.launch(
-                row_kernels.sum_rows,
-                (cdiv(T, rows) * N, 1, 1),
-                *self.x,
+                sum_kernels.sum_rows,
+                (cdiv(T, tile.rows) * N, 1, 1),
+                self.x[0],
+                *tiles.strides(self.emissions, align),
                 to.statuses,
                 to.items,
                 to.fields,
                 to.top_classes,
                 N,
                 T,
-                C,
+                C // align,
                 blank * self.strides[2],  # multiplied in Python, where integers are not limited to 32 bits
                 REAL=self.real,
-                ROWS=rows,
-                COLUMNS=columns,
-                warps=8,
+                **tile.constants(align),
+                TILES=tile.tiles,
+                warps=tile.warps,
             )
         elif T:
             self.launch(
-                row_kernels.top_of_rows,
+                sum_kernels.top_of_rows,
                 (cdiv(T, 16) * N, 1, 1),
                 *self.x,
                 to.labels,
@@ -278,37 +283,39 @@ class _Run:
     def write(self, out: Tensor, mode: tl.constexpr, *, mean: bool) -> None:
         """Write the gradient or the class occupancy, a segment of frames at a time."""
         T, N, C, M, scratch = self.T, self.N, self.C, self.M, self.scratch.parts
-        to = pointer(out), *out.stride()
-        rows, columns = self.tile
+        by_class, align = self.scratch.by_class, tiles.alignment(self.emissions, out)
+        tile = (tiles.of_classes if by_class else tiles.of_rows)(C, out.element_size(), self.chunk)
+        to = pointer(out)
+        targets = () if by_class else (scratch.labels, scratch.slot_of_class, M, self.lattice.blank)
+        steps = {} if by_class else {"TILES": tile.tiles, "LABELS": tiles.labels_per_step(tile, self.chunk)}
         for begin, end in self._segments():
             self._occupy(begin, end, None)
             self.launch(
-                row_kernels.write_rows,
-                (cdiv(end - begin, rows) * N * cdiv(C, columns), 1, 1),
-                *self.x,
-                *to,
+                gradient_kernels.write_by_class if by_class else gradient_kernels.write_rows,
+                (cdiv(end - begin, tile.rows) * N * (cdiv(C, tile.columns) if by_class else 1), 1, 1),
+                self.x[0],
+                *tiles.strides(self.emissions, align),
+                to,
+                *tiles.strides(out, align),
                 scratch.statuses,
                 scratch.items,
                 scratch.fields,
                 scratch.top_classes,
-                scratch.slot_of_class,
                 scratch.occupancy,
                 scratch.totals,
                 begin,
                 end,
                 N,
                 T,
-                C,
-                M,
-                self.lattice.blank,
+                C // align,
+                *targets,
                 MODE=mode.value,
                 MEAN=mean,
-                BY_CLASS=self.scratch.by_class,
                 REAL=self.real,
-                ROWS=rows,
-                COLUMNS=columns,
-                warps=8,
-                beside=traits(*to),
+                **tile.constants(align),
+                **steps,
+                warps=tile.warps,
+                beside=traits(to, *out.stride()),
             )
 
     def occupy(self, states: Tensor) -> None:
@@ -360,14 +367,6 @@ class _Run:
 
 def _real(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
-
-
-def _tile(classes: int, dtype: torch.dtype) -> tuple[int, int]:
-    """Rows and columns of a tile of frames × classes."""
-    # A float64 tile of full size would spill registers.
-    elements = ELEMENTS_PER_TILE // 2 if dtype == torch.float64 else ELEMENTS_PER_TILE
-    columns = max(16, min(power_of_2(classes), 1024))
-    return min(elements // columns, 64), columns
 
 
 def _polls() -> int:

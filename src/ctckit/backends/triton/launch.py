@@ -21,6 +21,7 @@ integer that knows its dtype, which Triton needs at the first launch.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Final
 
 import torch
@@ -122,6 +123,15 @@ class Launches:
             # Triton unloads the binary of a compiled kernel that nothing refers to; and an id may be used again.
             keep = kernel, compiled
             self._compiled[key] = compiled.run, compiled.function, compiled.packed_metadata, keep
+
+
+@cache
+def multiprocessors() -> int:
+    """Return how many multiprocessors the current device has; with several devices, those of the first."""
+    if INTERPRETED:
+        return 1
+    driver = triton.runtime.driver.active
+    return int(driver.utils.get_device_properties(driver.get_current_device())["multiprocessor_count"])
 
 
 def cdiv(a: int, b: int) -> int:

@@ -1,4 +1,4 @@
-"""The kernels before and after forward-backward, in Triton: targets, rows of emissions, rows of the gradient.
+"""What all kernels share, in Triton: statuses of items, numbers of frames and items; and `prepare`, the first kernel.
 
 Only `prepare` reads the caller's lengths and labels. It reads each number once and copies it to scratch memory; all
 other kernels read the copy. So the kernels of a call agree on them, even if the caller's tensors change while the call
@@ -6,22 +6,25 @@ runs, on another stream or between two replays of a graph. Without the copy, a c
 not exist, and an index could be out of bounds.
 
 A row is the classes of one frame of one item. Kernels process tiles of ROWS frames by COLUMNS classes. Two kernels
-touch every class: `sum_rows` reads the logits once before forward-backward; `write_rows` reads them again after it and
-writes the gradient. The thread that reads an element writes it, so the gradient may overwrite the logits.
+touch every class: `sums.sum_rows` reads the logits once before forward-backward; `gradient.write_rows` or
+`gradient.write_by_class` reads them again after it and writes the gradient.
+
+These are as fast as the memory only if threads load 16 bytes at once, and the compiler lets them only if it sees that
+rows begin and end at multiples. So these kernels take C and the strides of frames and items divided by a constant,
+ALIGN (`tiles.alignment`), and multiply them by it (`multiples`). Triton itself would look for multiples of 16, which
+5000 classes are not.
 
 Launches over frames and items have one dimension, items fastest: NVIDIA limits the other dimensions to 65,535 programs.
 """
 
 # The code below is compiled by Triton: a language of its own, without types.
 # mypy: ignore-errors
-# ruff: noqa: ANN001, ANN201, PLR0124, SIM108
+# ruff: noqa: ANN001, ANN201
 
 from __future__ import annotations
 
 import triton
 import triton.language as tl
-
-from ctckit.backends.triton.states import exp_of_difference, exponential
 
 # Status of an item. Its gradient is computed (FINITE), 0 (INFINITE) or NaN (NAN). INVALID: loss NaN, gradient 0.
 FINITE = tl.constexpr(0)
@@ -54,6 +57,12 @@ def load_item(items, n):
 
 
 @triton.jit
+def multiples(C, stride_t, stride_n, ALIGN: tl.constexpr):
+    """The classes and strides, which came divided by ALIGN."""
+    return C * ALIGN, stride_t.to(tl.int64) * ALIGN, stride_n.to(tl.int64) * ALIGN
+
+
+@triton.jit
 def load_fields(fields, first, step, last, LANES: tl.constexpr, FRAMES_PER_BLOCK: tl.constexpr):
     """The fields of frames first, first + step, ..., side by side in the lanes; frames are clamped to 0..last."""
     lane = tl.arange(0, LANES)
@@ -71,7 +80,7 @@ def field(values, u: tl.constexpr, WHICH: tl.constexpr):
 
 FIRST = tl.constexpr(0x7FFFFFFF)  # `slot_of_class` holds FIRST - (first position of the class), 0 if there is none
 
-# Modes of `write_rows`.
+# Modes of `gradient.write_rows` and `gradient.write_by_class`.
 GRADIENT_OF_LOGITS = tl.constexpr(0)
 GRADIENT_OF_LOG_PROBS = tl.constexpr(1)
 OCCUPANCY = tl.constexpr(2)
@@ -153,214 +162,3 @@ def prepare(
         for i in range(0, S // CHUNK + 1, LABELS_PER_STEP):
             at = item_of_chunk + offset // CHUNK + n + i + within
             tl.store(at, (within * 0 + n + 1).to(tl.int32), mask=i + within <= S // CHUNK)
-
-
-@triton.jit(do_not_specialize=["N", "T", "C", "to_blank"])
-def sum_rows(
-    x,
-    stride_t,
-    stride_n,
-    stride_c,
-    statuses,
-    items,
-    fields,
-    top_classes,
-    N,
-    T,
-    C,
-    to_blank,
-    REAL: tl.constexpr,
-    ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
-):
-    """For each frame of logits: the largest, its class, and the sum of the exponentials of all others."""
-    n = (tl.program_id(0) % N).to(tl.int64)
-    begin = (tl.program_id(0) // N).to(tl.int64) * ROWS
-    t = begin + tl.arange(0, ROWS)
-    frames = tl.where(tl.load(statuses + n) == FINITE, tl.load(items + n * ITEM_FIELDS), 0)
-    inside = t < frames
-    row = x + t * stride_t + n * stride_n
-    column = tl.arange(0, COLUMNS)
-
-    # Each lane goes over its own classes. `rest` is the sum of exp(x - top) over all but the largest so far.
-    top = tl.full((ROWS, COLUMNS), -float("inf"), REAL)
-    rest = tl.zeros((ROWS, COLUMNS), REAL)
-    top_class = tl.zeros((ROWS, COLUMNS), tl.int32)
-    for start in range(0, tl.where(begin < frames, C, 0), COLUMNS):
-        c = start + column
-        mask = inside[:, None] & (c < C)[None, :]
-        v = tl.load(row[:, None] + c[None, :].to(tl.int64) * stride_c, mask=mask, other=-float("inf")).to(REAL)
-        higher = v > top
-        larger, smaller = tl.where(higher, v, top), tl.where(higher, top, v)
-        # Two classes at -inf add nothing; their difference would be NaN.
-        factor = tl.where(smaller == -float("inf"), 0.0, exp_of_difference(smaller, larger, REAL))
-        rest = tl.where(higher, (rest + tl.where(top == -float("inf"), 0.0, 1.0)) * factor, rest + factor)
-        # A new largest adds the old one to `rest` and rescales it.
-        top_class = tl.where(higher, c[None, :], top_class)
-        top = larger
-    highest = tl.max(top, 1)
-    winner = tl.min(tl.where(top == highest[:, None], top_class, FIRST), 1)
-    reference = tl.where(highest == -float("inf"), 0.0, highest)  # -inf: all classes of the frame are at -inf
-    with_own = rest + tl.where((top_class == winner[:, None]) & (top == highest[:, None]), 0.0, 1.0)
-    # A lane whose largest is -inf has rest 0 or NaN; a NaN must stay.
-    factor = exp_of_difference(top, reference[:, None], REAL)
-    total = tl.sum(tl.where(top == -float("inf"), rest, with_own * factor), 1)
-    total = tl.where(highest == float("inf"), float("nan"), total)
-    m, e = exponential(tl.load(row + to_blank, mask=inside, other=0.0).to(REAL), reference, REAL)
-    at = n * T + t
-    tl.store(fields + at * FRAME_FIELDS + TOP, reference, mask=inside)
-    tl.store(fields + at * FRAME_FIELDS + BLANK_M, m, mask=inside)
-    tl.store(fields + at * FRAME_FIELDS + BLANK_E, e.to(REAL), mask=inside)
-    tl.store(fields + at * FRAME_FIELDS + REST, total, mask=inside)
-    tl.store(top_classes + at, winner, mask=inside)
-
-
-@triton.jit(do_not_specialize=["stride_t", "stride_n", "stride_c", "N", "T", "blank"])
-def top_of_rows(
-    x,
-    stride_t,
-    stride_n,
-    stride_c,
-    labels,
-    statuses,
-    items,
-    fields,
-    N,
-    T,
-    blank,
-    REAL: tl.constexpr,
-    ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
-):
-    """For each frame of log-probabilities: the largest of the blank and the target's labels. Reads no other class."""
-    n = (tl.program_id(0) % N).to(tl.int64)
-    begin = (tl.program_id(0) // N).to(tl.int64) * ROWS
-    t = begin + tl.arange(0, ROWS)
-    fine = tl.load(statuses + n) == FINITE
-    frames, S, offset = load_item(items, n)
-    inside = t < tl.where(fine, frames, 0)
-    S = tl.where(fine, S, 0)
-    row = x + t * stride_t + n * stride_n
-    of_blank = tl.load(row + blank.to(tl.int64) * stride_c, mask=inside, other=0.0).to(REAL)
-    top = tl.zeros((ROWS, COLUMNS), REAL) + of_blank[:, None]
-    odd = top != top
-    for start in range(0, S, COLUMNS):
-        k = start + tl.arange(0, COLUMNS)
-        label = tl.load(labels + offset + k, mask=k < S, other=blank).to(tl.int64)
-        v = tl.load(row[:, None] + label[None, :] * stride_c, mask=inside[:, None], other=0.0).to(REAL)
-        odd = odd | (v != v)
-        top = tl.maximum(top, v)
-    top = tl.max(top, 1)
-    odd = (tl.max(odd.to(tl.int32), 1) > 0) | (top == float("inf"))
-    top = tl.where((top == -float("inf")) | odd, 0.0, top)
-    m, e = exponential(of_blank, top, REAL)
-    at = (n * T + t) * FRAME_FIELDS
-    tl.store(fields + at + TOP, top, mask=inside)
-    tl.store(fields + at + BLANK_M, m, mask=inside)
-    tl.store(fields + at + BLANK_E, e.to(REAL), mask=inside)
-    tl.store(fields + at + REST, tl.where(odd, float("nan"), tl.zeros_like(top)), mask=inside)
-
-
-@triton.jit(do_not_specialize=["begin", "end", "N", "T", "C", "M", "blank"])
-def write_rows(
-    x,
-    stride_t,
-    stride_n,
-    stride_c,
-    out,
-    out_stride_t,
-    out_stride_n,
-    out_stride_c,
-    statuses,
-    items,
-    fields,
-    top_classes,
-    slot_of_class,
-    occupancy,
-    totals,
-    begin,
-    end,
-    N,
-    T,
-    C,
-    M,
-    blank,
-    MODE: tl.constexpr,
-    MEAN: tl.constexpr,
-    BY_CLASS: tl.constexpr,
-    REAL: tl.constexpr,
-    ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
-):
-    """Write frames begin..end of the gradient or the class occupancy, including frames beyond an item's length."""
-    tile = tl.program_id(0)
-    across = (C + COLUMNS - 1) // COLUMNS
-    n = (tile // across % N).to(tl.int64)
-    t = begin + (tile // across // N).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    c = (tile % across).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
-    status = tl.load(statuses + n)
-    frames, S, offset = load_item(items, n)
-    known = tl.where(status == FINITE, tl.minimum(frames, end), 0)  # (the interpreter takes no single bool in a mask)
-    active = t < known
-    mask = active[:, None] & (c < C)[None, :]
-
-    if BY_CLASS:
-        slot = n * C + c
-        named = c < C
-        slots = N.to(tl.int64) * C
-    else:
-        first = tl.load(slot_of_class + n * C + c, mask=c < C, other=0)
-        slot = offset + n + tl.where(c == blank, S, -first + FIRST)
-        named = (first > 0) | (c == blank)
-        slots = M.to(tl.int64) + N
-    of_class = tl.load(occupancy + (t - begin)[:, None] * slots + slot[None, :], mask=mask & named[None, :], other=0)
-    total = tl.load(totals + n * T + t, mask=active, other=1)
-    gamma = of_class.to(REAL) / total.to(REAL)[:, None]
-
-    if MODE == GRADIENT_OF_LOGITS:
-        at = (n * T + t) * FRAME_FIELDS
-        top = tl.load(fields + at + TOP, mask=active, other=0.0)
-        rest = tl.load(fields + at + REST, mask=active, other=0.0)
-        top_class = tl.load(top_classes + n * T + t, mask=active, other=-1)
-        v = tl.load(x + t[:, None] * stride_t + n * stride_n + c[None, :] * stride_c, mask=mask, other=0.0).to(REAL)
-        softmax = exp_of_difference(tl.minimum(v, top[:, None]), top[:, None], REAL) / (1.0 + rest)[:, None]
-        # The gradient sums to 0 over the classes, so the largest class gets minus the sum of the others: for a
-        # confident model, 1 - 1 would lose all digits. The occupancies are integers, so their difference is exact.
-        others = (total[:, None] - of_class).to(REAL) / total.to(REAL)[:, None] - (rest / (1.0 + rest))[:, None]
-        value = tl.where(c[None, :] == top_class[:, None], others, softmax - gamma)
-    elif MODE == GRADIENT_OF_LOG_PROBS:
-        value = -gamma
-    else:
-        value = gamma
-    if MEAN:
-        value = value / (N * tl.maximum(S, 1)).to(REAL)
-    # If the loss is NaN, so is the result in all of the item's frames; the gradient of an invalid item is 0.
-    if MODE == OCCUPANCY:
-        unknown = tl.where((status == NAN) | (status == INVALID), frames, 0)
-    else:
-        unknown = tl.where(status == NAN, frames, 0)
-    value = tl.where(mask, value, tl.where((t < unknown)[:, None], float("nan"), 0.0))
-    to = out + t[:, None] * out_stride_t + n * out_stride_n + c[None, :] * out_stride_c
-    tl.store(to, value.to(out.dtype.element_ty), mask=(t < end)[:, None] & (c < C)[None, :])
-
-
-@triton.jit(do_not_specialize=["N", "T", "C", "scale_stride"])
-def scale_rows(
-    x, stride_t, stride_n, stride_c, scale, scale_stride, N, T, C, ROWS: tl.constexpr, COLUMNS: tl.constexpr
-):
-    """Multiply by a factor in device memory; a factor of 1 touches nothing."""
-    tile = tl.program_id(0)
-    across = (C + COLUMNS - 1) // COLUMNS
-    n = (tile // across % N).to(tl.int64)
-    factor = tl.load(scale + n * scale_stride)
-    if factor != 1:
-        t = (tile // across // N).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-        c = (tile % across).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
-        mask = (t < T)[:, None] & (c < C)[None, :]
-        at = x + t[:, None] * stride_t + n * stride_n + c[None, :] * stride_c
-        v = tl.load(at, mask=mask, other=0.0)
-        if x.dtype.element_ty != tl.float64:
-            product = v.to(tl.float32) * factor.to(tl.float32)
-        else:
-            product = v * factor
-        tl.store(at, product.to(x.dtype.element_ty), mask=mask)

@@ -66,6 +66,30 @@ def exp_of_difference(x, top, REAL: tl.constexpr):
 
 
 @triton.jit
+def exp_below(x, top, KIND: tl.constexpr):
+    """exp(x - top) as one number, for x <= top; NaN where x is NaN. KIND is the type that x had in memory.
+
+    In 12 instructions (float32) or 7 (float16, bfloat16), where `exp_of_difference` takes some 25: rows of thousands of
+    classes would else wait for the arithmetic and not for the memory.
+    """
+    if KIND == tl.float64:
+        result = exp_of_difference(x, top + tl.zeros_like(x), tl.float64)
+    else:
+        # Far below, exp is 0, but the infinity of -inf would give NaN. (200 would be rounded away beside a large top.)
+        x = tl.maximum(x, top - tl.maximum(tl.abs(top) * 0.0009765625, 200.0), propagate_nan=tl.PropagateNan.ALL)
+        d = x - top
+        p = d * 1.4426950408889634
+        # The error of p, in nats. ln 2 = 0.693147182464599609375 - 1.904654323148236e-09.
+        lost = tl.fma(p, 1.904654323148236e-09, tl.fma(p, -0.693147182464599609375, d))
+        if KIND == tl.float32:  # the error of d, as in `exponential`; d is exact for shorter types, where it matters
+            back = d - x
+            lost += (x - (d - back)) - (top + back)
+        p = tl.exp2(p)
+        result = tl.fma(p, lost, p)
+    return result
+
+
+@triton.jit
 def sum2(m1, e1, m2, e2, REAL: tl.constexpr):
     e = tl.maximum(e1, e2)
     return m1 * power(e1 - e, REAL) + m2 * power(e2 - e, REAL), e

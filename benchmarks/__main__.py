@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import documents, machine
-from benchmarks.cases import ALIGNMENTS, LOSSES
+from benchmarks.cases import CASES
 from benchmarks.questions import QUESTIONS
 from benchmarks.settings import Settings, add_options
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
-    described = "\n".join(f"  {name:18}{question.words}" for name, question in QUESTIONS.items())
+    described = "\n".join(f"  {name:22}{question.words}" for name, question in QUESTIONS.items())
     parser = argparse.ArgumentParser("python -m benchmarks", formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.description = f"{__doc__}\nQuestions:\n{described}"
     add_options(parser)
@@ -31,7 +31,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--out", type=Path, help="the JSON file, in which the answers to other questions stay; plots go beside it")
     options = parser.parse_args(arguments)
     if options.out is None:
-        less = options.quick or {*options.cases} != {*LOSSES, *ALIGNMENTS} or {*options.only} != {*QUESTIONS}
+        less = options.quick or {*options.cases} != {*CASES} or {*options.only} != {*QUESTIONS}
         options.out = documents.RESULTS / ("partial.json" if less else "cpu.json")
     return options
 
@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
     results: dict[str, Any] = {"schema": 2, "cases": {}, "questions": {}}
     if options.out.exists():
         results = json.loads(options.out.read_text())
-    results["cases"] |= {name: asdict(case) for name, case in (LOSSES | ALIGNMENTS).items() if name in options.cases}
+    results["cases"] |= {name: asdict(case) for name, case in CASES.items() if name in options.cases}
     # Of a peer the name, not the path of its Python: results are for others to read.
     shown = settings._asdict() | {"peers": list(settings.peers)}
     for name in options.only:

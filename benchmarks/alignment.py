@@ -1,8 +1,9 @@
-"""How fast is the best path, beside other aligners, how does its time grow, and how much memory do hours take?"""
+"""How fast is the best path, beside other aligners, how does its time grow, and what do confidences and hours take?"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -12,10 +13,11 @@ from benchmarks.cases import Case
 from benchmarks.peer_calls import ALIGNERS
 from benchmarks.process import Process
 from benchmarks.speed import along
-from benchmarks.timing import Call, timed
+from benchmarks.timing import Call, compare, timed
+from ctckit.backends import cpu
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from benchmarks.settings import Row, Settings
 
@@ -25,17 +27,18 @@ AXES = {
 }
 LONG = ((60_000, 9_000), (180_000, 45_000))  # T, S
 TEN_HOURS = (1_800_000, 450_000)
+# Aligners that keep about a byte per frame and state, not more, and finish within minutes.
+LONG_ALIGNERS = ("torchaudio", "ctc-forced-aligner")
+LONG_FRAMES = 20_000
 
 
 def measure(settings: Settings) -> Iterator[Row]:
     """Every aligner in turn with ctckit, float32; batches on more threads too."""
-    chosen = [
-        (case, threads)
-        for case in settings.among(cases.ALIGNMENTS)
-        for threads in (settings.threads if case.N > 1 else settings.threads[:1])
-    ]
     aligners = {name: python for name, python in settings.peers.items() if name in ALIGNERS}
-    yield from peers.meet(aligners, chosen, align, _difference, settings.effort(3.0, 3), seconds=120)
+    for case in settings.among(cases.ALIGNMENTS):
+        able = {name: aligners[name] for name in aligners if case.T <= LONG_FRAMES or name in LONG_ALIGNERS}
+        chosen = [(case, threads) for threads in (settings.threads if case.N > 1 else settings.threads[:1])]
+        yield from peers.meet(able, chosen, align, _difference, settings.effort(3.0, 3), seconds=120)
 
 
 def align(case: Case) -> Call:
@@ -84,3 +87,37 @@ def long_path(frames: int, labels: int, classes: int = 32) -> Row:
     tokens = [span.token for span in ctckit.merge_tokens(paths[0], x[0, :, 0])]
     assert tokens == targets[0].tolist(), "the path spells the target"
     return {"T": frames, "S": labels, "C": classes, "seconds": seconds, "mib_above_input": mib}
+
+
+def confidences(settings: Settings) -> Iterator[Row]:
+    """Of one item, the occupancy along its path, beside the path: seconds in turn, and memory in a fresh process."""
+    torch.set_num_threads(1)
+    single = {name: case for name, case in (cases.ALIGNMENTS | cases.HOURS).items() if case.N == 1}
+    for case in settings.among(single):
+        x, targets = _tensors(case)
+        paths, _ = ctckit.forced_align(x, targets)
+        timed_calls = Call(_confidences_of(x, targets, paths)), align(case)
+        row: Row = {"case": case.name, **compare(*timed_calls, settings.effort(3.0, 2))}
+        if memory.HIGH_WATER_MARK.exists():
+            call = "benchmarks.alignment:peak_of_confidences", asdict(case)
+            with Process(*call, seconds=600, environment=memory.MALLOC) as process:
+                row["peak_mib"] = process.ask()
+        yield row
+
+
+def peak_of_confidences(case: dict[str, Any]) -> float:
+    """MiB above the input and the path, on one thread."""
+    torch.set_num_threads(1)
+    x, targets = _tensors(Case(**case))
+    paths, _ = ctckit.forced_align(x, targets)
+    run = _confidences_of(x, targets, paths)
+    cpu.release_memory()  # what the path left over must not serve the confidences unseen
+    return memory.peak(run)[1]
+
+
+def _confidences_of(log_probs: torch.Tensor, targets: torch.Tensor, paths: torch.Tensor) -> Callable[[], torch.Tensor]:
+    """The call that `ctckit.align` makes for its confidences: the occupancy of each frame's state on the path."""
+    before = torch.nn.functional.pad(paths[:, :-1], (1, 0), value=cases.BLANK)
+    on_label = paths != cases.BLANK
+    states = 2 * (on_label & (paths != before)).cumsum(1) - on_label.long()  # 2k after k labels, 2k - 1 on label k
+    return lambda: ctckit.posteriors(log_probs, targets, states=states, batch_first=True)

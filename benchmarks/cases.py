@@ -83,7 +83,11 @@ ALIGNMENTS = _named(
     Case("utterances", 1500, 32, 32, 200),
     Case("recordings", 10_000, 8, 32, 1500),
     Case("word pieces", 1500, 1, 1024, 200),
+    Case("sure recording", 10_000, 1, 32, 1500, margin=8, about="a trained model"),
+    Case("sure lecture", 60_000, 1, 32, 9000, margin=8, about="20 minutes in one piece"),
 )
+HOURS = _named(Case("sure hour", 180_000, 1, 32, 45_000, margin=8, about="an hour in one piece"))  # too large for peers
+CASES = LOSSES | ALIGNMENTS | HOURS
 
 
 @functools.lru_cache(maxsize=1)

@@ -9,7 +9,8 @@ A document marks the place of a table by a pair of comments. The text between th
     <!-- /measured -->
 
 Every table of `questions.QUESTIONS` has a name; "speed goals" is the same table with the goals and their verdicts.
-"machine speed" is a sentence on the machine that measured that question, and "summary" counts the goals.
+"machine speed" is a sentence on the machine that measured that question, and "summary" counts the goals. The tables of
+a question without results say "Not measured yet."
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +39,22 @@ def tables(results: Results) -> dict[str, Table]:
     found: dict[str, Table] = {}
     for question, answer in results["questions"].items():
         rows = [row | {"T, N, C, S": shapes[row["case"]]} if "case" in row else row for row in answer["rows"]]
-        first, *others = QUESTIONS[question].tables  # the first is named after the question
-        found |= {question: first(rows), **{make.__name__.replace("_", "-"): make(rows) for make in others}}
+        found |= {name: make(rows) for name, make in _makers(question).items()}
     return {name: table for name, table in found.items() if table.rows}
+
+
+def _makers(question: str) -> dict[str, Callable[[list[dict[str, Any]]], Table]]:
+    """What makes each table of a question, by name; the first is named after the question."""
+    first, *others = QUESTIONS[question].tables
+    return {question: first, **{make.__name__.replace("_", "-"): make for make in others}}
 
 
 def blocks(results: Results) -> dict[str, str]:
     """Every text that a document may ask for, by name."""
-    found = {"summary": summary(results) + "\n"}
+    new = [question for question in QUESTIONS if question not in results["questions"]]
+    names = [name for question in new for name in (*_makers(question), f"machine {question}")]
+    found = {name + more: "Not measured yet.\n" for name in names for more in ("", " goals")}
+    found["summary"] = summary(results) + "\n"
     for name, table in tables(results).items():
         found |= {name: table.markdown(with_goals=False), f"{name} goals": table.markdown()}
     answers = results["questions"].items()

@@ -37,8 +37,8 @@ def verdicts(goals: Mapping[str, Goal], row: Row) -> dict[str, Verdict]:
 
 MEMORY_BOUND = "memory bandwidth"  # the logits are read twice and the gradient is written once
 SPEED = {  # times faster than torch, from logits to their gradient, float32, one thread
-    "char": Goal(40, 110),
-    "long": Goal(45, 250),
+    "char": Goal(40, 90),  # this aim and the next are for an AMD Zen 5
+    "long": Goal(45, 200),
     "bpe": Goal(13, words=MEMORY_BOUND),
     "vocab": Goal(13, words=MEMORY_BOUND),
     "phone": Goal(18, 35),
@@ -51,6 +51,8 @@ SCALING_MS = 1.0  # for calls that take longer than this on one thread
 GRADIENT_ERROR = Goal(2e-6, 5e-7, at_most=True)  # relative to the float64 gradient's norm, float32
 LOSS_ERROR = Goal(2e-7, at_most=True)
 MEMORY_PER_THREAD = 16.0  # MiB above the input and (unless in place) one gradient
+CONFIDENCES = Goal(4, at_most=True)  # times the time of the best path
+CONFIDENCES_MIB = {"sure lecture": Goal(90, at_most=True)}  # above the input and the path
 PEER = Goal(1)  # times faster than any other library
 NO_PEER_GOAL = {"tiny"}  # torch's autograd alone takes longer than a peer's call
 
@@ -87,3 +89,9 @@ def memory(row: Row) -> dict[str, Goal]:
 def peers(row: Row) -> dict[str, Goal]:
     """The same for "peers" and "alignment"."""
     return {"ratio": PEER} if "ratio" in row and row["case"] not in NO_PEER_GOAL else {}
+
+
+def confidences(row: Row) -> dict[str, Goal]:
+    """The same for "alignment-confidences"."""
+    peak = {"peak_mib": CONFIDENCES_MIB[row["case"]]} if row["case"] in CONFIDENCES_MIB and "peak_mib" in row else {}
+    return {"ratio": CONFIDENCES, **peak}

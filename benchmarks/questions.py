@@ -48,6 +48,10 @@ QUESTIONS = {
         "how fast is the best path, beside other aligners?",
         alignment.measure, goals.peers, (tables.alignment,),
     ),
+    "alignment-confidences": Question(
+        "how much more time and memory do confidences take than the best path?",
+        alignment.confidences, goals.confidences, (tables.confidences,),
+    ),
     "alignment-growth": Question(
         "how does the time of the best path grow with T and S?",
         alignment.growth, None, (tables.growth,), plots.growth,

@@ -7,7 +7,7 @@ import importlib.util
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks.cases import ALIGNMENTS, LOSSES, Case
+from benchmarks.cases import CASES, Case
 from benchmarks.peer_calls import PEERS
 from benchmarks.timing import Effort
 
@@ -43,7 +43,7 @@ class Settings(NamedTuple):
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that make the settings."""
-    add, names = parser.add_argument, [*LOSSES, *ALIGNMENTS]
+    add, names = parser.add_argument, [*CASES]
     add("--quick", action="store_true", help="one round of each: does everything run?")
     add("--cases", nargs="+", choices=names, default=names, metavar="CASE", help=f"of: {', '.join(names)}")
     add("--threads", nargs="+", type=int, default=[1, 2], help="the first is the main one")

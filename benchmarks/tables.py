@@ -228,6 +228,27 @@ def alignment(rows: Rows) -> Table:
     )
 
 
+def confidences(rows: Rows) -> Table:
+    """Confidences beside the path alone."""
+
+    def cells(row: Row) -> dict[str, str]:
+        return {
+            "case": row["case"],
+            "T, N, C, S": row["T, N, C, S"],
+            "path ms": _ms(row["second_ms"]["p50"]),
+            "confidences ms": _ms(row["first_ms"]["p50"]),
+            "confidences / path": f"{row['ratio']['p50']:.2g}",
+            "MiB": f"{row['peak_mib']:.1f}" if "peak_mib" in row else "",
+            "goal": _goal(goals.confidences, row),
+        }
+
+    note = (
+        "Milliseconds on one thread, float32, of forced_align and of the occupancy along its path, in turn; and the "
+        "peak memory of the latter above its input and the path."
+    )
+    return Table("Confidences", list(map(cells, rows)), note)
+
+
 def long(rows: Rows) -> Table:
     """Hours of audio."""
 

@@ -11,15 +11,24 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from benchmarks import cases, documents, goals, memory, peers, tables
+import torch
+from benchmarks import alignment, cases, documents, goals, memory, peer_calls, peers, tables
 from benchmarks.__main__ import main
 from benchmarks.process import ROOT, Process, ProcessError
 from benchmarks.questions import QUESTIONS
 from benchmarks.settings import Settings, parse_peers
 from benchmarks.timing import Call, Effort, compare
+
+import ctckit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from benchmarks.settings import Row
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +72,10 @@ def test_every_question_is_answered(results: documents.Results) -> None:
     assert [row["case"] for row in answers["scaling"]["rows"]] == ["tutorial"]  # tiny has one item
     assert [row["axis"] for row in answers["growth"]["rows"]] == ["T", "S", "C", "N"]
     assert [row["axis"] for row in answers["alignment-growth"]["rows"]] == ["T", "S"]
+    [confidences] = answers["alignment-confidences"]["rows"]
+    assert confidences["case"] == "word"
     if memory.HIGH_WATER_MARK.exists():
+        assert 0 < confidences["peak_mib"] < 64
         assert 1 < answers["alignment-long"]["rows"][0]["mib_above_input"] < 1024
 
 
@@ -120,6 +132,10 @@ def test_documents_are_filled_and_checked(results_path: Path, tmp_path: Path) ->
     assert "| must |" in with_goals
     assert [line.split()[1] for line in plain.splitlines() if line.startswith("| t")] == ["tutorial", "tiny"]
     assert main([*command, "--check"]) == 0
+    less = json.loads(results_path.read_text())
+    del less["questions"]["peers"]
+    known = documents.blocks(less)
+    assert known["peers goals"] == known["peer-errors"] == known["machine peers"] == "Not measured yet.\n"
     page.write_text(block.format("sped", ""))
     with pytest.raises(SystemExit, match="no results for the block 'sped'"):
         main(command)
@@ -161,6 +177,31 @@ def test_a_trained_case_spells_its_target() -> None:
     best = inputs.logits[:, 0].argmax(axis=1)
     changes = best[np.flatnonzero(np.diff(best, prepend=-1))]
     assert (changes[changes != cases.BLANK] == inputs.targets[0]).all()
+
+
+def test_confidences_are_those_of_align() -> None:
+    case = cases.Case("small", 40, 1, 8, 9)
+    log_probs = torch.from_numpy(cases.log_probs(case))
+    target = torch.from_numpy(cases.make(case).targets)
+    paths, _ = ctckit.forced_align(log_probs, target)
+    per_frame = alignment._confidences_of(log_probs, target, paths)()[0]
+    found = ctckit.align(log_probs[0], target[0])
+    assert isinstance(found, ctckit.Alignment)
+    for token in found.tokens:
+        assert per_frame[token.start : token.end].mean().item() == pytest.approx(token.confidence)
+
+
+def test_peers_that_need_too_much_get_no_long_recording(monkeypatch: pytest.MonkeyPatch) -> None:
+    met: dict[str, set[str]] = {}
+
+    def meet(able: Mapping[str, str], chosen: Iterable[tuple[cases.Case, int]], *_: object, **__: object) -> list[Row]:
+        met.update({case.name: set(able) for case, _ in chosen})
+        return []
+
+    monkeypatch.setattr(peers, "meet", meet)
+    aligners = dict.fromkeys(peer_calls.ALIGNERS, "")
+    assert not list(alignment.measure(Settings(["recording", "sure lecture", "sure hour"], [1], aligners)))
+    assert met == {"recording": set(aligners), "sure lecture": {"torchaudio", "ctc-forced-aligner"}}
 
 
 def test_peer_matches_float64() -> None:

@@ -1,6 +1,6 @@
 """Puts measured tables into documents, so that no number is typed by hand, and draws the plots.
 
-    python -m benchmarks write                    (benchmarks/results/cpu.json into README.md and docs/benchmarks.md)
+    python -m benchmarks write                    (benchmarks/results/*.json into README.md and docs)
     python -m benchmarks write --check            (writes nothing; fails if a document is out of date: a test runs this)
 
 A document marks the place of a table by a pair of comments. The text between them is replaced:
@@ -10,7 +10,8 @@ A document marks the place of a table by a pair of comments. The text between th
 
 Every table of `questions.QUESTIONS` has a name; "speed goals" is the same table with the goals and their verdicts.
 "machine speed" is a sentence on the machine that measured that question, and "summary" counts the goals. The tables of
-a question without results say "Not measured yet."
+a question without results say "Not measured yet." Results of a GPU, device-NAME.json, have the tables "device-NAME
+speed", "device-NAME kernels" and "device-NAME errors".
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import goals, plots
+from benchmarks import device_tables, goals, plots
 from benchmarks.process import ROOT
 from benchmarks.questions import QUESTIONS
 from benchmarks.tables import Table
@@ -54,6 +55,8 @@ def blocks(results: Results) -> dict[str, str]:
     new = [question for question in QUESTIONS if question not in results["questions"]]
     names = [name for question in new for name in (*_makers(question), f"machine {question}")]
     found = {name + more: "Not measured yet.\n" for name in names for more in ("", " goals")}
+    for path in sorted(RESULTS.glob("device-*.json")):
+        found |= device_tables.blocks(path)
     found["summary"] = summary(results) + "\n"
     for name, table in tables(results).items():
         found |= {name: table.markdown(with_goals=False), f"{name} goals": table.markdown()}
@@ -119,7 +122,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser("python -m benchmarks write", formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.description = __doc__
     parser.add_argument("--results", type=Path, default=RESULTS / "cpu.json", metavar="JSON")
-    documents = [ROOT / "README.md", ROOT / "docs" / "benchmarks.md"]
+    documents = [ROOT / "README.md", ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "gpu.md"]
     parser.add_argument("--into", type=Path, nargs="+", default=documents, metavar="DOCUMENT")
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a document is out of date")
     options = parser.parse_args(arguments)

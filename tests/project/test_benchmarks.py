@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
-from benchmarks import alignment, cases, documents, goals, memory, peer_calls, peers, tables
+from benchmarks import alignment, cases, device_tables, documents, goals, memory, peer_calls, peers, tables
 from benchmarks.__main__ import main
 from benchmarks.process import ROOT, Process, ProcessError
 from benchmarks.questions import QUESTIONS
@@ -146,6 +146,40 @@ def test_documents_say_what_the_committed_results_say() -> None:
     if not (documents.RESULTS / "cpu.json").exists():
         pytest.skip("no committed results")
     assert main(["write", "--check", "--into", *map(str, pages)]) == 0
+
+
+def test_results_of_a_gpu_become_tables(tmp_path: Path) -> None:
+    machine = {
+        "name": "A",
+        "multiprocessors": 2,
+        "GiB": 3,
+        "copy GB/s": 4.4,
+        "torch": "5",
+        "triton": "6",
+        "python": "7",
+    }
+    kernels = {"sum_rows": 5.0, "walk_chunks": 70.0, "occupy": 60.0, "write_rows": 10.0, "prepare": 2.0, "all": 150.0}
+    times = {"eager": {"p50": 0.5}, "torch": {"p50": 1.25}, "kernels us": kernels, "peak bytes": 3 << 20}
+    more = {"graph": {"ms": 0.16}, "cudnn": {"failed": "too many labels"}, "torch peak bytes": 9 << 20}
+    results = {
+        "machine": machine,
+        "row: (9, 8, 7, 6) float32": times | more,
+        "row: (9, 8, 7, 6) bfloat16": times,
+        "row: (1, 1, 1, 1) float32": {"left out": "no time is left"},
+        "peers: (9, 8, 7, 6) float32": {"gradient error of ctckit": 1.2e-7, "gradient error of torch": 1e-3},
+    }
+    path = tmp_path / "device-a.json"
+    path.write_text(json.dumps(results))
+    found = device_tables.blocks(path)
+    assert found["machine device-a"].startswith("Measured with A, 2 multiprocessors, 3 GiB, which copies 4 GB/s")
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in found["device-a speed"].splitlines()[2:4]]
+    assert cells[0] == ["9, 8, 7, 6", "float32", "0.5", "1.25", "2.5x", "", "0.15", "0.16", "3", "9"]
+    assert cells[1] == ["9, 8, 7, 6", "bfloat16", "0.5", "1.25", "2.5x", "", "0.15", "", "3", ""]
+    assert (
+        "| 9, 8, 7, 6 |  float32 |        5 |          70 |     60 |         10 |            5 |"
+        in found["device-a kernels"]
+    )
+    assert "| 1.2e-07 | 1.0e-03 |" in found["device-a errors"]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@
 
 #include "alignment/beam.hpp"
 #include "alignment/score_band.hpp"
-#include "alignment/score_checkpoints.hpp"
+#include "lattice/checkpoints.hpp"
 #include "lattice/emission_table.hpp"
 #include "lattice/target.hpp"
 #include "lattice/viterbi.hpp"
@@ -68,7 +68,7 @@ class BestPath {
   struct Level {
     std::int64_t longest, positions;  // frames of a segment, if none is pruned; of all checkpoints together
     std::int64_t length;              // frames of a segment
-    ScoreCheckpoints checkpoints;
+    Checkpoints<2> checkpoints;
   };
 
   // ---- memory -------------------------------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ class BestPath {
       const Range range = band_.within(positions(segment, t, 0), 0);
       const auto begins = [&] { return (t - segment.begin) % level.length == 0; };
       for (; begins() && !level.checkpoints.has_room(range); level.length *= 2) level.checkpoints.thin();
-      if (begins()) level.checkpoints.save(range, row_);
+      if (begins()) level.checkpoints.save(range, {row_.blank, row_.label});
       end = t + level.length - (t - segment.begin) % level.length;
       end = end < segment.end ? end : segment.end;
       if (!walk<false>(segment, t, end, again)) return false;
@@ -157,7 +157,7 @@ class BestPath {
     const Range needed = positions(inner, inner.begin, 0), saved = level.checkpoints.range(k);
     const Range range = {needed.begin > saved.begin ? needed.begin : saved.begin,
                          needed.end < saved.end ? needed.end : saved.end};
-    level.checkpoints.restore(k, range, row_);
+    level.checkpoints.restore(k, range, {row_.blank, row_.label});
     for (std::int64_t i = range.end; i <= inner.top / kStep * kStep + kStep - 1; ++i)
       row_.blank[i] = row_.label[i] = kImpossible;  // not reached yet, or dropped
     band_.take(range);

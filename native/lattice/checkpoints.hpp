@@ -30,33 +30,64 @@ inline std::int64_t segment_length(std::int64_t frames, std::int64_t frame_bytes
   return (blocks < all ? blocks : all) * kFramesPerBlock;
 }
 
-// A row of states is kArrays arrays of 8-byte numbers, of up to `width` positions.
+// The states at the start of each segment: kArrays arrays of 8-byte numbers, by position. Only the range that was
+// walked is kept, one checkpoint behind the other, so that memory is touched for as many positions as there are. Where
+// there is no room for another, every second one can be given up.
 template <int kArrays>
 class Checkpoints {
  public:
+  using Arrays = void* const (&)[kArrays];  // from position 0 on
+
   Checkpoints() = default;
-  Checkpoints(std::int64_t segments, std::int64_t width, Arena& arena)
-      : width_(width), memory_(arena.take<std::int64_t>(segments * kArrays * width)), kept_(true) {}
+  // Up to `most` checkpoints of together `positions` positions.
+  Checkpoints(std::int64_t most, std::int64_t positions, Arena& arena)
+      : positions_(positions), kept_(arena.take<Kept>(most)), memory_(arena.take<std::int64_t>(kArrays * positions)) {}
 
-  bool kept() const { return kept_; }
+  bool kept() const { return positions_ > 0; }
+  void clear() { count_ = used_ = 0; }
+  bool has_room(Range range) const { return used_ + size(range) <= positions_; }
+  Range range(std::int64_t k) const { return kept_[k].range; }
 
-  // Copies `count` numbers of each array to or from a segment's checkpoint, in which they begin at `first`.
-  void save(std::int64_t segment, std::int64_t first, std::int64_t count, const void* const (&arrays)[kArrays]) const {
-    for (int a = 0; a < kArrays; ++a) std::memcpy(at(segment, a, first), arrays[a], bytes(count));
+  void save(Range range, Arrays arrays) {
+    kept_[count_++] = {range, used_};
+    for (int a = 0; a < kArrays; ++a)
+      std::memcpy(at(kept_[count_ - 1], a, range), from(arrays[a], range), bytes(range));
+    used_ += size(range);
   }
-  void restore(std::int64_t segment, std::int64_t first, std::int64_t count, void* const (&arrays)[kArrays]) const {
-    for (int a = 0; a < kArrays; ++a) std::memcpy(arrays[a], at(segment, a, first), bytes(count));
+
+  // Copies positions `part` of a checkpoint's range to the arrays.
+  void restore(std::int64_t k, Range part, Arrays arrays) const {
+    for (int a = 0; a < kArrays; ++a) std::memcpy(from(arrays[a], part), at(kept_[k], a, part), bytes(part));
+  }
+
+  // Keeps the first, the third, and so on.
+  void thin() {
+    const std::int64_t before = count_;
+    clear();
+    for (std::int64_t k = 0; k < before; k += 2) {
+      const Kept kept = kept_[k];
+      std::memmove(memory_ + kArrays * used_, memory_ + kArrays * kept.at, kArrays * bytes(kept.range));
+      kept_[count_++] = {kept.range, used_};
+      used_ += size(kept.range);
+    }
   }
 
  private:
-  static std::size_t bytes(std::int64_t count) { return static_cast<std::size_t>(count) * sizeof(std::int64_t); }
-  std::int64_t* at(std::int64_t segment, int array, std::int64_t first) const {
-    return memory_ + (segment * kArrays + array) * width_ + first;
+  struct Kept {
+    Range range;
+    std::int64_t at;  // positions before it in memory
+  };
+
+  static std::int64_t size(Range range) { return range.end - range.begin; }
+  static std::size_t bytes(Range range) { return static_cast<std::size_t>(size(range)) * sizeof(std::int64_t); }
+  static void* from(void* array, Range range) { return static_cast<std::int64_t*>(array) + range.begin; }
+  std::int64_t* at(const Kept& kept, int array, Range part) const {
+    return memory_ + kArrays * kept.at + array * size(kept.range) + part.begin - kept.range.begin;
   }
 
-  std::int64_t width_ = 0;
+  std::int64_t positions_ = 0, count_ = 0, used_ = 0;
+  Kept* kept_ = nullptr;
   std::int64_t* memory_ = nullptr;
-  bool kept_ = false;
 };
 
 }  // namespace

@@ -42,6 +42,7 @@ class Slots {
       slot_of_class_[c] = slot_of_class_[c] < 0 ? static_cast<std::int32_t>(unnamed()) : slot_of_class_[c];
   }
 
+  std::int64_t most() const { return most_; }         // that can be used
   std::int64_t used() const { return used_; }         // the blank's is 0
   std::int64_t empty() const { return used_; }        // of positions without a label: a row of zeros
   std::int64_t unnamed() const { return used_ + 1; }  // of all other classes, where whole frames are read

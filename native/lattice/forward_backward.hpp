@@ -120,6 +120,21 @@ inline bool lift(const Topology& topology, Range range, const Row& row) {
   return kept;
 }
 
+// The vector of positions that holds the first state to lift.
+inline std::int64_t first_to_lift(const Topology& topology, Range range, const Row& row) {
+  std::int64_t i = range.begin;
+  for (I64 label_before = broadcast<I64>(kNever); i + kLanes < range.end; i += kLanes) {
+    const I64 blank = load<I64>(row.blank_exponent + i), label = load<I64>(row.label_exponent + i);
+    const I64 before = shift_up(label_before, label);
+    label_before = label;
+    const I64 skipped = load<I64>(topology.skip + i) ? before - label : broadcast<I64>(kNever);
+    const I64 empty =
+        ((load<F64>(row.blank + i) == 0.0) & (blank != kVoid)) | ((load<F64>(row.label + i) == 0.0) & (label != kVoid));
+    if (any_lane((larger(larger(before - blank, blank - label), skipped) > kSteepest) | empty)) break;
+  }
+  return i;
+}
+
 // How the range of a row's states fits one block.
 enum class Fit {
   well,
@@ -163,7 +178,7 @@ inline Fit normalise(const Topology& topology, Range range, const Row& from, con
     return !any_lane((steepest > kSteepest) | empty);
   };
   if (!prepare()) {
-    if (!lift(topology, range, to)) return Fit::not_at_all;
+    if (!lift(topology, {first_to_lift(topology, range, to), range.end}, to)) return Fit::not_at_all;
     prepare();
   }
   return any_lane(vanishing) ? Fit::while_states_last : Fit::well;

@@ -15,10 +15,13 @@
 // for every frame and state   0 <= gamma - gamma' <= lost,   and so it is for the sum over the states of a frame. A
 // class's gradient changes by at most lost times the item's weight; the loss is known before and does not change.
 //
-// Each end of each block may drop budget / (2 blocks), so lost <= budget. Rounding: products are doubles. Narrowed to
+// Each end of each block may drop budget / (4 blocks), so lost <= budget / 2. The other half is for the forward walk
+// (forward_band.hpp). Rounding: products are doubles. Narrowed to
 // float, an occupancy below 2^-186 counts as 0, so `lost` is too small by at most 2^-186 for each state dropped: below
 // 2^-140 for 2^46 of them. A NaN drops nothing.
 #pragma once
+
+#include <cmath>
 
 #include "lattice/rows.hpp"
 #include "lattice/target.hpp"
@@ -37,9 +40,10 @@ class Band {
  public:
   // `budget`: what may be left out of the item's probability; with 0, all positions are visited.
   Band(double budget, std::int64_t frames)
-      : on_(budget > 0), share_(budget / static_cast<double>(2 * (frames / kFramesPerBlock + 1))) {}
+      : budget_(budget), share_(budget / static_cast<double>(4 * (frames / kFramesPerBlock + 1))) {}
 
-  bool on() const { return on_; }
+  bool on() const { return budget_ > 0; }
+  double log2_budget() const { return std::log2(budget_); }  // half of it for each walk
 
   // The part of the probability that has been left out.
   double lost() const { return lost_; }
@@ -51,7 +55,7 @@ class Band {
   void walk_again(std::int64_t end) {
     reread_ = band_;
     reread_end_ = end;
-    narrows_forward_ = on_;
+    narrows_forward_ = on();
   }
 
   // Of the positions that the forward walk reaches from frame t on, those that the way back reads. A path moves up by
@@ -64,7 +68,7 @@ class Band {
 
   // Of the positions that both walks reach in the frames [t, t + frames), those where the mirror is not 0.
   Range of_mirror(Range reached, std::int64_t t, int frames) const {
-    return on_ ? cut(of_forward(reached, t), band_.begin - frames - 1, band_.end) : reached;
+    return on() ? cut(of_forward(reached, t), band_.begin - frames - 1, band_.end) : reached;
   }
 
   // Drops vectors of positions after a block that was walked over the positions `walked`. `mass(i)` is the occupancy of
@@ -94,8 +98,8 @@ class Band {
     return true;
   }
 
-  bool on_, narrows_forward_ = false;
-  double share_;  // that each end of each block may drop
+  bool narrows_forward_ = false;
+  double budget_, share_;  // for the item; for each end of each block
   double lost_ = 0;
   Range band_ = {};
   Range reread_ = {};  // the band at the end of the frames that are walked again

@@ -13,6 +13,7 @@
 #include "lattice/checkpoints.hpp"
 #include "lattice/emissions.hpp"
 #include "loss/band.hpp"
+#include "loss/forward_band.hpp"
 #include "loss/gradient.hpp"
 #include "loss/states.hpp"
 #include "loss/walks.hpp"
@@ -49,6 +50,8 @@ class Item {
     const std::int64_t preferred = band_.on() ? labels_ / 5 : frames_;
     segment_ =
         segment_length(frames_, (2 * 8 + static_cast<std::int64_t>(sizeof(Real))) * pitch_, 4 * 8 * width_, preferred);
+    narrow_first_ = band_.on() && !one_walk() && (!batch.logits || source_.few_classes()) &&
+                    (batch.band_budget > 0 || ForwardBand::possible(frames_, labels_, source_.cost_of_reading()));
     lay_out(arena);
   }
 
@@ -64,7 +67,7 @@ class Item {
     } else {
       backward(flags);
     }
-    if (batch_.lost != nullptr) batch_.lost[n_] = band_.lost();
+    if (batch_.lost != nullptr) batch_.lost[n_] = band_.lost() + forward_band_.lost();
     fill_frames(frames_, batch_.frames, 0.0);
     sink_.finish();
   }
@@ -84,31 +87,38 @@ class Item {
     const bool little = all_softmax * static_cast<std::int64_t>(sizeof(Real)) <= kCacheBytes / 4;
     keep_softmax_ = goes_back() && (segment_ >= frames_ || little);
     softmax_ = arena.take<Real>(keep_softmax_ ? all_softmax : frames * source_.softmax_pitch());
+    if (narrow_first_) forward_band_ = {frames_, labels_, source_.cost_of_reading(), 1 - band_.log2_budget(), arena};
     if (!goes_back()) return;
     per_slot_ = arena.take<Real>(source_.slots().table_size());
     occupancy_.label = rows.take<Real>(kFramesPerBlock);
     occupancy_.blank_frames = states_.wanted() ? kFramesPerBlock : band_.on() ? 1 : 0;
     occupancy_.blank = rows.take<Real>(occupancy_.blank_frames);
     occupancy_.blank_sums = arena.take<double>(kFramesPerBlock * kLanes);
-    if (!one_walk()) checkpoints_ = Checkpoints<4>(frames_ / segment_ + 1, width_, arena);
+    if (!one_walk()) checkpoints_ = {frames_ / segment_ + 1, (frames_ / segment_ + 1) * width_, arena};
   }
 
   // The positions that both walks reach in frames [t, t + frames). Label i of the mirror is at position i + 1.
   Range reached(std::int64_t t, int frames) const {
     return range_of<kLanes>({0, frames_, labels_ - 1, labels_}, t, t + frames + 1);
   }
-  // Those that the forward walk visits.
-  Range forward_range(std::int64_t t, int frames) const { return band_.of_forward(reached(t, frames), t); }
+  // Of these, those that each walk visits.
+  Range forward_range(std::int64_t t, int frames) const {
+    return band_.of_forward(forward_band_.of_walk(reached(t, frames), t, frames), t);
+  }
+  Range mirror_range(std::int64_t t, int frames) const {
+    return band_.of_mirror(forward_band_.of_walk(reached(t, frames), t, frames), t, frames);
+  }
 
   // Returns the loss in nats: infinity if no path has any probability, NaN if an emission is NaN.
   double forward(RangeFlags& flags) {
+    if (narrow_first_) walk_narrowly(flags);
     walks_.start_alpha();
     double log_scale = 0, normaliser = 1;
     for (std::int64_t t = 0; t < frames_; t += kFramesPerBlock) {
       const int frames = block_frames(t);
       if (checkpoints_.kept() && t % segment_ == 0) {
         const Row& row = walks_.alpha();
-        checkpoints_.save(t / segment_, 0, width_, {row.blank, row.label, row.blank_exponent, row.label_exponent});
+        checkpoints_.save(forward_range(t, frames), {row.blank, row.label, row.blank_exponent, row.label_exponent});
       }
       if (batch_.logits && !source_.few_classes())
         source_.sum_frames(t, frames, sink_.early_row(),
@@ -123,28 +133,63 @@ class Item {
         log_scale -= std::log(normaliser);
         normaliser = 1;
       }
-      const bool extreme = source_.extreme();
-      const std::int64_t row = one_walk() ? t : 0;
       const Range range = forward_range(t, frames);
       if (one_walk()) {
-        advance_and_keep(flags, range, t, frames, row, extreme);
+        advance_and_keep(flags, range, t, frames, t, source_.extreme());
       } else {
-        const Emissions<Real> emissions = walks_.expand_block(range, frames, row);
-        KeptBlock ratios = walks_.kept.block(row);
-        walks_.template advance_alpha<false>(flags, range, t, frames, emissions, extreme, ratios);
+        advance(flags, range, t, frames);
+      }
+      if (forward_band_.on() && t + frames < frames_) {
+        forward_band_.narrow_to_certificate(walks_.alpha(), range, t / kFramesPerBlock, frames);
+        walks_.empty_alpha_from(forward_band_.range().end);
       }
     }
+    total_ = likelihood();
+    if (total_.mantissa == 0) return std::numeric_limits<double>::infinity();
+    return -(log_scale + static_cast<double>(total_.exponent) * 0x1.62e42fefa39efp-1 +
+             std::log(total_.mantissa / normaliser));
+  }
+
+  // Walks the frames in a narrow beam, so that the walk that counts can leave out positions (forward_band.hpp).
+  CTCKIT_COLD void walk_narrowly(RangeFlags& flags) {
+    forward_band_.start_narrow();
+    walks_.start_alpha();
+    for (std::int64_t t = 0; t < frames_; t += kFramesPerBlock) {
+      const int frames = block_frames(t);
+      if (source_.read(t, frames, true, softmax_of(keep_softmax_ ? t : 0), false).nan) return forward_band_.give_up();
+      forward_band_.note(t / kFramesPerBlock, frames, source_.table(), source_.slots().used());
+      const Range range = forward_range(t, frames);
+      advance(flags, range, t, frames);
+      if (t + frames == frames_) break;
+      if (!forward_band_.narrow_to_beam(walks_.alpha(), range, frames)) return forward_band_.give_up();
+      walks_.empty_alpha_from(forward_band_.range().end);
+    }
+    const Likelihood found = likelihood();
+    forward_band_.certify(static_cast<double>(found.exponent) + std::log2(found.mantissa));
+  }
+
+  // What the last row of alpha holds: the sum over all paths.
+  Likelihood likelihood() const {
     const Row& last = walks_.alpha();
-    const double blank = last.blank[labels_], label = labels_ > 0 ? last.label[labels_ - 1] : 0.0;
-    const std::int64_t blank_e = last.blank_exponent[labels_];
-    const std::int64_t label_e = labels_ > 0 ? last.label_exponent[labels_ - 1] : 0;
-    if (blank == 0 && label == 0) return std::numeric_limits<double>::infinity();
-    const std::int64_t exponent =
-        label == 0 || (blank != 0 && blank_e + std::ilogb(blank) > label_e + std::ilogb(label))
-            ? blank_e + std::ilogb(blank)
-            : label_e + std::ilogb(label);
-    total_ = {scaled(blank, blank_e - exponent) + scaled(label, label_e - exponent), exponent};
-    return -(log_scale + static_cast<double>(exponent) * 0x1.62e42fefa39efp-1 + std::log(total_.mantissa / normaliser));
+    const Range range = forward_range((frames_ - 1) / kFramesPerBlock * kFramesPerBlock, kFramesPerBlock);
+    const std::int64_t i = labels_ - 1;
+    const bool has_label = i >= range.begin && i < range.end && last.label[i] != 0;
+    const bool has_blank = labels_ < range.end && last.blank[labels_] != 0;
+    const double blank = has_blank ? last.blank[labels_] : 0.0, label = has_label ? last.label[i] : 0.0;
+    if (!has_blank && !has_label) return {};
+    const std::int64_t blank_e = has_blank ? last.blank_exponent[labels_] : 0;
+    const std::int64_t label_e = has_label ? last.label_exponent[i] : 0;
+    const std::int64_t exponent = !has_label || (has_blank && blank_e + std::ilogb(blank) > label_e + std::ilogb(label))
+                                      ? blank_e + std::ilogb(blank)
+                                      : label_e + std::ilogb(label);
+    return {scaled(blank, blank_e - exponent) + scaled(label, label_e - exponent), exponent};
+  }
+
+  // Walks the frames of the block last read, and keeps nothing but the last row.
+  void advance(RangeFlags& flags, Range range, std::int64_t t, int frames) {
+    const Emissions<Real> emissions = walks_.expand_block(range, frames, 0);
+    KeptBlock ratios = walks_.kept.block(0);
+    walks_.template advance_alpha<false>(flags, range, t, frames, emissions, source_.extreme(), ratios);
   }
 
   void advance_and_keep(RangeFlags& flags, Range range, std::int64_t t, int frames, std::int64_t row, bool extreme) {
@@ -166,9 +211,9 @@ class Item {
         const std::int64_t row = t - first;
         KeptBlock alpha = walks_.kept.block(row);
         alpha.exact = walks_.kept.alpha_exact(row);
-        const Range range = band_.of_mirror(reached(t, frames), t, frames);
+        const Range range = mirror_range(t, frames);
         walks_.advance_beta(flags, range, t, frames, walks_.kept.emissions(row), walks_.kept.extreme(row), alpha,
-                            total_, band_.lost(), occupancy());
+                            total_, band_.lost() + forward_band_.lost(), occupancy());
         write_block(t, frames, range, softmax_of(keep_softmax_ ? t : row));
         if (band_.on()) narrow_band(range);
       }
@@ -177,15 +222,15 @@ class Item {
 
   // Walks the frames of a segment forward from its checkpoint, as far as the way back needs them, and keeps the rows.
   void walk_again(RangeFlags& flags, std::int64_t first, std::int64_t end) {
+    const Range saved = checkpoints_.range(first / segment_);
     band_.walk_again(end);
+    if (forward_band_.on()) forward_band_.start_again(saved, first);
     const Range needed = forward_range(first, static_cast<int>(end - first));
     if (band_.on()) walks_.kept.hold(needed);
-    const Range around = {needed.begin - kPad, needed.end + kPad};
-    walks_.empty_alpha(around);
+    walks_.empty_alpha({needed.begin - kPad, needed.end + kPad});
     const Row& row = walks_.alpha();
-    const std::int64_t from = around.begin > 0 ? around.begin : 0, to = around.end < width_ ? around.end : width_;
-    checkpoints_.restore(first / segment_, from, to - from,
-                         {row.blank + from, row.label + from, row.blank_exponent + from, row.label_exponent + from});
+    checkpoints_.restore(first / segment_, common(needed, saved),
+                         {row.blank, row.label, row.blank_exponent, row.label_exponent});
     for (std::int64_t t = first; t < end; t += kFramesPerBlock) {
       const int frames = block_frames(t);
       const std::int64_t kept = t - first;
@@ -257,6 +302,8 @@ class Item {
   const std::int64_t width_;
   std::int64_t pitch_, segment_ = kFramesPerBlock;
   Band band_;
+  ForwardBand forward_band_;
+  bool narrow_first_ = false;  // whether a narrow walk comes before the forward walk
   EmissionSource<T> source_;
   Walks<T> walks_;
   GradientSink<T> sink_;

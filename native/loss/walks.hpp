@@ -58,6 +58,11 @@ class Walks {
   void empty_alpha(Range range) {
     for (const Row& row : alpha_) empty<+1>(topology(), range, row);
   }
+  // Empties the states of the last row from a position on, as far as the next block and the one after it read them.
+  void empty_alpha_from(std::int64_t begin) {
+    const std::int64_t end = begin + kFramesPerBlock + 3 * kLanes, last = width_ + kPad;
+    empty<+1>(topology(), {begin, end < last ? end : last}, alpha_[0]);
+  }
   void start_beta() {
     for (const Row& row : beta_) start<-1>(topology(), row);
   }

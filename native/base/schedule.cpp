@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -49,6 +50,8 @@ class Scratch {
 };
 
 }  // namespace
+
+void out_of_memory() { throw std::bad_alloc(); }
 
 void run(const Kernels& kernels, const Batch& batch, int threads) {
   double total_work = 0;

@@ -120,21 +120,6 @@ inline bool lift(const Topology& topology, Range range, const Row& row) {
   return kept;
 }
 
-// The vector of positions that holds the first state to lift.
-inline std::int64_t first_to_lift(const Topology& topology, Range range, const Row& row) {
-  std::int64_t i = range.begin;
-  for (I64 label_before = broadcast<I64>(kNever); i + kLanes < range.end; i += kLanes) {
-    const I64 blank = load<I64>(row.blank_exponent + i), label = load<I64>(row.label_exponent + i);
-    const I64 before = shift_up(label_before, label);
-    label_before = label;
-    const I64 skipped = load<I64>(topology.skip + i) ? before - label : broadcast<I64>(kNever);
-    const I64 empty =
-        ((load<F64>(row.blank + i) == 0.0) & (blank != kVoid)) | ((load<F64>(row.label + i) == 0.0) & (label != kVoid));
-    if (any_lane((larger(larger(before - blank, blank - label), skipped) > kSteepest) | empty)) break;
-  }
-  return i;
-}
-
 // How the range of a row's states fits one block.
 enum class Fit {
   well,
@@ -144,42 +129,54 @@ enum class Fit {
 
 // Copies `from` to `to` with mantissas near 2^kMiddle, and computes the ratios of a block.
 inline Fit normalise(const Topology& topology, Range range, const Row& from, const Row& to, const Ratios& ratios) {
-  I64 empty{};  // states without mass: their exponent is meaningless
-  for (std::int64_t i = range.begin; i < range.end; i += kLanes) {
-    const auto split = [&empty](const double* m, const std::int64_t* e, double* m_to, std::int64_t* e_to) {
-      const F64 value = load<F64>(m);
-      const I64 exponent = load<I64>(e);
-      empty |= (value == 0.0) & (exponent != kVoid);
-      store(m_to, mantissa_of<kMiddle>(value));
-      store(e_to, value == 0.0 ? exponent : exponent + exponent_of(value) - kMiddle);
-    };
-    split(from.blank + i, from.blank_exponent + i, to.blank + i, to.blank_exponent + i);
-    split(from.label + i, from.label_exponent + i, to.label + i, to.label_exponent + i);
-  }
-  to.label_exponent[range.begin - 1] = kNever;  // cannot reach the end: nothing flows from it
-
-  I64 vanishing{};
-  const auto prepare = [&] {
-    const auto vanishes = [](I64 d) { return (d < -1022) & (d > kNever / 2); };
-    I64 steepest = broadcast<I64>(kNever), label_before = steepest;
-    vanishing = I64{};
-    for (std::int64_t i = range.begin; i < range.end; i += kLanes) {
-      const I64 blank = load<I64>(to.blank_exponent + i), label = load<I64>(to.label_exponent + i);
-      const I64 before = shift_up(label_before, label);  // not loaded: that would wait for the store
-      label_before = label;
-      const I64 skip = load<I64>(topology.skip + i);
-      const I64 skipped = skip ? before - label : broadcast<I64>(kNever);
-      steepest = larger(steepest, larger(larger(before - blank, blank - label), skipped));
-      vanishing |= vanishes(before - blank) | vanishes(blank - label) | vanishes(skipped);
-      store(ratios.blank_from_label + i, power_of_two(before - blank));
-      store(ratios.label_from_blank + i, power_of_two(blank - label));
-      store(ratios.label_from_label + i, power_of_two(skipped));
-    }
-    return !any_lane((steepest > kSteepest) | empty);
+  // Returns a vector's exponents; marks states without mass, whose exponent is meaningless.
+  const auto split = [](const double* m, const std::int64_t* e, double* m_to, std::int64_t* e_to, I64& empty) {
+    const F64 value = load<F64>(m);
+    const I64 exponent = load<I64>(e);
+    empty |= (value == 0.0) & (exponent != kVoid);
+    const I64 middle = value == 0.0 ? exponent : exponent + exponent_of(value) - kMiddle;
+    store(m_to, mantissa_of<kMiddle>(value));
+    store(e_to, middle);
+    return middle;
   };
-  if (!prepare()) {
-    if (!lift(topology, {first_to_lift(topology, range, to), range.end}, to)) return Fit::not_at_all;
-    prepare();
+  I64 vanishing{}, label_before = broadcast<I64>(kNever);
+  // Computes a vector's ratios. Returns where a state must be lifted.
+  const auto relate = [&](std::int64_t i, I64 blank, I64 label) {
+    const auto vanishes = [](I64 d) { return (d < -1022) & (d > kNever / 2); };
+    const I64 before = shift_up(label_before, label);  // not loaded: that would wait for the store
+    label_before = label;
+    const I64 skipped = load<I64>(topology.skip + i) ? before - label : broadcast<I64>(kNever);
+    vanishing |= vanishes(before - blank) | vanishes(blank - label) | vanishes(skipped);
+    store(ratios.blank_from_label + i, power_of_two(before - blank));
+    store(ratios.label_from_blank + i, power_of_two(blank - label));
+    store(ratios.label_from_label + i, power_of_two(skipped));
+    return larger(larger(before - blank, blank - label), skipped) > kSteepest;
+  };
+
+  to.label_exponent[range.begin - 1] = kNever;  // cannot reach the end: nothing flows from it
+  std::int64_t well = range.begin;              // nothing before this vector must be lifted
+  for (; well < range.end; well += kLanes) {
+    const std::int64_t i = well;
+    const I64 earlier = vanishing, last = label_before;
+    I64 bad{};
+    const I64 blank = split(from.blank + i, from.blank_exponent + i, to.blank + i, to.blank_exponent + i, bad);
+    const I64 label = split(from.label + i, from.label_exponent + i, to.label + i, to.label_exponent + i, bad);
+    bad |= relate(i, blank, label);
+    if (any_lane(bad)) {
+      vanishing = earlier;
+      label_before = last;
+      break;
+    }
+  }
+  if (well < range.end) {
+    I64 ignored{};
+    for (std::int64_t i = well + kLanes; i < range.end; i += kLanes) {
+      split(from.blank + i, from.blank_exponent + i, to.blank + i, to.blank_exponent + i, ignored);
+      split(from.label + i, from.label_exponent + i, to.label + i, to.label_exponent + i, ignored);
+    }
+    if (!lift(topology, {well, range.end}, to)) return Fit::not_at_all;
+    for (std::int64_t i = well; i < range.end; i += kLanes)
+      relate(i, load<I64>(to.blank_exponent + i), load<I64>(to.label_exponent + i));
   }
   return any_lane(vanishing) ? Fit::while_states_last : Fit::well;
 }

@@ -11,8 +11,9 @@
 //
 //     alpha(t,s) product of N <= E Z' / (blocks x states).
 //
-// All that it drops is less than E Z, where E is half of the item's budget (band.hpp). So the likelihood is less by E Z at
-// most: 2^-81 of it, far below the rounding of the loss. In the occupancies it adds E to what the way back leaves out.
+// All that it drops is less than E Z, where E is half of the item's budget (band.hpp). So the likelihood is less by E Z
+// at most: 2^-81 of it, far below the rounding of the loss. In the occupancies it adds E to what the way back leaves
+// out.
 //
 // The slack of the bound is the loss of the whole target. So the band is narrow where a model is sure, and as wide as
 // the target for noise: there the narrow walk is given up early.
@@ -123,7 +124,7 @@ class ForwardBand {
   enum class Stage { off, narrow, certified };
   static constexpr std::int64_t kShortest = 1000, kNarrowest = 40;
   static constexpr std::int64_t kBeam = 58;           // bits: 40 nats
-  static constexpr double kMostCost = 0.06;           // of the walk of all positions
+  static constexpr double kMostCost = 0.1;            // of the walk of all positions
   static constexpr double kLostEmissions = 0x1p-100;  // more than all emissions that are too small for the table
   static constexpr double kRounding = 0x1p-20;        // bits a block, more than sums and logarithms round
 

@@ -45,13 +45,14 @@ class Item {
         sink_(batch, n, source_.few_classes(), arena),
         states_(batch, n) {
     if (pitch_ / 8 % 2 == 0) pitch_ += 8;  // an odd number of cache lines: rows fall on different cache sets
-    // A frame keeps the forward mantissas of blanks and labels, and the labels' emissions.
-    // Of a segment's frames, the walk again visits half as many positions beside the band: it narrows by one a frame.
-    const std::int64_t preferred = band_.on() ? labels_ / 5 : frames_;
-    segment_ =
-        segment_length(frames_, (2 * 8 + static_cast<std::int64_t>(sizeof(Real))) * pitch_, 4 * 8 * width_, preferred);
+    kept_pitch_ = pitch_;
+    segment_ = segment_of(kept_pitch_);
     narrow_first_ = band_.on() && !one_walk() && (!batch.logits || source_.few_classes()) &&
                     (batch.band_budget > 0 || ForwardBand::possible(frames_, labels_, source_.cost_of_reading()));
+    if (narrow_first_ && goes_back() && kept_bytes() > kMostPlanned) {
+      kept_pitch_ = pitch_ / 64 * 8;
+      segment_ = segment_of(kept_pitch_);
+    }
     lay_out(arena);
   }
 
@@ -73,6 +74,23 @@ class Item {
   }
 
  private:
+  // Memory that is planned for all positions. Where it would take more, it is planned for an eighth of them: a model
+  // that is not so sure would take hours, and ends for want of memory.
+  static constexpr std::int64_t kMostPlanned = std::int64_t{2} << 30;
+  // A frame keeps the forward mantissas of blanks and labels, and the labels' emissions.
+  static constexpr std::int64_t kFrameBytes = 2 * 8 + static_cast<std::int64_t>(sizeof(Real));
+  static constexpr std::int64_t kCheckpointBytes = 4 * 8;
+
+  // The frames of a segment that keeps so many positions.
+  std::int64_t segment_of(std::int64_t positions) const {
+    // Of a segment's frames, the walk again visits half as many positions beside the band: it narrows by one a frame.
+    const std::int64_t preferred = band_.on() ? labels_ / 5 : frames_;
+    return segment_length(frames_, kFrameBytes * positions, kCheckpointBytes * positions, preferred);
+  }
+  std::int64_t kept_bytes() const {
+    return kept_pitch_ * (segment_ * kFrameBytes + (frames_ / segment_ + 1) * kCheckpointBytes);
+  }
+
   // Whether more than the loss is asked for.
   bool goes_back() const { return batch_.output != Output::none || states_.wanted(); }
 
@@ -81,7 +99,7 @@ class Item {
   void lay_out(Arena& arena) {
     const RowArena rows{arena, pitch_};
     const std::int64_t frames = goes_back() ? segment_ : kFramesPerBlock;
-    walks_.take(rows, frames, goes_back());
+    walks_.take(rows, frames, goes_back() ? kept_pitch_ : pitch_, goes_back());
     const std::int64_t all_softmax =
         (frames_ + kFramesPerBlock - 1) / kFramesPerBlock * kFramesPerBlock * source_.softmax_pitch();
     const bool little = all_softmax * static_cast<std::int64_t>(sizeof(Real)) <= kCacheBytes / 4;
@@ -94,7 +112,7 @@ class Item {
     occupancy_.blank_frames = states_.wanted() ? kFramesPerBlock : band_.on() ? 1 : 0;
     occupancy_.blank = rows.take<Real>(occupancy_.blank_frames);
     occupancy_.blank_sums = arena.take<double>(kFramesPerBlock * kLanes);
-    if (!one_walk()) checkpoints_ = {frames_ / segment_ + 1, (frames_ / segment_ + 1) * width_, arena};
+    if (!one_walk()) checkpoints_ = {frames_ / segment_ + 1, (frames_ / segment_ + 1) * kept_pitch_, arena};
   }
 
   // The positions that both walks reach in frames [t, t + frames). Label i of the mirror is at position i + 1.
@@ -112,12 +130,14 @@ class Item {
   // Returns the loss in nats: infinity if no path has any probability, NaN if an emission is NaN.
   double forward(RangeFlags& flags) {
     if (narrow_first_) walk_narrowly(flags);
+    if (kept_pitch_ < pitch_ && !forward_band_.on()) out_of_memory();
     walks_.start_alpha();
     double log_scale = 0, normaliser = 1;
     for (std::int64_t t = 0; t < frames_; t += kFramesPerBlock) {
       const int frames = block_frames(t);
       if (checkpoints_.kept() && t % segment_ == 0) {
         const Row& row = walks_.alpha();
+        if (!checkpoints_.has_room(forward_range(t, frames))) out_of_memory();
         checkpoints_.save(forward_range(t, frames), {row.blank, row.label, row.blank_exponent, row.label_exponent});
       }
       if (batch_.logits && !source_.few_classes())
@@ -300,7 +320,7 @@ class Item {
   const std::int64_t labels_;
   const double weight_;
   const std::int64_t width_;
-  std::int64_t pitch_, segment_ = kFramesPerBlock;
+  std::int64_t pitch_, kept_pitch_ = 0, segment_ = kFramesPerBlock;
   Band band_;
   ForwardBand forward_band_;
   bool narrow_first_ = false;  // whether a narrow walk comes before the forward walk

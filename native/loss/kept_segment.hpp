@@ -1,6 +1,7 @@
 // What the walk forward over a segment of frames keeps for the way back.
 #pragma once
 
+#include "base/schedule.hpp"
 #include "loss/occupancy.hpp"
 
 namespace ctckit::CTCKIT_ISA {
@@ -9,9 +10,12 @@ namespace {
 template <class Real>
 class KeptSegment {
  public:
-  // Takes memory for so many frames. Without `goes_back`, for the emissions and ratios of one block that is walked.
-  void take(const RowArena& rows, std::int64_t frames, bool goes_back) {
-    whole_ = layout_ = {rows.pitch};
+  // Takes memory for so many frames, of up to `pitch` positions. Without `goes_back`, for the emissions and ratios of
+  // one block that is walked.
+  void take(const RowArena& whole, std::int64_t frames, std::int64_t pitch, bool goes_back) {
+    const RowArena rows{whole.arena, pitch};
+    pitch_ = pitch;
+    whole_ = layout_ = {whole.pitch};
     labels_ = rows.take<Real>(frames);
     blanks_ = rows.arena.take<double>(frames);
     ratios_ = rows.take_ratios(goes_back ? frames / kFramesPerBlock : 1);
@@ -27,6 +31,7 @@ class KeptSegment {
     std::int64_t pitch = positions.end - first + 4 * kLanes + kPad;
     if (pitch / 8 % 2 == 0) pitch += 8;  // an odd number of cache lines, as in `Item`
     layout_ = pitch < whole_.pitch ? RowLayout{pitch, first} : whole_;
+    if (layout_.pitch > pitch_) out_of_memory();
   }
 
   const RowLayout& layout() const { return layout_; }
@@ -54,6 +59,7 @@ class KeptSegment {
 
  private:
   RowLayout whole_ = {}, layout_ = {};
+  std::int64_t pitch_ = 0;    // that there is memory for, in all frames
   Real* labels_ = nullptr;    // emissions of the labels, [frame][position]
   double* blanks_ = nullptr;  // and of the blank
   Row states_ = {};

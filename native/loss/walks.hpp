@@ -29,14 +29,14 @@ class Walks {
   Walks(const Target& target, std::int64_t width, EmissionSource<T>& source)
       : target_(target), width_(width), source_(source) {}
 
-  // Takes memory for segments of so many frames.
-  void take(const RowArena& rows, std::int64_t frames, bool goes_back) {
+  // Takes memory for segments of so many frames, of which up to `pitch` positions are kept.
+  void take(const RowArena& rows, std::int64_t frames, std::int64_t pitch, bool goes_back) {
     skip_ = rows.take<std::int64_t>();
     slots_ = rows.take<std::int32_t>();
     for (Row& row : alpha_) row = rows.take_states();
     exact_label_ = rows.take<double>(kFramesPerBlock);
     exact_label_exponent_ = rows.take<std::int64_t>(kFramesPerBlock);
-    kept.take(rows, frames, goes_back);
+    kept.take(rows, frames, pitch, goes_back);
     if (!goes_back) return;
     for (Row& row : beta_) row = rows.take_states();
     exact_beta_ = rows.take_states();

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tests.tools.band import band_budget, state_occupancy
 from tests.tools.cases import Arguments, Case, masked, random_case
-from tests.tools.exact_answers import exact, run
+from tests.tools.exact_answers import errors, exact, run
 from tests.tools.recordings import RECORDINGS, recording
 
 pytest.importorskip("ctckit._core")
@@ -152,3 +152,27 @@ def test_same_bits_in_every_batch(name: str) -> None:
     together = run(Arguments(batch, targets, *lengths, 0), logits=True)
     assert torch.equal(alone.losses[0], together.losses[1])
     assert torch.equal(alone.gradient[:, 0], together.gradient[: len(x), 1])
+
+
+LONG = ("margin 8", "margin 14", "noise", "two readings far apart", "wrong in the middle", "blank everywhere")
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_long_targets(name: str) -> None:
+    """Long enough for a band of the forward walk, too. Right, whether the narrow walk before it finds a path or not."""
+    arguments = arguments_of(name, 6000, 2200, torch.float32, logits=True)
+    found = errors(run(arguments, logits=True), exact(arguments, logits=True))
+    assert found.loss <= 2e-7
+    assert found.gradient <= 2e-6
+    with band_budget(0):
+        bare = run(arguments, logits=True)
+    banded = run(arguments, logits=True)
+    assert torch.equal(banded.losses, bare.losses)
+    assert ((banded.gradient - bare.gradient).abs() <= 2.0**-80 + 2.0**-23 * bare.gradient.abs()).all()
+
+
+def test_nan_in_a_long_item() -> None:
+    """A NaN in the last frame is seen, although the narrow walk has ended by then or has not come to its position."""
+    x, target, *lengths, blank = arguments_of("margin 8", 6000, 2200, torch.float32, logits=False)
+    x[-1, 0, target[0, 0]] = torch.nan
+    assert run(Arguments(x, target, *lengths, blank), logits=False).losses.isnan().all()

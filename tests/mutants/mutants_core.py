@@ -55,12 +55,12 @@ _OF_FILES = {
             "loss/occupancy.hpp",
             "loss/states.hpp",
             "lattice/emissions.hpp",
-            "lattice/checkpoints.hpp",
         ),
         _OF_THE_LOSS,
     ),
     **dict.fromkeys(("simd/softmax.hpp", "simd/exponential.hpp", "lattice/classes.hpp"), _OF_THE_LOSS),
-    **dict.fromkeys(("loss/band.hpp", "loss/kept_segment.hpp"), ("loss/test_band", *_OF_THE_LOSS)),
+    "lattice/checkpoints.hpp": (*_OF_THE_LOSS, "alignment/test_forced_pruning"),
+    **dict.fromkeys(("loss/band.hpp", "loss/forward_band.hpp", "loss/kept_segment.hpp"), ("loss/test_band", *_OF_THE_LOSS)),
     "loss/gradient.hpp": (
         "fuzz/test_fuzz",
         "loss/test_memory",
@@ -87,7 +87,7 @@ _OF_FILES = {
         ),
     ),
     **dict.fromkeys(
-        ("alignment/beam.hpp", "alignment/score_band.hpp", "alignment/score_checkpoints.hpp"),
+        ("alignment/beam.hpp", "alignment/score_band.hpp"),
         ("alignment/test_forced_pruning", "alignment/test_forced_long_inputs"),
     ),
     **dict.fromkeys(

@@ -174,8 +174,7 @@ def align(
             (`ctckit.posterior_path`).
         free_start: whether the transcript may begin at any frame.
         free_end: whether the transcript may end at any frame.
-        confidence: whether to compute confidences. They take several times as long as the path, or many times where
-            the target is long and the model sure.
+        confidence: whether to compute confidences. They take several times as long as the path.
         log_priors: (C,) log-priors of the classes (`ctckit.label_priors`), which are subtracted from the emissions
             before the search; None for none. Scores remain those of the emissions.
         prior_weight: the factor of the log-priors (see `ctckit.LabelPriors`).

@@ -49,7 +49,7 @@ inline Power<Real> split_exponential(Vector t) {
   const Vector shifted = t * log2e_high + magic;
   const Vector n = shifted - magic;
   const Vector f = t * log2e_low + (t * log2e_high - n);
-  return {power_of_fraction < single ? 6 : 11 > (f), n, (typename VectorOf<Real>::Integers)shifted};
+  return {power_of_fraction<single ? 6 : 11>(f), n, (typename VectorOf<Real>::Integers)shifted};
 }
 
 // e^t for t <= 0: exactly 1 at 0; 0 at -infinity and wherever the result would be subnormal; NaN for NaN.

@@ -40,16 +40,16 @@ def test_more_than_2_to_the_31_cells() -> None:
 MEMORY = """
 import resource
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-ctckit.forced_align(x, y)
+{call}
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
 
 
-def memory_of(item: str) -> float:
-    """MiB that aligning takes beyond the item, which this code makes: x and y."""
+def memory_of(item: str, call: str = "ctckit.forced_align(x, y)") -> float:
+    """MiB that aligning, or another call, takes beyond the item, which this code makes: x and y."""
     pytest.importorskip("ctckit._core")
     pytest.importorskip("resource")
-    code = f"import torch, ctckit\n{item}\n{MEMORY}"
+    code = f"import torch, ctckit\n{item}\n{MEMORY.format(call=call)}"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
     return float(result.stdout)
 
@@ -59,12 +59,23 @@ def test_memory_of_a_long_item() -> None:
     assert memory_of(item) < 100, "MiB; the promise is 1 GiB"
 
 
-def test_memory_of_an_hour_that_the_model_is_sure_of() -> None:
-    """Checkpoints are as wide as the band; those of all positions take 250 MiB."""
-    item = """
+CONFIDENCES = "ctckit.posteriors(x, y, states=torch.zeros(x.shape[:2], dtype=torch.int64), batch_first=True)"
+
+
+def test_memory_of_confidences() -> None:
+    item = "x, y = torch.randn(1, 60_000, 32), torch.randint(1, 32, (1, 9_000))"
+    assert memory_of(item, CONFIDENCES) < 90, "MiB; most of it checkpoints of all positions"
+
+
+AN_HOUR = """
 y = 1 + torch.arange(45_000) % 31
 x = torch.full((1, 180_000, 32), -8.0)
 x[0, torch.arange(180_000), torch.stack([y * 0, y, y, y * 0], 1).flatten()] = 0
 y = y[None]
 """
-    assert memory_of(item) < 40
+
+
+def test_memory_of_an_hour_that_the_model_is_sure_of() -> None:
+    """Checkpoints are as wide as the band; those of all positions take 250 MiB, and 490 MiB for confidences."""
+    assert memory_of(AN_HOUR) < 40
+    assert memory_of(AN_HOUR, CONFIDENCES) < 120

@@ -173,6 +173,6 @@ def test_long_targets(name: str) -> None:
 
 def test_nan_in_a_long_item() -> None:
     """A NaN in the last frame is seen, although the narrow walk has ended by then or has not come to its position."""
-    x, target, *lengths, blank = arguments_of("margin 8", 6000, 2200, torch.float32, logits=False)
-    x[-1, 0, target[0, 0]] = torch.nan
-    assert run(Arguments(x, target, *lengths, blank), logits=False).losses.isnan().all()
+    arguments = arguments_of("margin 8", 6000, 2200, torch.float32, logits=False)
+    arguments.emissions[-1, 0, arguments.targets[0, 0]] = torch.nan
+    assert run(arguments, logits=False).losses.isnan().all()

@@ -60,7 +60,9 @@ _OF_FILES = {
     ),
     **dict.fromkeys(("simd/softmax.hpp", "simd/exponential.hpp", "lattice/classes.hpp"), _OF_THE_LOSS),
     "lattice/checkpoints.hpp": (*_OF_THE_LOSS, "alignment/test_forced_pruning"),
-    **dict.fromkeys(("loss/band.hpp", "loss/forward_band.hpp", "loss/kept_segment.hpp"), ("loss/test_band", *_OF_THE_LOSS)),
+    **dict.fromkeys(
+        ("loss/band.hpp", "loss/forward_band.hpp", "loss/kept_segment.hpp"), ("loss/test_band", *_OF_THE_LOSS)
+    ),
     "loss/gradient.hpp": (
         "fuzz/test_fuzz",
         "loss/test_memory",

@@ -78,8 +78,10 @@ const Kernels& chosen_kernels() {
   return simd == nullptr || *simd == 0 ? *available_kernels().front() : kernels_named(simd);
 }
 
-// What the band of the way back may leave out of an item's probability (loss/band.hpp), set by tests only.
-std::atomic<double> band_budget{-1};
+// Set by tests only: what may be left out of an item's probability (loss/band.hpp), and the most memory that is planned
+// for all positions of an item.
+std::atomic<double> band_budget{Batch{}.band_budget};
+std::atomic<std::int64_t> most_planned{Batch{}.most_planned};
 
 // The arguments that all functions of a batch begin with: the emissions and the targets.
 class Problem {
@@ -98,6 +100,7 @@ class Problem {
     batch.nll = nll_.data();
     batch.output = Output::none;
     batch.band_budget = band_budget;
+    batch.most_planned = most_planned;
     storage_ = {std::get<1>(targets), std::get<2>(targets), std::get<3>(targets)};
   }
   Problem(const Problem&) = delete;
@@ -333,6 +336,7 @@ NB_MODULE(_core, m) {
   m.def("is_one", &is_one, nb::arg("number"), nb::arg("is_double"));
   m.def("buffer", &buffer, nb::arg("bytes"));
   m.def("set_band_budget", [](double budget) { band_budget = budget; }, nb::arg("budget"));
+  m.def("set_most_planned", [](std::int64_t bytes) { most_planned = bytes; }, nb::arg("bytes"));
   m.def("release_memory", &Buffer::release_kept);
   m.def("fill_memory", &Buffer::fill_with, nb::arg("byte"));
   m.def("simd_levels", &simd_levels);

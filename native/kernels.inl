@@ -7,45 +7,47 @@ namespace ctckit::CTCKIT_ISA {
 namespace {
 
 template <template <class> class Task, class Use>
-void with_task(const Batch& batch, std::int64_t n, Arena& arena, Use use) {
+void with_task(const Batch& batch, std::int64_t n, Plan plan, Arena& arena, Use use) {
   switch (batch.dtype) {
     case DType::float16: {
-      Task<Float16> task(batch, n, arena);
+      Task<Float16> task(batch, n, plan, arena);
       return use(task);
     }
     case DType::bfloat16: {
-      Task<BFloat16> task(batch, n, arena);
+      Task<BFloat16> task(batch, n, plan, arena);
       return use(task);
     }
     case DType::float32: {
-      Task<float> task(batch, n, arena);
+      Task<float> task(batch, n, plan, arena);
       return use(task);
     }
     case DType::float64: {
-      Task<double> task(batch, n, arena);
+      Task<double> task(batch, n, plan, arena);
       return use(task);
     }
   }
 }
 
 template <class Use>
-void with_item(const Batch& batch, std::int64_t n, Arena& arena, Use use) {
+void with_item(const Batch& batch, std::int64_t n, Plan plan, Arena& arena, Use use) {
   if (batch.path.classes != nullptr) {
-    with_task<BestPath>(batch, n, arena, use);
+    with_task<BestPath>(batch, n, plan, arena, use);
   } else {
-    with_task<Item>(batch, n, arena, use);
+    with_task<Item>(batch, n, plan, arena, use);
   }
 }
 
-std::size_t scratch_bytes(const Batch& batch, std::int64_t n) {
+std::size_t scratch_bytes(const Batch& batch, std::int64_t n, Plan plan) {
   Arena arena(nullptr, 0);
-  with_item(batch, n, arena, [](auto&) {});
+  with_item(batch, n, plan, arena, [](auto&) {});
   return arena.used();
 }
 
-void run_item(const Batch& batch, std::int64_t n, std::byte* scratch, std::size_t bytes) {
+bool run_item(const Batch& batch, std::int64_t n, Plan plan, std::byte* scratch, std::size_t bytes) {
   Arena arena(scratch, bytes);
-  with_item(batch, n, arena, [](auto& item) { item.run(); });
+  bool done = true;
+  with_item(batch, n, plan, arena, [&](auto& item) { done = item.run(); });
+  return done;
 }
 
 }  // namespace

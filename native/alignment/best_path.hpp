@@ -37,7 +37,7 @@ class BestPath {
   using Real = typename Table::Real;
 
  public:
-  BestPath(const Batch& batch, std::int64_t n, Arena& arena)
+  BestPath(const Batch& batch, std::int64_t n, Plan, Arena& arena)
       : batch_(batch),
         n_(n),
         frames_(batch.input_lengths[n]),
@@ -56,11 +56,12 @@ class BestPath {
     kept_ = take_row((kept_frames_ + 1) * kept_pitch_, arena);
   }
 
-  void run() {
+  bool run() {
     const double best_score = target_.frames_needed() <= frames_ ? find() : kImpossible;
     batch_.nll[n_] = -best_score;
     if (best_score - best_score != 0) fill(0, frames_, best_score);  // NaN, or no path
     fill(frames_, batch_.frames, 0);
+    return true;
   }
 
  private:

@@ -59,17 +59,22 @@ struct Batch {
   void* path_occupancy;             // and the occupancy of these alone, likewise, of dtype
 
   double band_budget = -1;  // of the way back (loss/band.hpp), for any target; negative: as dtype and target need it
-  double* lost = nullptr;   // null, or (items): the part of each item's probability that has been left out
+  std::int64_t most_planned = std::int64_t{2} << 30;  // bytes for all positions, from which Plan::sure is for fewer
+  double* lost = nullptr;  // null, or (items): the part of each item's probability that has been left out
 
   PathOutput path = {};  // if not null, compute the best path; nll is minus its score
 };
 
+// How much memory an item gets. A long item is first planned for a model that is sure of it.
+enum class Plan : int { sure, whole };
+
 // The kernels of one instruction set. `scratch_bytes` is the size of the scratch memory that `run_item` needs for item
-// n; it depends only on the item's lengths. `bytes` is the size of the memory at `scratch`.
+// n; it depends only on the item's lengths and the plan. `bytes` is the size of the memory at `scratch`. `run_item`
+// returns false if the plan was too small; then it has written nothing.
 struct Kernels {
   const char* name;
-  std::size_t (*scratch_bytes)(const Batch&, std::int64_t n);
-  void (*run_item)(const Batch&, std::int64_t n, std::byte* scratch, std::size_t bytes);
+  std::size_t (*scratch_bytes)(const Batch&, std::int64_t n, Plan plan);
+  bool (*run_item)(const Batch&, std::int64_t n, Plan plan, std::byte* scratch, std::size_t bytes);
 };
 
 }  // namespace ctckit

@@ -6,7 +6,6 @@
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <new>
 #include <utility>
 #include <vector>
 
@@ -51,8 +50,6 @@ class Scratch {
 
 }  // namespace
 
-void out_of_memory() { throw std::bad_alloc(); }
-
 void run(const Kernels& kernels, const Batch& batch, int threads) {
   double total_work = 0;
   for (std::int64_t n = 0; n < batch.items; ++n) total_work += work_of(batch, n);
@@ -83,12 +80,16 @@ void run(const Kernels& kernels, const Batch& batch, int threads) {
       for (std::size_t k = next++; k < order.size(); k = next++) {
         const std::int64_t n = order[k];
         if (batch.input_lengths[n] != frames || batch.target_lengths[n] != labels) {
-          memory = scratch.at_least(kernels.scratch_bytes(batch, n));
+          memory = scratch.at_least(kernels.scratch_bytes(batch, n, Plan::sure));
           frames = batch.input_lengths[n];
           labels = batch.target_lengths[n];
         }
         scratch.soil();
-        kernels.run_item(batch, n, memory, scratch.size());
+        if (!kernels.run_item(batch, n, Plan::sure, memory, scratch.size())) {
+          memory = scratch.at_least(kernels.scratch_bytes(batch, n, Plan::whole));
+          scratch.soil();
+          kernels.run_item(batch, n, Plan::whole, memory, scratch.size());
+        }
       }
     } catch (...) {
       const std::lock_guard lock(failure_mutex);

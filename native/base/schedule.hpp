@@ -9,8 +9,4 @@ namespace ctckit {
 // for any number of threads and in any batch.
 void run(const Kernels& kernels, const Batch& batch, int threads);
 
-// Throws std::bad_alloc. (Kernels do not: code of the library that is compiled for a wide instruction set must not be
-// shared.)
-[[noreturn]] void out_of_memory();
-
 }  // namespace ctckit

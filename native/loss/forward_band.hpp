@@ -123,10 +123,10 @@ class ForwardBand {
  private:
   enum class Stage { off, narrow, certified };
   static constexpr std::int64_t kShortest = 1000, kNarrowest = 40;
-  static constexpr std::int64_t kBeam = 58;           // bits: 40 nats
-  static constexpr double kMostCost = 0.1;            // of the walk of all positions
-  static constexpr double kLostEmissions = 0x1p-100;  // more than all emissions that are too small for the table
-  static constexpr double kRounding = 0x1p-20;        // bits a block, more than sums and logarithms round
+  static constexpr std::int64_t kBeam = 58;          // bits: 40 nats
+  static constexpr double kMostCost = 0.1;           // of the walk of all positions
+  static constexpr double kLostEmissions = 0x1p-60;  // more than all emissions that are too small for the table
+  static constexpr double kRounding = 0x1p-20;       // bits a block, more than sums and logarithms round
 
   // In positions.
   static double most_cost(std::int64_t frames, std::int64_t labels) {

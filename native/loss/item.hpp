@@ -27,7 +27,7 @@ class Item {
   using Real = typename ComputedIn<T>::Real;
 
  public:
-  Item(const Batch& batch, std::int64_t n, Arena& arena)
+  Item(const Batch& batch, std::int64_t n, Plan plan, Arena& arena)
       : batch_(batch),
         n_(n),
         frames_(batch.input_lengths[n]),
@@ -47,22 +47,24 @@ class Item {
     if (pitch_ / 8 % 2 == 0) pitch_ += 8;  // an odd number of cache lines: rows fall on different cache sets
     kept_pitch_ = pitch_;
     segment_ = segment_of(kept_pitch_);
-    narrow_first_ = band_.on() && !one_walk() && (!batch.logits || source_.few_classes()) &&
+    narrow_first_ = plan == Plan::sure && band_.on() && !one_walk() && (!batch.logits || source_.few_classes()) &&
                     (batch.band_budget > 0 || ForwardBand::possible(frames_, labels_, source_.cost_of_reading()));
-    if (narrow_first_ && goes_back() && kept_bytes() > kMostPlanned) {
-      kept_pitch_ = pitch_ / 64 * 8;
+    if (narrow_first_ && goes_back() && kept_bytes() > batch.most_planned && segment_ >= kShare * kFramesPerBlock) {
+      kept_pitch_ = pitch_ / kShare / 8 * 8 + 8;
       segment_ = segment_of(kept_pitch_);
     }
     lay_out(arena);
   }
 
-  void run() {
+  // Returns false if the plan of memory was too small.
+  bool run() {
     walks_.prepare_target();
     double nll = std::numeric_limits<double>::infinity();
     RangeFlags flags;
     if (target_.frames_needed() <= frames_) nll = forward(flags);
+    if (too_small_) return false;
     batch_.nll[n_] = nll;
-    if (!goes_back()) return;
+    if (!goes_back()) return true;
     if (nll - nll != 0) {  // infinite or NaN
       fill_frames(0, frames_, nll != nll ? nll : 0.0);
     } else {
@@ -71,12 +73,13 @@ class Item {
     if (batch_.lost != nullptr) batch_.lost[n_] = band_.lost() + forward_band_.lost();
     fill_frames(frames_, batch_.frames, 0.0);
     sink_.finish();
+    return true;
   }
 
  private:
-  // Memory that is planned for all positions. Where it would take more, it is planned for an eighth of them: a model
-  // that is not so sure would take hours, and ends for want of memory.
-  static constexpr std::int64_t kMostPlanned = std::int64_t{2} << 30;
+  // The part of the positions that memory is first planned for, where all take much. (A segment keeps so many frames
+  // that a block of all positions fits in.)
+  static constexpr std::int64_t kShare = 8;
   // A frame keeps the forward mantissas of blanks and labels, and the labels' emissions.
   static constexpr std::int64_t kFrameBytes = 2 * 8 + static_cast<std::int64_t>(sizeof(Real));
   static constexpr std::int64_t kCheckpointBytes = 4 * 8;
@@ -130,15 +133,18 @@ class Item {
   // Returns the loss in nats: infinity if no path has any probability, NaN if an emission is NaN.
   double forward(RangeFlags& flags) {
     if (narrow_first_) walk_narrowly(flags);
-    if (kept_pitch_ < pitch_ && !forward_band_.on()) out_of_memory();
+    too_small_ = kept_pitch_ < pitch_ && !forward_band_.on();
+    if (too_small_) return 0;
     walks_.start_alpha();
     double log_scale = 0, normaliser = 1;
     for (std::int64_t t = 0; t < frames_; t += kFramesPerBlock) {
       const int frames = block_frames(t);
       if (checkpoints_.kept() && t % segment_ == 0) {
         const Row& row = walks_.alpha();
-        if (!checkpoints_.has_room(forward_range(t, frames))) out_of_memory();
-        checkpoints_.save(forward_range(t, frames), {row.blank, row.label, row.blank_exponent, row.label_exponent});
+        const Range before = forward_range(t, frames), all = forward_range(t, static_cast<int>(segment_));
+        too_small_ = !checkpoints_.has_room(before) || !walks_.kept.has_room(all.end - all.begin);
+        if (too_small_) return 0;
+        checkpoints_.save(before, {row.blank, row.label, row.blank_exponent, row.label_exponent});
       }
       if (batch_.logits && !source_.few_classes())
         source_.sum_frames(t, frames, sink_.early_row(),
@@ -324,6 +330,7 @@ class Item {
   Band band_;
   ForwardBand forward_band_;
   bool narrow_first_ = false;  // whether a narrow walk comes before the forward walk
+  bool too_small_ = false;     // the plan of memory
   EmissionSource<T> source_;
   Walks<T> walks_;
   GradientSink<T> sink_;

@@ -1,7 +1,6 @@
 // What the walk forward over a segment of frames keeps for the way back.
 #pragma once
 
-#include "base/schedule.hpp"
 #include "loss/occupancy.hpp"
 
 namespace ctckit::CTCKIT_ISA {
@@ -25,13 +24,14 @@ class KeptSegment {
     extreme_ = rows.arena.take<bool>(frames / kFramesPerBlock);
   }
 
+  // Whether rows can hold so many positions.
+  bool has_room(std::int64_t positions) const { return pitch_ >= whole_.pitch || pitch_of(positions) <= pitch_; }
+
   // From now on rows hold only these positions and a few around them: fewer pages of memory are touched.
   void hold(Range positions) {
     const std::int64_t low = positions.begin - 2 * kLanes, first = low > 0 ? low : 0;
-    std::int64_t pitch = positions.end - first + 4 * kLanes + kPad;
-    if (pitch / 8 % 2 == 0) pitch += 8;  // an odd number of cache lines, as in `Item`
+    const std::int64_t pitch = pitch_of(positions.end - positions.begin);
     layout_ = pitch < whole_.pitch ? RowLayout{pitch, first} : whole_;
-    if (layout_.pitch > pitch_) out_of_memory();
   }
 
   const RowLayout& layout() const { return layout_; }
@@ -58,6 +58,11 @@ class KeptSegment {
   bool& extreme(std::int64_t row) const { return extreme_[row / kFramesPerBlock]; }
 
  private:
+  static std::int64_t pitch_of(std::int64_t positions) {
+    const std::int64_t pitch = positions + 6 * kLanes + kPad;
+    return pitch / 8 % 2 == 0 ? pitch + 8 : pitch;  // an odd number of cache lines, as in `Item`
+  }
+
   RowLayout whole_ = {}, layout_ = {};
   std::int64_t pitch_ = 0;    // that there is memory for, in all frames
   Real* labels_ = nullptr;    // emissions of the labels, [frame][position]

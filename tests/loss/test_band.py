@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.tools.band import band_budget, state_occupancy
+import ctckit
+from tests.tools.band import band_budget, little_memory_planned, state_occupancy
 from tests.tools.cases import Arguments, Case, masked, random_case
-from tests.tools.exact_answers import errors, exact, run
+from tests.tools.exact_answers import errors, exact, run, run_on_dirty_memory
 from tests.tools.recordings import RECORDINGS, recording
 
 pytest.importorskip("ctckit._core")
@@ -176,3 +177,19 @@ def test_nan_in_a_long_item() -> None:
     arguments = arguments_of("margin 8", 6000, 2200, torch.float32, logits=False)
     arguments.emissions[-1, 0, arguments.targets[0, 0]] = torch.nan
     assert run(arguments, logits=False).losses.isnan().all()
+
+
+@pytest.mark.parametrize("name", ["margin 8", "margin 14", "noise", "two readings far apart", "wrong in the middle"])
+def test_memory_is_planned_for_a_sure_model(name: str) -> None:
+    """The same bits whether the plan is enough or, for an unsure model, the item is computed again with more memory."""
+    arguments = arguments_of(name, 20_000, 5000, torch.float32, logits=True)
+    expected = run(arguments, logits=True)
+    with little_memory_planned():
+        actual = run_on_dirty_memory(arguments, logits=True)
+    assert torch.equal(actual.losses, expected.losses)
+    assert ((actual.gradient - expected.gradient).abs() <= 2.0**-80 + 2.0**-23 * expected.gradient.abs()).all()
+    x = arguments.emissions.clone().requires_grad_()
+    with little_memory_planned():
+        loss = ctckit.ctc_loss_with_logits(x * 1, *arguments[1:], "sum", inplace_grad=True)
+    (gradient,) = torch.autograd.grad(loss, x)
+    assert torch.equal(gradient, actual.gradient)

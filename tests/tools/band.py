@@ -28,6 +28,18 @@ def band_budget(budget: float) -> Iterator[None]:
         _core.set_band_budget(-1)
 
 
+@contextmanager
+def little_memory_planned() -> Iterator[None]:
+    """Memory of items of several segments is first planned for an eighth of the positions, as for a very long item."""
+    from ctckit import _core
+
+    _core.set_most_planned(0)
+    try:
+        yield
+    finally:
+        _core.set_most_planned(2 << 30)
+
+
 def state_occupancy(arguments: Arguments, *, logits: bool = False) -> tuple[Tensor, Tensor]:
     """The occupancy of all states (T, N, 2S + 1), and what has been left out of each item's probability (N,)."""
     from ctckit import _core

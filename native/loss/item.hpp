@@ -52,6 +52,8 @@ class Item {
     if (narrow_first_ && goes_back() && kept_bytes() > batch.most_planned && segment_ >= kShare * kFramesPerBlock) {
       kept_pitch_ = pitch_ / kShare / 8 * 8 + 8;
       segment_ = segment_of(kept_pitch_);
+      // The first walk uses the memory of a segment for a block of all positions.
+      if (segment_ < kShare * kFramesPerBlock) segment_ = kShare * kFramesPerBlock;
     }
     lay_out(arena);
   }

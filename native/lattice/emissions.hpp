@@ -39,12 +39,15 @@ class EmissionSource {
   static constexpr double kSmallest = -1.0 * (std::int64_t{1} << 40);          // the least log2 of an emission
   static constexpr Real kLowest = sizeof(Real) == 4 ? Real(-87) : Real(-708);  // e^kLowest is a normal number
   static constexpr std::int64_t kFewClasses = 1024;
+  // In float, the difference of two halves is exact.
+  using Precise = std::conditional_t<sizeof(T) == 2, RoundedExponential<Real>, PreciseExponential<Real>>;
 
  public:
   EmissionSource(const Batch& batch, std::int64_t n, Arena& arena)
       : logits_(batch.logits),
         classes_(batch.classes),
         frames_(batch.input_lengths[n]),
+        precise_(2 * batch.classes <= batch.target_lengths[n]),
         rows_(batch, n),
         slots_(batch, n, kWidth, 0, arena),
         // An odd number of vectors, so that the rows of a block fall on different cache sets.
@@ -175,10 +178,16 @@ class EmissionSource {
       rows[k] = rows_.row(t + k, buffer_ + k * pitch_);
       next[k] = rows_.address(t + kFramesPerBlock + k < frames_ ? t + kFramesPerBlock + k : t + k);
     }
-    softmax_rows(rows, frames, classes_, softmax, pitch_, maxima_ + t, rests_ + t, [&](int k, std::int64_t c) {
+    const auto prefetch = [&next, gradient, gradient_stride](int k, std::int64_t c) {
       __builtin_prefetch(next[k] + c);
       if (gradient != nullptr) __builtin_prefetch(gradient + k * gradient_stride + c, 1);
-    });
+    };
+    if (precise_) {
+      softmax_rows<Precise>(rows, frames, classes_, softmax, pitch_, maxima_ + t, rests_ + t, prefetch);
+    } else {
+      softmax_rows<RoundedExponential<Real>>(rows, frames, classes_, softmax, pitch_, maxima_ + t, rests_ + t,
+                                             prefetch);
+    }
   }
 
   void read_softmax(int frames, const Real* softmax) {
@@ -212,12 +221,14 @@ class EmissionSource {
       // A frame in which no class is possible: emissions of 0 on any scale.
       high = high == -infinity ? Vector{} : high;
       store(scale + k, high);
+      const Vector taken = Precise::taken(high);
+      const Precise exponential{high - taken};
       for (std::int64_t u = 0; u < slots_.used(); ++u) {
         Real* const at = table_ + u * kFramesPerBlock + k;
-        const Vector x = load<Vector>(at) - high;
-        nan |= x != x;
-        extreme |= (x < kLowest) & (x > -infinity);
-        store(at, exp_of_nonpositive<Real>(x));
+        const Vector x = load<Vector>(at), below = x - high;
+        nan |= below != below;
+        extreme |= (below < kLowest) & (below > -infinity);
+        store(at, exponential(x - taken));
       }
     }
     extreme_ = any_lane(extreme);
@@ -250,6 +261,7 @@ class EmissionSource {
 
   bool logits_;
   std::int64_t classes_, frames_;
+  bool precise_;  // of a softmax of few classes; with more of them, its exponentials take most of the time
   FrameRows<T> rows_;
   Slots slots_;
   std::int64_t pitch_;

@@ -37,36 +37,159 @@ inline Vector power_of_fraction(Vector f) {
 template <class Real>
 struct Power {
   typename VectorOf<Real>::Values mantissa, exponent;
-  typename VectorOf<Real>::Integers biased;  // the exponent in the low bits of its sum with a large number
+  typename VectorOf<Real>::Integers biased;  // in the low bits: the exponent as numbers hold it
+};
+
+// What both ways to an exponential share.
+template <class Real>
+struct ExponentialConstants {
+  static constexpr bool kSingle = sizeof(Real) == 4;
+  static constexpr int kDegree = kSingle ? 6 : 11;
+  // Adding it rounds to an integer, which is left in the low bits of the sum with the bias of an exponent added.
+  static constexpr Real kMagic = kSingle ? Real(0x1.8p23 + 127) : Real(0x1.8p52 + 1023);
+  static constexpr Real kLog2E = kSingle ? Real(0x1.715476p0) : Real(0x1.71547652b82fep0);
+  static constexpr Real kLog2ERest = kSingle ? Real(0x1.4ae0cp-26) : Real(0x1.777d0ffda0d24p-56);
+  static constexpr Real kLowest = kSingle ? Real(-87.3) : Real(-708.3);  // below, e^t would be subnormal
+  // One instruction scales, and flushes subnormals: far enough below, all is 0.
+  static constexpr bool kFlushes = CTCKIT_VECTOR_BYTES == 64 && kSingle;
+  static constexpr Real kClamp = kFlushes ? 2 * kLowest : kLowest;
 };
 
 template <class Real, class Vector = typename VectorOf<Real>::Values>
 inline Power<Real> split_exponential(Vector t) {
-  constexpr bool single = sizeof(Real) == 4;
-  constexpr Real magic = single ? Real(0x1.8p23) : Real(0x1.8p52);  // adding it rounds to an integer
-  constexpr Real log2e_high = single ? Real(0x1.715476p0) : Real(0x1.71547652b82fep0);
-  constexpr Real log2e_low = single ? Real(0x1.4ae0cp-26) : Real(0x1.777d0ffda0d24p-56);
-  const Vector shifted = t * log2e_high + magic;
-  const Vector n = shifted - magic;
-  const Vector f = t * log2e_low + (t * log2e_high - n);
-  return {power_of_fraction<single ? 6 : 11>(f), n, (typename VectorOf<Real>::Integers)shifted};
+  using K = ExponentialConstants<Real>;
+  const Vector shifted = t * K::kLog2E + K::kMagic;
+  const Vector n = shifted - K::kMagic;
+  const Vector f = t * K::kLog2ERest + (t * K::kLog2E - n);
+  return {power_of_fraction<K::kDegree>(f), n, (typename VectorOf<Real>::Integers)shifted};
+}
+
+// mantissa * 2^exponent, or 0 where `vanishes` or the result would be subnormal.
+template <class Real>
+inline typename VectorOf<Real>::Values scaled(const Power<Real>& power, typename VectorOf<Real>::Integers vanishes) {
+  using Vector = typename VectorOf<Real>::Values;
+#if CTCKIT_VECTOR_BYTES == 64
+  if constexpr (ExponentialConstants<Real>::kFlushes)  // (subnormals are flushed as set for the whole call)
+    return (Vector)_mm512_maskz_scalef_ps(kAll16, (__m512)power.mantissa, (__m512)power.exponent);
+#endif
+  constexpr int fraction_bits = sizeof(Real) == 4 ? 23 : 52;
+  return vanishes ? Vector{} : power.mantissa * (Vector)(power.biased << fraction_bits);
 }
 
 // e^t for t <= 0: exactly 1 at 0; 0 at -infinity and wherever the result would be subnormal; NaN for NaN.
 template <class Real, class Vector = typename VectorOf<Real>::Values>
 inline Vector exp_of_nonpositive(Vector t) {
-  constexpr bool single = sizeof(Real) == 4;
-  constexpr Real lowest = single ? Real(-87.3) : Real(-708.3);
-#if CTCKIT_VECTOR_BYTES == 64
-  if constexpr (single) {  // one instruction scales and flushes subnormals (as set for the whole call)
-    const Power<Real> power = split_exponential<Real>(larger(broadcast<Vector>(2 * lowest), t));
-    return (Vector)_mm512_maskz_scalef_ps(kAll16, (__m512)power.mantissa, (__m512)power.exponent);
-  }
-#endif
-  constexpr int fraction_bits = single ? 23 : 52, bias = single ? 127 : 1023;
-  const Power<Real> power = split_exponential<Real>(larger(broadcast<Vector>(lowest), t));  // keeps NaN
-  return t < lowest ? Vector{} : power.mantissa * (Vector)((power.biased + bias) << fraction_bits);
+  using K = ExponentialConstants<Real>;
+  return scaled<Real>(split_exponential<Real>(larger(broadcast<Vector>(K::kClamp), t)), t < K::kLowest);  // keeps NaN
 }
+
+// e^(x - max) for x <= max, as `exp_of_nonpositive`. The difference is rounded, by more the larger it is.
+template <class Real>
+class RoundedExponential {
+  using Vector = typename VectorOf<Real>::Values;
+
+ public:
+  static constexpr bool kTakes = false;
+  static Vector taken(Vector) { return Vector{}; }
+  explicit RoundedExponential(Vector max) : max_(max) {}
+  Vector operator()(Vector x) const { return exp_of_nonpositive<Real>(x - max_); }
+
+  // The numbers of every lane, and those of one lane in all lanes.
+  struct Lanes {
+    explicit Lanes(const RoundedExponential& all) { store(max, all.max_); }
+    RoundedExponential operator[](int j) const { return RoundedExponential(broadcast<Vector>(max[j])); }
+    Real max[sizeof(Vector) / sizeof(Real)];
+  };
+
+ private:
+  Vector max_;
+};
+
+#if defined(__FMA__)
+// a b + c, rounded once. (The compiler contracts as it likes: where it shares the product, not at all.)
+template <class Vector>
+inline Vector fused(Vector a, Vector b, Vector c) {
+  constexpr bool single = sizeof(a[0]) == 4;
+#if CTCKIT_VECTOR_BYTES == 64
+  if constexpr (single) return (Vector)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+  return (Vector)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+#else
+  if constexpr (single) return (Vector)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+  return (Vector)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+#endif
+}
+
+// The same to the digits of x and max: x - max is never rounded. From x log2(e) and from max log2(e) their integers are
+// taken first, and only the fractions are subtracted.
+template <class Real>
+class PreciseExponential {
+  using K = ExponentialConstants<Real>;
+  using Vector = typename VectorOf<Real>::Values;
+  static constexpr Real kFar = 0x1p15;
+
+ public:
+  // What to subtract from x and from the maximum before; 0 if the maximum is small enough to find the integers.
+  static constexpr bool kTakes = true;
+  static Vector taken(Vector max) { return (max > kFar) | (max < -kFar) ? max : Vector{}; }
+
+  explicit PreciseExponential(Vector max) {
+    const Vector log2e = broadcast<Vector>(K::kLog2E);
+    whole_ = fused(max, log2e, broadcast<Vector>(K::kMagic)) - K::kMagic;
+    least_ = max + K::kClamp;
+    const Vector fraction = fused(max, log2e, -whole_);
+    rest_ = fused(max, broadcast<Vector>(K::kLog2ERest), fraction);  // as in `operator()`: e^0 is exactly 1
+    below_ = K::kFlushes ? whole_ + fraction : fraction;
+  }
+
+  Vector operator()(Vector x) const {
+    const Vector log2e = broadcast<Vector>(K::kLog2E), clamped = larger(least_, x);  // keeps NaN
+    Power<Real> power;
+    Vector n;  // the integer nearest to x log2(e) - fraction
+#if CTCKIT_VECTOR_BYTES == 64
+    if constexpr (K::kFlushes) {
+      power.exponent = (Vector)_mm512_maskz_roundscale_ps(kAll16, (__m512)fused(clamped, log2e, -below_), 8);
+      n = power.exponent + whole_;
+    }
+#endif
+    if constexpr (!K::kFlushes) {
+      const Vector magic = K::kMagic - whole_, shifted = fused(clamped, log2e, -below_) + magic;
+      power.biased = (typename VectorOf<Real>::Integers)shifted;
+      n = shifted - magic;
+    }
+    const Vector fraction = fused(clamped, log2e, -n);
+    power.mantissa = power_of_fraction<K::kDegree>(fused(clamped, broadcast<Vector>(K::kLog2ERest), fraction) - rest_);
+    return scaled<Real>(power, x < least_);
+  }
+
+  struct Lanes {
+    explicit Lanes(const PreciseExponential& all) {
+      store(least, all.least_);
+      store(whole, all.whole_);
+      store(below, all.below_);
+      store(rest, all.rest_);
+    }
+    PreciseExponential operator[](int j) const {
+      PreciseExponential one;
+      one.least_ = broadcast<Vector>(least[j]);
+      one.whole_ = broadcast<Vector>(whole[j]);
+      one.below_ = broadcast<Vector>(below[j]);
+      one.rest_ = broadcast<Vector>(rest[j]);
+      return one;
+    }
+    Real least[sizeof(Vector) / sizeof(Real)], whole[sizeof(Vector) / sizeof(Real)];
+    Real below[sizeof(Vector) / sizeof(Real)], rest[sizeof(Vector) / sizeof(Real)];
+  };
+
+ private:
+  PreciseExponential() = default;
+
+  Vector least_, whole_, below_, rest_;  // below_: what to subtract from x log2(e) before it is rounded to an integer
+};
+#else
+// Without fused multiply-add the product x log2(e) would be rounded: worse than the difference.
+template <class Real>
+using PreciseExponential = RoundedExponential<Real>;
+#endif
 
 }  // namespace
 }  // namespace ctckit::CTCKIT_ISA

@@ -165,11 +165,18 @@ CTCKIT_COLD double small_rest(const Real* exponentials, std::int64_t classes) {
   return static_cast<double>(fold_lanes<width / 2>(sum, [](Vector a, Vector b) { return a + b; }));
 }
 
+// Writes row[c] - base to `out`, and returns it.
+template <class Real>
+CTCKIT_COLD const Real* subtracted(const Real* row, std::int64_t classes, Real base, Real* out) {
+  for (std::int64_t c = 0; c < classes; ++c) out[c] = row[c] - base;
+  return out;
+}
+
 // Writes exp(x - max) of a block's frames, in rows padded to whole vectors with zeros, and the members of their
 // `FrameSum`. Missing frames get the rest 0. Many frames at once share the work of sums over lanes. For few classes: a
 // lane adds up in Real. `prefetch(k, c)` is called for class c of frame k: this code waits for arithmetic, not for
 // memory.
-template <class Real, int kRows, class Prefetch>
+template <class Exponential, class Real, int kRows, class Prefetch>
 void softmax_rows(const Real* const (&rows)[kRows], int frames, std::int64_t classes, Real* out, std::int64_t pitch,
                   double* maxima, double* rests, Prefetch prefetch) {
   using Vector = typename VectorOf<Real>::Values;
@@ -191,21 +198,29 @@ void softmax_rows(const Real* const (&rows)[kRows], int frames, std::int64_t cla
     }
     const Vector max = fold_rows(fold, [](Vector a, Vector b) { return larger(a, b); });
     // A frame in which no class is possible: zeros on any scale.
-    Real base[width];
-    store(base, max == -infinity ? Vector{} : max);
+    const Vector base = max == -infinity ? Vector{} : max;
+    Real taken[width] = {};
+    bool any_taken = false;
+    if constexpr (Exponential::kTakes) {
+      store(taken, Exponential::taken(base));
+      any_taken = any_lane(load<Vector>(taken) != 0);
+    }
+    const typename Exponential::Lanes exponentials{Exponential{base - load<Vector>(taken)}};
     for (int j = 0; j < count; ++j) {
-      const Real* const row = rows[group + j];
+      const Real* row = rows[group + j];
       Real* const to = out + (group + j) * pitch;
+      if (any_taken) row = subtracted(row, classes, taken[j], to);
+      const Exponential exponential = exponentials[j];
       Vector sum{};
       for (std::int64_t c = 0; c < whole; c += width) {
         prefetch(group + j, c);
-        const Vector p = exp_of_nonpositive<Real>(load<Vector>(row + c) - base[j]);
+        const Vector p = exponential(load<Vector>(row + c));
         store(to + c, p);
         sum += p;
       }
       if (whole < classes) {
         prefetch(group + j, whole);
-        const Vector p = exp_of_nonpositive<Real>(load_tail(row + whole, classes - whole) - base[j]);
+        const Vector p = exponential(load_tail(row + whole, classes - whole));
         store(to + whole, p);
         sum += p;
       }

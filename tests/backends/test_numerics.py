@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any, cast
 
 import pytest
@@ -11,8 +12,8 @@ from torch import Tensor
 
 import ctckit
 from tests.tools.band import band_budget
-from tests.tools.cases import Case, random_case, trained
-from tests.tools.exact_answers import Result, errors, exact, run, run_on_dirty_memory
+from tests.tools.cases import Arguments, Case, random_case, trained
+from tests.tools.exact_answers import Answer, Result, errors, exact, run, run_on_dirty_memory
 from tests.tools.hard_inputs import HARD, judged, one, spelled
 
 pytestmark = pytest.mark.usefixtures("core")
@@ -116,6 +117,50 @@ def test_trained_on_ten_thousand_frames() -> None:
     """A loss near 0 over many frames: rounding errors of probabilities near 1 must not add up."""
     case = Case("", 10_000, 64, (spelled(1000, 64),), (10_000,))
     hold(case, trained(case, 14, seed=1))
+
+
+@cache
+def two_readings(seed: int, *, logits: bool) -> tuple[Arguments, Answer]:
+    """A target of 1,000 labels, read early or late, each label four frames later, with the same probability throughout.
+
+    Between labels lie blanks, so that a change from one reading to the other is improbable. Both read classes lie about
+    8 nats below a class that the target does not name.
+    """
+    labels = 1000
+    classes, spoken, period = 32, 3, 4
+    target = torch.randint(1, classes - 1, (labels,), generator=torch.Generator().manual_seed(seed))
+    frames = (labels + 1) * period
+    case = Case("", frames, classes, (tuple(target.tolist()),), (frames,))
+    early = torch.zeros(labels + 1, period, dtype=torch.int64)
+    early[:-1, :spoken] = target[:, None]
+    late = early.roll(1, 0).flatten()
+    early = early.flatten()
+    t = torch.arange(frames)
+    noise = case.logits(seed=seed)[:, 0]
+    first, second = noise[t, early], noise[t, late]
+    # Take from the early reading what makes it more probable, label by label.
+    lead = torch.where(early == late, 0.0, first - second).view(-1, period).sum(1) / spoken
+    x = noise - 10
+    x[t, late] = second
+    x[t, early] = first - torch.where(early == late, 0.0, lead.repeat_interleave(period))
+    x[:, -1] = 8 + noise[:, -1] / 4
+    arguments = case.padded((x if logits else x.log_softmax(1)).float()[:, None])
+    return arguments, exact(arguments, logits=logits)
+
+
+@pytest.mark.parametrize("logits", [True, False], ids=["logits", "log_probs"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_two_readings_far_apart(simd: str, seed: int, logits: bool) -> None:
+    """Two families of paths share the probability over 4,000 frames, in which all roundings count in their ratio.
+
+    If the differences to the frame's largest class were rounded, too, they would add up to 6e-7.
+    """
+    arguments, answer = two_readings(seed, logits=logits)
+    share = answer.by_state[2000, 0, 1::2].amax()  # in the middle, where each reading has another label
+    assert share < 0.7, "one reading has nearly all of the probability"
+    found = errors(run(arguments, logits=logits), answer)
+    assert found.loss <= 2e-7
+    assert found.gradient <= (2e-6 if simd == "baseline" else 2e-7)
 
 
 @pytest.mark.parametrize("value", [-7e11, -1e12, -1e30, torch.finfo(torch.float32).min])

@@ -239,13 +239,14 @@ def test_inplace_grad(classes: int, reduction: str, dtype: torch.dtype) -> None:
         logits = view(x + 0)
         address = logits.data_ptr()
         actual = overwriting(logits, case, reduction=reduction)
-        assert torch.equal(actual, loss)
         (slope,) = torch.autograd.grad(actual.sum(), x)
         assert slope.data_ptr() == address
         if classes <= 1024:
+            assert torch.equal(actual, loss)
             assert torch.equal(slope, expected)
         else:  # the softmax of a large vocabulary is rounded in another order
             eps = torch.finfo(dtype).eps
+            torch.testing.assert_close(actual, loss, rtol=eps, atol=0)
             torch.testing.assert_close(slope, expected, rtol=4 * eps, atol=eps)
 
 

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "base/batch.hpp"
+#include "lattice/narrow_cost.hpp"
 #include "lattice/viterbi.hpp"
 
 namespace ctckit::CTCKIT_ISA {
@@ -18,9 +19,8 @@ class Beam {
   Beam(Pruning pruning, std::int64_t frames, std::int64_t labels, std::int64_t cost_of_reading)
       : always_(pruning == Pruning::always),
         labels_(static_cast<double>(labels)),
-        cost_of_reading_(static_cast<double>(cost_of_reading)),
-        most_(kMostCost * static_cast<double>(frames) * labels_ - kMostCost * labels_ * labels_),
-        possible_(always_ || (pruning == Pruning::if_it_pays && cost(frames, kNarrowest) < most_)) {}
+        cost_(kMostCost, frames, labels, cost_of_reading),
+        possible_(always_ || (pruning == Pruning::if_it_pays && cost_.allows(frames))) {}
 
   // Whether the narrow walk should be tried.
   bool possible() const { return possible_; }
@@ -31,26 +31,22 @@ class Beam {
   // After a block of frames in the positions `walked`, of which those in `kept` stay: whether to go on.
   bool goes_on(Range walked, Range kept, const double* maxima, int frames, double largest) {
     for (int k = 0; k < frames; ++k) reachable_ += maxima[k];
-    spent_ += cost(frames, walked.end - walked.begin);
+    const bool affordable = cost_.spend(frames, walked);
     widths_ += static_cast<double>(kept.end - kept.begin);
     ++blocks_;
     const double lost = reachable_ - largest, band = widths_ / blocks_ * lost / kNats;
-    return largest != kImpossible && (always_ || (band < labels_ && spent_ < most_));
+    return largest != kImpossible && (always_ || (band < labels_ && affordable));
   }
 
  private:
   static constexpr double kNats = 40;
-  static constexpr double kMostCost = 0.045;      // of the walk of all positions
-  static constexpr std::int64_t kNarrowest = 40;  // positions; about what a sure model takes
-
-  double cost(std::int64_t frames, std::int64_t positions) const {
-    return static_cast<double>(frames) * (cost_of_reading_ + static_cast<double>(positions));
-  }
+  static constexpr double kMostCost = 0.045;  // of the walk of all positions
 
   bool always_;
-  double labels_, cost_of_reading_, most_;
+  double labels_;
+  NarrowCost cost_;
   bool possible_;
-  double reachable_ = 0, spent_ = 0, widths_ = 0, blocks_ = 0;
+  double reachable_ = 0, widths_ = 0, blocks_ = 0;
 };
 
 }  // namespace

@@ -156,8 +156,7 @@ class BestPath {
   // Takes up a walk again at the start of `inner`, its k-th segment.
   void restore(const Level& level, std::int64_t k, const Segment& inner) {
     const Range needed = positions(inner, inner.begin, 0), saved = level.checkpoints.range(k);
-    const Range range = {needed.begin > saved.begin ? needed.begin : saved.begin,
-                         needed.end < saved.end ? needed.end : saved.end};
+    const Range range = common(needed, saved);
     level.checkpoints.restore(k, range, {row_.blank, row_.label});
     for (std::int64_t i = range.end; i <= inner.top / kStep * kStep + kStep - 1; ++i)
       row_.blank[i] = row_.label[i] = kImpossible;  // not reached yet, or dropped

@@ -58,7 +58,7 @@ class ScoreBand {
   // Of the positions `wanted`, those that can be reached within so many frames.
   Range within(Range wanted, int frames) const {
     const std::int64_t end = (range_.end - 1 + frames) / kStep * kStep + kStep;
-    return {wanted.begin > range_.begin ? wanted.begin : range_.begin, wanted.end < end ? wanted.end : end};
+    return common(wanted, {range_.begin, end});
   }
 
   // Where to write the largest values of the block of frames from t on, before `require`.

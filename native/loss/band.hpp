@@ -16,9 +16,8 @@
 // class's gradient changes by at most lost times the item's weight; the loss is known before and does not change.
 //
 // Each end of each block may drop budget / (4 blocks), so lost <= budget / 2. The other half is for the forward walk
-// (forward_band.hpp). Rounding: products are doubles. Narrowed to
-// float, an occupancy below 2^-186 counts as 0, so `lost` is too small by at most 2^-186 for each state dropped: below
-// 2^-140 for 2^46 of them. A NaN drops nothing.
+// (forward_band.hpp). Rounding: products are doubles. Narrowed to float, an occupancy below 2^-186 counts as 0, so
+// `lost` is too small by at most 2^-186 for each state dropped: below 2^-140 for 2^46 of them. A NaN drops nothing.
 #pragma once
 
 #include <cmath>
@@ -87,8 +86,7 @@ class Band {
 
  private:
   static Range cut(Range range, std::int64_t low, std::int64_t high) {
-    const std::int64_t begin = (low > 0 ? low : 0) / kLanes * kLanes;
-    return {begin > range.begin ? begin : range.begin, high < range.end ? high : range.end};
+    return common(range, {(low > 0 ? low : 0) / kLanes * kLanes, high});
   }
 
   // Adds `more` to `sum` if it stays within what is allowed.

@@ -22,6 +22,7 @@
 #include <cmath>
 
 #include "lattice/forward_backward.hpp"
+#include "lattice/narrow_cost.hpp"
 
 namespace ctckit::CTCKIT_ISA {
 namespace {
@@ -30,8 +31,7 @@ class ForwardBand {
  public:
   // Whether the narrow walk should be tried. `cost_of_reading`: that of a frame, in positions.
   static bool possible(std::int64_t frames, std::int64_t labels, std::int64_t cost_of_reading) {
-    const double narrow = static_cast<double>(frames) * static_cast<double>(cost_of_reading + kNarrowest);
-    return labels >= kShortest && narrow < most_cost(frames, labels);
+    return labels >= kShortest && NarrowCost(kMostCost, frames, labels, cost_of_reading).allows(frames);
   }
 
   ForwardBand() = default;
@@ -39,9 +39,8 @@ class ForwardBand {
   ForwardBand(std::int64_t frames, std::int64_t labels, std::int64_t cost_of_reading, double bits, Arena& arena)
       : blocks_((frames + kFramesPerBlock - 1) / kFramesPerBlock),
         labels_(labels),
-        cost_of_reading_(cost_of_reading),
         bits_(bits),
-        most_cost_(labels < kShortest ? 1e300 : most_cost(frames, labels)),
+        cost_(kMostCost, frames, labels, cost_of_reading),
         future_(arena.take<double>(blocks_ + 1)) {}
 
   // Whether positions are left out, by either walk.
@@ -52,7 +51,7 @@ class ForwardBand {
   void start_narrow() {
     stage_ = Stage::narrow;
     restart();
-    reachable_ = spent_ = 0;
+    reachable_ = 0;
   }
 
   // Notes the emissions of a block, [slot][frame].
@@ -76,10 +75,11 @@ class ForwardBand {
       largest = e > largest ? e : largest;
     }
     narrow(row, walked, largest - kBeam, frames);
-    spent_ += static_cast<double>(frames * (cost_of_reading_ + walked.end - walked.begin));
+    const bool affordable = cost_.spend(frames, walked);
     const double slack = reachable_ - static_cast<double>(largest) + bits_;
     const double width = static_cast<double>(range_.end - range_.begin) * slack / kBeam;
-    return largest > kNever / 2 && spent_ < most_cost_ && (labels_ < kShortest || width < static_cast<double>(labels_));
+    const bool pays = affordable && width < static_cast<double>(labels_);
+    return largest > kNever / 2 && (labels_ < kShortest || pays);  // for a short target only a test asks for it
   }
 
   // The narrow walk is over. `log2_found`: the logarithm of what it found, -infinity if nothing.
@@ -111,7 +111,7 @@ class ForwardBand {
   Range of_walk(Range reached, std::int64_t t, int frames) const {
     if (!on()) return reached;
     const std::int64_t end = (range_.end + (t - at_) + frames + kLanes) / kLanes * kLanes;
-    return {range_.begin > reached.begin ? range_.begin : reached.begin, end < reached.end ? end : reached.end};
+    return common(reached, {range_.begin, end});
   }
 
   // After the block of the walk that counts.
@@ -122,16 +122,11 @@ class ForwardBand {
 
  private:
   enum class Stage { off, narrow, certified };
-  static constexpr std::int64_t kShortest = 1000, kNarrowest = 40;
+  static constexpr std::int64_t kShortest = 1000;    // labels
   static constexpr std::int64_t kBeam = 58;          // bits: 40 nats
   static constexpr double kMostCost = 0.1;           // of the walk of all positions
   static constexpr double kLostEmissions = 0x1p-60;  // more than all emissions that are too small for the table
   static constexpr double kRounding = 0x1p-20;       // bits a block, more than sums and logarithms round
-
-  // In positions.
-  static double most_cost(std::int64_t frames, std::int64_t labels) {
-    return kMostCost * static_cast<double>(labels) * static_cast<double>(frames - labels);
-  }
 
   void restart() {
     range_ = {0, kLanes};
@@ -155,11 +150,12 @@ class ForwardBand {
   }
 
   Stage stage_ = Stage::off;
-  std::int64_t blocks_ = 0, labels_ = 0, cost_of_reading_ = 0, at_ = 0;
+  std::int64_t blocks_ = 0, labels_ = 0, at_ = 0;
   Range range_ = {};
-  double bits_ = 0, most_cost_ = 0;
-  double* future_ = nullptr;          // [block]: log2 of the product of N from its first frame on
-  double reachable_ = 0, spent_ = 0;  // of the narrow walk
+  double bits_ = 0;
+  NarrowCost cost_;
+  double* future_ = nullptr;  // [block]: log2 of the product of N from its first frame on
+  double reachable_ = 0;      // log2 of the product of N so far, in the narrow walk
   double limit_ = 0;
 };
 

@@ -200,17 +200,18 @@ class Item {
   Likelihood likelihood() const {
     const Row& last = walks_.alpha();
     const Range range = forward_range((frames_ - 1) / kFramesPerBlock * kFramesPerBlock, kFramesPerBlock);
-    const std::int64_t i = labels_ - 1;
-    const bool has_label = i >= range.begin && i < range.end && last.label[i] != 0;
-    const bool has_blank = labels_ < range.end && last.blank[labels_] != 0;
-    const double blank = has_blank ? last.blank[labels_] : 0.0, label = has_label ? last.label[i] : 0.0;
-    if (!has_blank && !has_label) return {};
-    const std::int64_t blank_e = has_blank ? last.blank_exponent[labels_] : 0;
-    const std::int64_t label_e = has_label ? last.label_exponent[i] : 0;
-    const std::int64_t exponent = !has_label || (has_blank && blank_e + std::ilogb(blank) > label_e + std::ilogb(label))
-                                      ? blank_e + std::ilogb(blank)
-                                      : label_e + std::ilogb(label);
-    return {scaled(blank, blank_e - exponent) + scaled(label, label_e - exponent), exponent};
+    const auto state = [range](std::int64_t i, const double* m, const std::int64_t* e) {
+      return i >= range.begin && i < range.end && m[i] != 0 ? Likelihood{m[i], e[i]} : Likelihood{0, kNever};
+    };
+    const auto largest = [](const Likelihood& x) {
+      return x.mantissa == 0 ? kNever : x.exponent + std::ilogb(x.mantissa);
+    };
+    const Likelihood blank = state(labels_, last.blank, last.blank_exponent);
+    const Likelihood label = state(labels_ - 1, last.label, last.label_exponent);
+    const std::int64_t exponent = largest(blank) > largest(label) ? largest(blank) : largest(label);
+    if (exponent == kNever) return {};
+    return {scaled(blank.mantissa, blank.exponent - exponent) + scaled(label.mantissa, label.exponent - exponent),
+            exponent};
   }
 
   // Walks the frames of the block last read, and keeps nothing but the last row.

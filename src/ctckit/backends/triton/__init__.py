@@ -37,7 +37,7 @@ from ctckit.backends.triton import occupancy as occupancy_kernels
 from ctckit.backends.triton import rows as row_kernels
 from ctckit.backends.triton import sums as sum_kernels
 from ctckit.backends.triton import tiles
-from ctckit.backends.triton.launch import INTERPRETED, Launches, cdiv, multiprocessors, pointer, traits
+from ctckit.backends.triton.launch import INTERPRETED, Address, Launches, cdiv, multiprocessors, pointer, traits
 from ctckit.backends.triton.scratch import Scratch, Sizes
 from ctckit.lattice import Lattice
 from ctckit.reference import reduce
@@ -147,15 +147,16 @@ class _Run:
         # The kernels read memory, and ignore torch's negative bit. (The tensor is kept for as long as its address.)
         self.emissions = emissions.resolve_neg()
         self.strides = self.emissions.stride()
-        self.x = pointer(self.emissions), *self.strides
+        at = pointer(self.emissions)
+        self.x = at, *self.strides
         labels, input_lengths, target_lengths = self.lattice[:3]
         self.lengths = target_lengths.cumsum(0) if self.lattice.concatenated else target_lengths
         callers = [pointer(tensor) for tensor in (labels, input_lengths, self.lengths)]
         largest = max(self.T, self.N, self.C, self.M, self.lattice.blank * self.strides[2])
-        self.launch = Launches((traits(*self.x), *map(traits, callers)), largest)
+        self.launch = Launches((traits(at, *self.strides), *map(traits, callers)), largest)
         self._recurse(callers)
 
-    def _recurse(self, callers: list[Any]) -> None:
+    def _recurse(self, callers: list[Address | Tensor]) -> None:
         T, N, C, M, to = self.T, self.N, self.C, self.M, self.scratch.parts
         labels, input_lengths, target_lengths = callers
         max_target, blank, concatenated = self.lattice.max_target, self.lattice.blank, self.lattice.concatenated

@@ -44,7 +44,7 @@ class Address(int):
     dtype: torch.dtype
 
 
-ADDRESSES: Final = {
+ADDRESSES: Final[dict[torch.dtype, type[Address]]] = {
     dtype: type(f"AddressOf{dtype}", (Address,), {"dtype": dtype})
     for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int32, torch.int64)
 }
@@ -61,14 +61,14 @@ class _Pointer:
         return self.address
 
 
-def pointer(tensor: Tensor) -> Any:
+def pointer(tensor: Tensor) -> Address | Tensor:
     """Return what a kernel takes for a tensor. The caller keeps the tensor alive until after the launch."""
     return ADDRESSES[tensor.dtype](tensor.data_ptr()) if DIRECT else tensor
 
 
-def traits(at: Any, *strides: int) -> tuple[Any, ...]:
-    """Return all that Triton specialises on in a tensor, `at`, and in its strides."""
-    if not DIRECT:
+def traits(at: Address | Tensor, *strides: int) -> tuple[object, ...]:
+    """Return all that Triton specialises on in a tensor, of which `at` is the `pointer`, and in its strides."""
+    if not isinstance(at, Address):
         return ()
     return (at.dtype, at & 15 == 0, *[2 if stride == 1 else (stride & 15 == 0, stride >> 31) for stride in strides])
 
@@ -78,7 +78,7 @@ class Launches:
 
     _known: Final[dict[Any, dict[Any, Any]]] = {}
 
-    def __init__(self, key: tuple[Any, ...], largest: int) -> None:
+    def __init__(self, key: tuple[object, ...], largest: int) -> None:
         """Prepare launches.
 
         Args:

@@ -14,8 +14,6 @@ from torch import Tensor
 from ctckit.backends.triton.launch import cdiv, power_of_2
 
 BYTES_PER_LOAD: Final = 16  # of a thread
-MANY_CLASSES: Final = 16_384
-"""From here on a program takes one row: its classes keep 8 warps busy."""
 
 
 class Tile(NamedTuple):
@@ -32,21 +30,20 @@ class Tile(NamedTuple):
 
 
 def of_sums(classes: int, itemsize: int, lanes: int) -> Tile:
-    """Return the tiles of `sum_rows`: one row per warp, so that a row needs no barrier, or one per program."""
+    """Return the tiles of `sum_rows`: one row per warp, so that a row needs no barrier."""
     vector = lanes * BYTES_PER_LOAD // itemsize  # elements that a warp loads at once
-    if classes >= MANY_CLASSES:
-        return Tile(1, 8 * vector, 4, 8)
     columns = _columns(classes, vector)
-    return Tile(4 * vector // columns, columns, _tiles(classes, columns, 4), 4)
+    # In vain the last round reads up to all its tiles but one. From 4 rounds of 8 on that is little.
+    most = 8 if classes >= 32 * columns and itemsize < 8 else 4
+    return Tile(4 * vector // columns, columns, _tiles(classes, columns, most), 4)
 
 
 def of_rows(classes: int, itemsize: int, lanes: int) -> Tile:
     """Return the tiles of `write_rows`: one row per program if there are classes enough for its warps."""
     vector = lanes * BYTES_PER_LOAD // itemsize
-    warps = 8 if classes >= MANY_CLASSES else 4
-    columns = _columns(classes, warps * vector)
+    columns = _columns(classes, 4 * vector)
     # Not more rows: a tile of rows by labels takes many registers.
-    return Tile(min(warps * vector // columns, 8), columns, _tiles(classes, columns, 2), warps)
+    return Tile(min(4 * vector // columns, 8), columns, _tiles(classes, columns, 4), 4)
 
 
 def of_classes(classes: int, itemsize: int, lanes: int) -> Tile:

@@ -137,13 +137,20 @@ def test_several_items_frames_and_tokens(show: Callable[..., Page], tmp_path: Pa
     assert page.run("return document.getElementById('name').textContent") == "fourth"
 
 
-# Pixels between the middle of the current word and the middle of the space between player and details.
+# Pixels between the middle of the current word and the middle of the space between player and details; null while no
+# word is current.
 OFF_CENTRE = """(() => {
   const box = (element) => element.getBoundingClientRect();
-  const word = box(document.querySelector("[aria-current=true]"));
+  const current = document.querySelector("[aria-current=true]");
+  if (!current) return null;
+  const word = box(current);
   const [top, bottom] = [box(document.querySelector(".player")).bottom, box(document.getElementById("detail")).top];
   return Math.abs((word.top + word.bottom) / 2 - (top + bottom) / 2);
 })()"""
+
+
+def is_centred(distance: float | None) -> bool:
+    return distance is not None and distance < 16
 
 
 @pytest.mark.usefixtures("narrow")
@@ -154,21 +161,21 @@ def test_the_current_word_is_centred_until_the_user_scrolls(show: Callable[..., 
     assert page.run(f"return {hidden}")
     index = "[...document.querySelectorAll('#words button')].findIndex((word) => word.ariaCurrent)"
     page.until(index, lambda number: number >= 42)  # the highlight went on
-    page.until(OFF_CENTRE, lambda distance: distance < 16)
+    page.until(OFF_CENTRE, is_centred)
 
     page.run("window.dispatchEvent(new WheelEvent('wheel', { deltaY: 900 })); scrollTo(0, 0)")
-    at_first = page.run(f"return {index}")
+    at_first = page.until(index, lambda number: number >= 0)
     page.until(index, lambda number: number >= at_first + 2)
     assert page.run("return scrollY") < 20  # the rest of a smooth scroll
     assert not page.run(f"return {hidden}")
-    assert page.run(f"return {OFF_CENTRE}") > 400
+    page.until(OFF_CENTRE, lambda distance: distance is not None and distance > 400)
 
     page.driver.find_element("id", "follow").click()
     page.until(hidden)
-    page.until(OFF_CENTRE, lambda distance: distance < 16)
+    page.until(OFF_CENTRE, is_centred)
     page.press("\ue00f")  # page down
     page.until(hidden, lambda hidden: not hidden)
     page.press(" ", " ")  # stop and play
     page.until(hidden)
-    page.until(OFF_CENTRE, lambda distance: distance < 16)
+    page.until(OFF_CENTRE, is_centred)
     page.press(" ")

@@ -33,6 +33,7 @@ namespace {
 constexpr std::int64_t kNever = -(std::int64_t{1} << 61);  // exponent of a state that nothing has reached
 constexpr std::int64_t kVoid = std::int64_t{1} << 61;      // exponent of a position that holds no state
 constexpr std::int64_t kMiddle = 400;    // mantissas start a block at 2^400: growth by 2^600 is rarer than decay
+constexpr std::int64_t kLow = -400;      // or lower, where they grow by more: ahead of all that is probable
 constexpr std::int64_t kSteepest = 256;  // a state is at most 2^256 times smaller than its source
 
 // Forward times mirror is the occupancy times 2^kProduct, in the range of Real, in which it is stored.
@@ -127,19 +128,23 @@ enum class Fit {
   not_at_all,
 };
 
-// Copies `from` to `to` with mantissas near 2^kMiddle, and computes the ratios of a block.
-inline Fit normalise(const Topology& topology, Range range, const Row& from, const Row& to, const Ratios& ratios) {
+// Copies `from` to `to` with mantissas near 2^Middle, and computes the ratios of a block. A range that `continues`
+// comes after one for which this was done.
+template <std::int64_t Middle = kMiddle>
+Fit normalise(const Topology& topology, Range range, bool continues, const Row& from, const Row& to,
+              const Ratios& ratios) {
   // Returns a vector's exponents; marks states without mass, whose exponent is meaningless.
   const auto split = [](const double* m, const std::int64_t* e, double* m_to, std::int64_t* e_to, I64& empty) {
     const F64 value = load<F64>(m);
     const I64 exponent = load<I64>(e);
     empty |= (value == 0.0) & (exponent != kVoid);
-    const I64 middle = value == 0.0 ? exponent : exponent + exponent_of(value) - kMiddle;
-    store(m_to, mantissa_of<kMiddle>(value));
+    const I64 middle = value == 0.0 ? exponent : exponent + exponent_of(value) - Middle;
+    store(m_to, mantissa_of<Middle>(value));
     store(e_to, middle);
     return middle;
   };
-  I64 vanishing{}, label_before = broadcast<I64>(kNever);
+  if (!continues) to.label_exponent[range.begin - 1] = kNever;  // cannot reach the end: nothing flows from it
+  I64 vanishing{}, label_before = broadcast<I64>(to.label_exponent[range.begin - 1]);
   // Computes a vector's ratios. Returns where a state must be lifted.
   const auto relate = [&](std::int64_t i, I64 blank, I64 label) {
     const auto vanishes = [](I64 d) { return (d < -1022) & (d > kNever / 2); };
@@ -153,8 +158,7 @@ inline Fit normalise(const Topology& topology, Range range, const Row& from, con
     return larger(larger(before - blank, blank - label), skipped) > kSteepest;
   };
 
-  to.label_exponent[range.begin - 1] = kNever;  // cannot reach the end: nothing flows from it
-  std::int64_t well = range.begin;              // nothing before this vector must be lifted
+  std::int64_t well = range.begin;  // nothing before this vector must be lifted
   for (; well < range.end; well += kLanes) {
     const std::int64_t i = well;
     const I64 earlier = vanishing, last = label_before;
@@ -268,10 +272,10 @@ inline void walk_vectors(std::int64_t begin, int frames, const Row& row, const R
   }
 }
 
+// Walks a range of positions; `edge` as above.
 template <int Direction, class Value, class Visit>
 __attribute__((noinline)) void walk_block(Range range, int frames, const Row& row, const Ratios& ratios,
-                                          const Emissions<Value>& emissions, Visit visit) {
-  double edge[kFramesPerBlock] = {};
+                                          const Emissions<Value>& emissions, double* edge, Visit visit) {
   constexpr std::int64_t stride = kVectorsPerGroup * kLanes;
   // Vectors are walked in the direction in which probability flows.
   std::int64_t left = range.end - range.begin;

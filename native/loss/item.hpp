@@ -45,13 +45,15 @@ class Item {
         sink_(batch, n, source_.few_classes(), arena),
         states_(batch, n) {
     if (pitch_ / 8 % 2 == 0) pitch_ += 8;  // an odd number of cache lines: rows fall on different cache sets
-    kept_pitch_ = pitch_;
-    segment_ = segment_of(kept_pitch_);
+    kept_pitch_ = checkpoint_pitch_ = pitch_;
+    segment_ = segment();
     narrow_first_ = plan == Plan::sure && band_.on() && !one_walk() && (!batch.logits || source_.few_classes()) &&
                     (batch.band_budget > 0 || ForwardBand::possible(frames_, labels_, source_.cost_of_reading()));
-    if (narrow_first_ && goes_back() && kept_bytes() > batch.most_planned && segment_ >= kShare * kFramesPerBlock) {
+    if (goes_back() && band_.on() && !one_walk() && planned_bytes() > batch.most_planned &&
+        segment_ >= kShare * kFramesPerBlock) {
       kept_pitch_ = pitch_ / kShare / 8 * 8 + 8;
-      segment_ = segment_of(kept_pitch_);
+      if (narrow_first_) checkpoint_pitch_ = kept_pitch_;
+      segment_ = segment();
       // The first walk uses the memory of a segment for a block of all positions.
       if (segment_ < kShare * kFramesPerBlock) segment_ = kShare * kFramesPerBlock;
     }
@@ -79,21 +81,22 @@ class Item {
   }
 
  private:
-  // The part of the positions that memory is first planned for, where all take much. (A segment keeps so many frames
-  // that a block of all positions fits in.)
+  // Where memory for all positions is much: the part of them that a segment's rows hold, and, for a model that seems
+  // sure, checkpoints on average. Where a band is wider, its segments are walked in several pieces; and where the
+  // checkpoints do not suffice, the item is walked again with memory for all.
   static constexpr std::int64_t kShare = 8;
   // A frame keeps the forward mantissas of blanks and labels, and the labels' emissions.
   static constexpr std::int64_t kFrameBytes = 2 * 8 + static_cast<std::int64_t>(sizeof(Real));
   static constexpr std::int64_t kCheckpointBytes = 4 * 8;
 
-  // The frames of a segment that keeps so many positions.
-  std::int64_t segment_of(std::int64_t positions) const {
+  // The frames of a segment.
+  std::int64_t segment() const {
     // Of a segment's frames, the walk again visits half as many positions beside the band: it narrows by one a frame.
     const std::int64_t preferred = band_.on() ? labels_ / 5 : frames_;
-    return segment_length(frames_, kFrameBytes * positions, kCheckpointBytes * positions, preferred);
+    return segment_length(frames_, kFrameBytes * kept_pitch_, kCheckpointBytes * checkpoint_pitch_, preferred);
   }
-  std::int64_t kept_bytes() const {
-    return kept_pitch_ * (segment_ * kFrameBytes + (frames_ / segment_ + 1) * kCheckpointBytes);
+  std::int64_t planned_bytes() const {
+    return segment_ * kFrameBytes * kept_pitch_ + (frames_ / segment_ + 1) * kCheckpointBytes * checkpoint_pitch_;
   }
 
   // Whether more than the loss is asked for.
@@ -117,7 +120,7 @@ class Item {
     occupancy_.blank_frames = states_.wanted() ? kFramesPerBlock : band_.on() ? 1 : 0;
     occupancy_.blank = rows.take<Real>(occupancy_.blank_frames);
     occupancy_.blank_sums = arena.take<double>(kFramesPerBlock * kLanes);
-    if (!one_walk()) checkpoints_ = {frames_ / segment_ + 1, (frames_ / segment_ + 1) * kept_pitch_, arena};
+    if (!one_walk()) checkpoints_ = {frames_ / segment_ + 1, (frames_ / segment_ + 1) * checkpoint_pitch_, arena};
   }
 
   // The positions that both walks reach in frames [t, t + frames). Label i of the mirror is at position i + 1.
@@ -135,7 +138,7 @@ class Item {
   // Returns the loss in nats: infinity if no path has any probability, NaN if an emission is NaN.
   double forward(RangeFlags& flags) {
     if (narrow_first_) walk_narrowly(flags);
-    too_small_ = kept_pitch_ < pitch_ && !forward_band_.on();
+    too_small_ = checkpoint_pitch_ < pitch_ && !forward_band_.on();
     if (too_small_) return 0;
     walks_.start_alpha();
     double log_scale = 0, normaliser = 1;
@@ -143,8 +146,8 @@ class Item {
       const int frames = block_frames(t);
       if (checkpoints_.kept() && t % segment_ == 0) {
         const Row& row = walks_.alpha();
-        const Range before = forward_range(t, frames), all = forward_range(t, static_cast<int>(segment_));
-        too_small_ = !checkpoints_.has_room(before) || !walks_.kept.has_room(all.end - all.begin);
+        const Range before = forward_range(t, frames);
+        too_small_ = !checkpoints_.has_room(before);
         if (too_small_) return 0;
         checkpoints_.save(before, {row.blank, row.label, row.blank_exponent, row.label_exponent});
       }
@@ -165,7 +168,7 @@ class Item {
       if (one_walk()) {
         advance_and_keep(flags, range, t, frames, t, source_.extreme());
       } else {
-        advance(flags, range, t, frames);
+        walks_.advance_alpha(flags, range, t, frames, source_.extreme());
       }
       if (forward_band_.on() && t + frames < frames_) {
         forward_band_.narrow_to_certificate(walks_.alpha(), range, t / kFramesPerBlock, frames);
@@ -187,7 +190,7 @@ class Item {
       if (source_.read(t, frames, true, softmax_of(keep_softmax_ ? t : 0), false).nan) return forward_band_.give_up();
       forward_band_.note(t / kFramesPerBlock, frames, source_.table(), source_.slots().used());
       const Range range = forward_range(t, frames);
-      advance(flags, range, t, frames);
+      walks_.advance_alpha(flags, range, t, frames, source_.extreme());
       if (t + frames == frames_) break;
       if (!forward_band_.narrow_to_beam(walks_.alpha(), range, frames)) return forward_band_.give_up();
       walks_.empty_alpha_from(forward_band_.range().end);
@@ -214,17 +217,10 @@ class Item {
             exponent};
   }
 
-  // Walks the frames of the block last read, and keeps nothing but the last row.
-  void advance(RangeFlags& flags, Range range, std::int64_t t, int frames) {
-    const Emissions<Real> emissions = walks_.expand_block(range, frames, 0);
-    KeptBlock ratios = walks_.kept.block(0);
-    walks_.template advance_alpha<false>(flags, range, t, frames, emissions, source_.extreme(), ratios);
-  }
-
   void advance_and_keep(RangeFlags& flags, Range range, std::int64_t t, int frames, std::int64_t row, bool extreme) {
     const Emissions<Real> emissions = walks_.expand_block(range, frames, row);
     KeptBlock kept = walks_.kept.block(row);
-    walks_.template advance_alpha<true>(flags, range, t, frames, emissions, extreme, kept);
+    walks_.keep_alpha(flags, range, t, frames, emissions, extreme, kept);
     walks_.kept.alpha_exact(row) = kept.exact;
     walks_.kept.extreme(row) = extreme;
   }
@@ -232,12 +228,11 @@ class Item {
   void backward(RangeFlags& flags) {
     walks_.start_beta();
     if (frames_ > 0) band_.start(reached(frames_ - 1, 1));
-    for (std::int64_t first = (frames_ - 1) / segment_ * segment_; frames_ > 0 && first >= 0; first -= segment_) {
-      const std::int64_t end = first + segment_ < frames_ ? first + segment_ : frames_;
-      if (!one_walk()) walk_again(flags, first, end);
-      for (std::int64_t t = (end - 1) / kFramesPerBlock * kFramesPerBlock; t >= first; t -= kFramesPerBlock) {
+    for (std::int64_t end = frames_; end > 0;) {
+      const std::int64_t begin = one_walk() ? 0 : walk_again(flags, (end - 1) / segment_ * segment_, end);
+      for (std::int64_t t = (end - 1) / kFramesPerBlock * kFramesPerBlock; t >= begin; t -= kFramesPerBlock) {
         const int frames = block_frames(t);
-        const std::int64_t row = t - first;
+        const std::int64_t row = t - begin;
         KeptBlock alpha = walks_.kept.block(row);
         alpha.exact = walks_.kept.alpha_exact(row);
         const Range range = mirror_range(t, frames);
@@ -246,26 +241,36 @@ class Item {
         write_block(t, frames, range, softmax_of(keep_softmax_ ? t : row));
         if (band_.on()) narrow_band(range);
       }
+      end = begin;
     }
   }
 
-  // Walks the frames of a segment forward from its checkpoint, as far as the way back needs them, and keeps the rows.
-  void walk_again(RangeFlags& flags, std::int64_t first, std::int64_t end) {
+  // Walks the frames of a segment, up to `end`, forward from its checkpoint, as far as the way back needs them. Keeps
+  // the last ones, as many as there is room for; returns the first of these.
+  std::int64_t walk_again(RangeFlags& flags, std::int64_t first, std::int64_t end) {
     const Range saved = checkpoints_.range(first / segment_);
     band_.walk_again(end);
     if (forward_band_.on()) forward_band_.start_again(saved, first);
     const Range needed = forward_range(first, static_cast<int>(end - first));
     if (band_.on()) walks_.kept.hold(needed);
+    const std::int64_t room = walks_.kept.room();
+    const std::int64_t begin =
+        end - first <= room ? first : (end - room + kFramesPerBlock - 1) / kFramesPerBlock * kFramesPerBlock;
     walks_.empty_alpha({needed.begin - kPad, needed.end + kPad});
     const Row& row = walks_.alpha();
     checkpoints_.restore(first / segment_, common(needed, saved),
                          {row.blank, row.label, row.blank_exponent, row.label_exponent});
     for (std::int64_t t = first; t < end; t += kFramesPerBlock) {
       const int frames = block_frames(t);
-      const std::int64_t kept = t - first;
+      const std::int64_t kept = t < begin ? 0 : t - begin;
       source_.read(t, frames, false, softmax_of(keep_softmax_ ? t : kept), keep_softmax_);
-      advance_and_keep(flags, forward_range(t, frames), t, frames, kept, source_.extreme());
+      if (t < begin) {
+        walks_.advance_alpha(flags, forward_range(t, frames), t, frames, source_.extreme());
+      } else {
+        advance_and_keep(flags, forward_range(t, frames), t, frames, kept, source_.extreme());
+      }
     }
+    return begin;
   }
 
   // Narrows the band after a block, and empties the mirror's row below it, as far as the next blocks read it.
@@ -329,7 +334,7 @@ class Item {
   const std::int64_t labels_;
   const double weight_;
   const std::int64_t width_;
-  std::int64_t pitch_, kept_pitch_ = 0, segment_ = kFramesPerBlock;
+  std::int64_t pitch_, kept_pitch_ = 0, checkpoint_pitch_ = 0, segment_ = kFramesPerBlock;
   Band band_;
   ForwardBand forward_band_;
   bool narrow_first_ = false;  // whether a narrow walk comes before the forward walk

@@ -9,29 +9,31 @@ namespace {
 template <class Real>
 class KeptSegment {
  public:
-  // Takes memory for so many frames, of up to `pitch` positions. Without `goes_back`, for the emissions and ratios of
-  // one block that is walked.
+  // Takes memory for so many frames of `pitch` positions; without `goes_back`, for their emissions alone.
   void take(const RowArena& whole, std::int64_t frames, std::int64_t pitch, bool goes_back) {
     const RowArena rows{whole.arena, pitch};
+    frames_ = frames;
     pitch_ = pitch;
     whole_ = layout_ = {whole.pitch};
     labels_ = rows.take<Real>(frames);
     blanks_ = rows.arena.take<double>(frames);
-    ratios_ = rows.take_ratios(goes_back ? frames / kFramesPerBlock : 1);
     if (!goes_back) return;
+    ratios_ = rows.take_ratios(frames / kFramesPerBlock);
     states_ = rows.take_states(frames);
     alpha_exact_ = rows.arena.take<bool>(frames / kFramesPerBlock);
     extreme_ = rows.arena.take<bool>(frames / kFramesPerBlock);
   }
-
-  // Whether rows can hold so many positions.
-  bool has_room(std::int64_t positions) const { return pitch_ >= whole_.pitch || pitch_of(positions) <= pitch_; }
 
   // From now on rows hold only these positions and a few around them: fewer pages of memory are touched.
   void hold(Range positions) {
     const std::int64_t low = positions.begin - 2 * kLanes, first = low > 0 ? low : 0;
     const std::int64_t pitch = pitch_of(positions.end - positions.begin);
     layout_ = pitch < whole_.pitch ? RowLayout{pitch, first} : whole_;
+  }
+
+  // How many frames there is memory for.
+  std::int64_t room() const {
+    return layout_.pitch <= pitch_ ? frames_ : frames_ * pitch_ / layout_.pitch / kFramesPerBlock * kFramesPerBlock;
   }
 
   const RowLayout& layout() const { return layout_; }
@@ -64,9 +66,9 @@ class KeptSegment {
   }
 
   RowLayout whole_ = {}, layout_ = {};
-  std::int64_t pitch_ = 0;    // that there is memory for, in all frames
-  Real* labels_ = nullptr;    // emissions of the labels, [frame][position]
-  double* blanks_ = nullptr;  // and of the blank
+  std::int64_t frames_ = 0, pitch_ = 0;  // that there is memory for
+  Real* labels_ = nullptr;               // emissions of the labels, [frame][position]
+  double* blanks_ = nullptr;             // and of the blank
   Row states_ = {};
   Ratios ratios_ = {};                                // [block][position]
   bool *alpha_exact_ = nullptr, *extreme_ = nullptr;  // [block]

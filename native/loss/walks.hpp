@@ -34,6 +34,8 @@ class Walks {
     skip_ = rows.take<std::int64_t>();
     slots_ = rows.take<std::int32_t>();
     for (Row& row : alpha_) row = rows.take_states();
+    tile_ratios_ = RowArena{rows.arena, kTile}.take_ratios(1);
+    tile_emissions_ = rows.arena.template take<Real>(kFramesPerBlock * kTilePitch);
     exact_label_ = rows.take<double>(kFramesPerBlock);
     exact_label_exponent_ = rows.take<std::int64_t>(kFramesPerBlock);
     kept.take(rows, frames, pitch, goes_back);
@@ -71,40 +73,40 @@ class Walks {
   // Brings the emissions of the last block read to its rows of the segment, from `row` on.
   Emissions<Real> expand_block(Range range, int frames, std::int64_t row) {
     expand_labels(range, frames, source_.table(), kept.label_emissions(row));
-    for (int k = 0; k < kFramesPerBlock; k += kLanes)
-      store(kept.blank_emissions(row) + k, load_widened(source_.table() + k));  // of slot 0
+    widen_blanks(kept.blank_emissions(row));
     return kept.emissions(row);
   }
 
-  // Walks the frames of one block forward. With kKeep, fills `to` for the backward sweep.
-  template <bool kKeep>
-  void advance_alpha(RangeFlags& flags, Range range, std::int64_t t, int frames, const Emissions<Real>& emissions,
-                     bool extreme, KeptBlock& to) {
+  // Walks the frames of the block last read forward, and keeps the last row alone.
+  void advance_alpha(RangeFlags& flags, Range range, std::int64_t t, int frames, bool extreme) {
+    if (!extreme && walk_tiles(flags, range, frames)) return swap(alpha_);
+    walk_exactly<+1>(
+        t, frames, range, expand_block(range, frames, 0), extreme, alpha_, [](int) { return Row{}; }, [](int) {});
+  }
+
+  // Walks the frames of one block forward, and fills `to` for the way back.
+  void keep_alpha(RangeFlags& flags, Range range, std::int64_t t, int frames, const Emissions<Real>& emissions,
+                  bool extreme, KeptBlock& to) {
     if (!extreme) {
       flags.clear();
-      const Fit fit = normalise(topology(), range, alpha_[0], alpha_[1], to.ratios);
-      if (fit != Fit::not_at_all) {
-        if constexpr (kKeep) {
-          walk_block<+1>(range, frames, alpha_[1], to.ratios, emissions, Keep{to.blank, to.label, to.pitch});
-        } else {
-          walk_block<+1>(range, frames, alpha_[1], to.ratios, emissions, Forget{});
+      const Fit fit = normalise(topology(), range, false, alpha_[0], alpha_[1], to.ratios);
+      double edge[kFramesPerBlock] = {};
+      if (fit != Fit::not_at_all)
+        walk_block<+1>(range, frames, alpha_[1], to.ratios, emissions, edge, Keep{to.blank, to.label, to.pitch});
+      if (holds(flags, fit, range)) {
+        to.exact = false;
+        swap(alpha_);
+        for (std::int64_t i = range.begin; i < range.end; i += kLanes) {
+          store(to.blank_exponent + i, load<I64>(alpha_[0].blank_exponent + i));
+          store(to.label_exponent + i, load<I64>(alpha_[0].label_exponent + i));
         }
-        if (!flags.out_of_range() && (fit == Fit::well || states_last(topology(), range, alpha_[1]))) {
-          to.exact = false;
-          swap(alpha_);
-          for (std::int64_t i = range.begin; kKeep && i < range.end; i += kLanes) {
-            store(to.blank_exponent + i, load<I64>(alpha_[0].blank_exponent + i));
-            store(to.label_exponent + i, load<I64>(alpha_[0].label_exponent + i));
-          }
-          if (kKeep) to.label_exponent[range.begin - 1] = kNever;  // the mirror reads it: a label never reached
-          for (int k = 0; kKeep && k < frames; ++k) to.label[k * to.pitch + range.begin - 1] = 0;
-          return;
-        }
+        to.label_exponent[range.begin - 1] = kNever;  // the mirror reads it: a label never reached
+        for (int k = 0; k < frames; ++k) to.label[k * to.pitch + range.begin - 1] = 0;
+        return;
       }
     }
-    walk_exactly<+1>(
-        t, frames, range, emissions, extreme, alpha_, [&](int k) { return kKeep ? to.at(k) : Row{}; }, [](int) {});
-    if (kKeep) to.exact = true;
+    walk_exactly<+1>(t, frames, range, emissions, extreme, alpha_, [&](int k) { return to.at(k); }, [](int) {});
+    to.exact = true;
   }
 
   // Walks the mirror over the frames of one block, whose forward rows are in `alpha`, and computes the block's
@@ -118,7 +120,8 @@ class Walks {
       rescale(range, total.exponent, kProduct<Real>, alpha.blank_exponent, alpha.label_exponent, beta_[0], beta_[1]);
       // In the mirror, the arc from a label to a blank goes from the blank to the label.
       const Ratios ratios{alpha.ratios.label_from_blank, alpha.ratios.blank_from_label, alpha.ratios.label_from_label};
-      walk_block<-1>(range, frames, beta_[1], ratios, emissions,
+      double edge[kFramesPerBlock] = {};
+      walk_block<-1>(range, frames, beta_[1], ratios, emissions, edge,
                      Multiply<Real>{alpha.blank, alpha.label, alpha.pitch, to});
       if (!flags.too_large() && holds_total(range, to, total.of_products<Real>() * (1 - lost))) return swap(beta_);
     }
@@ -131,6 +134,58 @@ class Walks {
 
  private:
   Topology topology() const { return {target_.size, width_, skip_}; }
+
+  static constexpr std::int64_t kTile = 256;  // positions, with 40 KiB of states, ratios and emissions
+  static_assert(kTile % (kVectorsPerGroup * kLanes) == 0);
+  // A row of its emissions: one cache line more, so that rows fall on different cache sets.
+  static constexpr std::int64_t kTilePitch = kTile + 64 / static_cast<std::int64_t>(sizeof(Real));
+
+  // Walks the block last read from the first row of alpha to the second; returns false if it must be walked in exact
+  // steps. Tile by tile: what comes between the table of emissions and the states stays in the first-level cache, and
+  // where states grow by more than a double can, a tile of them starts lower.
+  bool walk_tiles(RangeFlags& flags, Range range, int frames) {
+    double blanks[kFramesPerBlock], edge[kFramesPerBlock] = {};
+    widen_blanks(blanks);
+    for (std::int64_t begin = range.begin; begin < range.end; begin += kTile) {
+      const Range tile = common({begin, begin + kTile}, range);
+      Real* const labels = tile_emissions_ - begin;
+      expand(source_.table(), slots_, tile, frames, labels, kTilePitch);
+      const Emissions<Real> emissions{labels, kTilePitch, blanks};
+      const bool continues = begin > range.begin;
+      if (!walk_tile<kMiddle>(flags, tile, continues, frames, emissions, edge) &&
+          !walk_tile<kLow>(flags, tile, continues, frames, emissions, edge))
+        return false;
+    }
+    return true;
+  }
+
+  // Walks the positions of a tile, whose states start at 2^Middle. Returns false, and changes no edge, if that is bad.
+  template <std::int64_t Middle>
+  bool walk_tile(RangeFlags& flags, Range tile, bool continues, int frames, const Emissions<Real>& emissions,
+                 double (&edge)[kFramesPerBlock]) {
+    const std::int64_t at = -tile.begin;
+    const Ratios ratios{tile_ratios_.blank_from_label + at, tile_ratios_.label_from_blank + at,
+                        tile_ratios_.label_from_label + at};
+    flags.clear();
+    const Fit fit = normalise<Middle>(topology(), tile, continues, alpha_[0], alpha_[1], ratios);
+    if (fit == Fit::not_at_all) return false;
+    double flow[kFramesPerBlock];
+    std::memcpy(flow, edge, sizeof flow);
+    walk_block<+1>(tile, frames, alpha_[1], ratios, emissions, flow, Forget{});
+    if (!holds(flags, fit, tile)) return false;
+    std::memcpy(edge, flow, sizeof flow);
+    return true;
+  }
+
+  // Whether a forward walk into the second row of alpha is good.
+  bool holds(const RangeFlags& flags, Fit fit, Range range) const {
+    return fit != Fit::not_at_all && !flags.out_of_range() &&
+           (fit == Fit::well || states_last(topology(), range, alpha_[1]));
+  }
+
+  void widen_blanks(double* to) const {
+    for (int k = 0; k < kFramesPerBlock; k += kLanes) store(to + k, load_widened(source_.table() + k));  // of slot 0
+  }
 
   // The labels' rows of a block, [frame][position], from a table [slot][frame].
   template <class Number>
@@ -165,10 +220,12 @@ class Walks {
       emissions.blank = exact.mantissa;
       emissions.blank_exponent = exact.exponent;
     } else {  // alpha and beta need the same emissions to the bit
-      const std::int64_t first = layout.first;
-      for (std::int64_t at = first - kPad; at < first + kFramesPerBlock * layout.pitch; ++at) {
-        label[at] = static_cast<double>(block.label[at]);
-        label_exponent[at] = 0;
+      const std::int64_t before = range.begin >= kLanes ? range.begin - kLanes : -1;  // as in `expand_labels`
+      for (int k = 0; k < frames; ++k) {
+        for (std::int64_t at = k * layout.pitch + before; at < k * layout.pitch + range.end; ++at) {
+          label[at] = static_cast<double>(block.label[at]);
+          label_exponent[at] = 0;
+        }
       }
     }
     for (int step = 0; step < frames; ++step) {
@@ -188,6 +245,8 @@ class Walks {
   std::int64_t* skip_ = nullptr;
   std::int32_t* slots_ = nullptr;  // position -> row of the tables
   Rows alpha_ = {}, beta_ = {};
+  Ratios tile_ratios_ = {};
+  Real* tile_emissions_ = nullptr;
   double* exact_label_ = nullptr;
   std::int64_t* exact_label_exponent_ = nullptr;
   const std::int64_t no_exponents_[kFramesPerBlock] = {};

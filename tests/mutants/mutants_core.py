@@ -39,12 +39,14 @@ _TESTS = (
 )
 _OF_THE_LOSS = (
     "fuzz/test_fuzz",
+    "loss/test_tiles",
     "lattice/test_edges",
     "alignment/test_occupancy",
     "backends/test_numerics",
     "loss/test_memory",
     "loss/test_loss",
     "backends/test_simd",
+    "loss/test_band",
 )
 _OF_FILES = {
     **dict.fromkeys(

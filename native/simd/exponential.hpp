@@ -105,12 +105,15 @@ class RoundedExponential {
   Vector max_;
 };
 
-#if defined(__FMA__)
+#if defined(__FMA__) || defined(__aarch64__)
 // a b + c, rounded once. (The compiler contracts as it likes: where it shares the product, not at all.)
 template <class Vector>
 inline Vector fused(Vector a, Vector b, Vector c) {
   constexpr bool single = sizeof(a[0]) == 4;
-#if CTCKIT_VECTOR_BYTES == 64
+#if defined(__aarch64__)
+  if constexpr (single) return (Vector)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+  if constexpr (!single) return (Vector)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
+#elif CTCKIT_VECTOR_BYTES == 64
   if constexpr (single) return (Vector)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
   return (Vector)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
 #else
@@ -118,6 +121,32 @@ inline Vector fused(Vector a, Vector b, Vector c) {
   return (Vector)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
 #endif
 }
+
+// x log2(e) - n, with all digits of x and n.
+template <class Real, class Vector>
+inline Vector rest_of_log2e(Vector x, Vector n) {
+  using K = ExponentialConstants<Real>;
+  return fused(x, broadcast<Vector>(K::kLog2ERest), fused(x, broadcast<Vector>(K::kLog2E), -n));
+}
+#else
+// a b + c, rounded twice: enough to find an integer.
+template <class Vector>
+inline Vector fused(Vector a, Vector b, Vector c) {
+  return a * b + c;
+}
+
+// x log2(e) - n, with all digits of x and n, for |n| < 2^16: the products of n and the first parts of log(2) have so
+// few digits that they are exact, and so is their difference to x.
+template <class Real, class Vector>
+inline Vector rest_of_log2e(Vector x, Vector n) {
+  using K = ExponentialConstants<Real>;
+  constexpr bool single = sizeof(Real) == 4;
+  constexpr Real first = single ? Real(0x1.62p-1) : Real(0x1.62e42fecp-1);
+  constexpr Real second = single ? Real(0x1.c8p-10) : Real(0x1.d1cf79abc9e3bp-32);
+  constexpr Real third = single ? Real(0x1.7f7d1cp-20) : Real(0);
+  return (((x - n * first) - n * second) - n * third) * K::kLog2E;
+}
+#endif
 
 // The same to the digits of x and max: x - max is never rounded. From x log2(e) and from max log2(e) their integers are
 // taken first, and only the fractions are subtracted.
@@ -136,8 +165,8 @@ class PreciseExponential {
     const Vector log2e = broadcast<Vector>(K::kLog2E);
     whole_ = fused(max, log2e, broadcast<Vector>(K::kMagic)) - K::kMagic;
     least_ = max + K::kClamp;
+    rest_ = rest_of_log2e<Real>(max, whole_);  // as in `operator()`: e^0 is exactly 1
     const Vector fraction = fused(max, log2e, -whole_);
-    rest_ = fused(max, broadcast<Vector>(K::kLog2ERest), fraction);  // as in `operator()`: e^0 is exactly 1
     below_ = K::kFlushes ? whole_ + fraction : fraction;
   }
 
@@ -156,8 +185,7 @@ class PreciseExponential {
       power.biased = (typename VectorOf<Real>::Integers)shifted;
       n = shifted - magic;
     }
-    const Vector fraction = fused(clamped, log2e, -n);
-    power.mantissa = power_of_fraction<K::kDegree>(fused(clamped, broadcast<Vector>(K::kLog2ERest), fraction) - rest_);
+    power.mantissa = power_of_fraction<K::kDegree>(rest_of_log2e<Real>(clamped, n) - rest_);
     return scaled<Real>(power, x < least_);
   }
 
@@ -185,11 +213,6 @@ class PreciseExponential {
 
   Vector least_, whole_, below_, rest_;  // below_: what to subtract from x log2(e) before it is rounded to an integer
 };
-#else
-// Without fused multiply-add the product x log2(e) would be rounded: worse than the difference.
-template <class Real>
-using PreciseExponential = RoundedExponential<Real>;
-#endif
 
 }  // namespace
 }  // namespace ctckit::CTCKIT_ISA

@@ -30,9 +30,17 @@ def test_steep_rows(frames: int, labels: int, scale: float, dtype: torch.dtype) 
     double = dtype == torch.float64
     found = errors(run(arguments, logits=True), expected)
     assert found.loss <= (1e-13 if double else 2e-7)
-    assert found.gradient <= (1e-10 if double else 2e-6)
+    assert found.gradient <= (1e-10 if double else 5e-7)
     alone = ctckit.ctc_loss_with_logits(*arguments, reduction="none")
     assert (alone.double() - expected.losses).abs() <= (1e-13 if double else 2e-7) * expected.losses.abs()
+
+
+@pytest.mark.usefixtures("simd")
+@pytest.mark.parametrize("scale", [4.0, 15.0])
+def test_large_logits(scale: float) -> None:
+    """Differences of tens of nats, in paths that share the probability: as exact on every instruction set."""
+    arguments = steep(1500, 300, scale, 32, torch.float32)
+    assert errors(run(arguments, logits=True), exact(arguments, logits=True)).gradient <= 3e-7
 
 
 @pytest.mark.parametrize("labels", [255, 256, 257, 511, 513])

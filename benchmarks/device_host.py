@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cProfile
 import pstats
+import statistics
 import time
 from collections.abc import Callable
 
@@ -14,15 +15,14 @@ from benchmarks.device_items import Result, Settings
 from benchmarks.device_words import device, say, synchronize
 from ctckit.backends import triton as gpu
 
-SHAPE = (150, 256, 32, 20)  # where the host takes longer than the kernels
 CALLS = 50
 """Calls between two synchronizations: few enough for the driver's queue."""
 
 
-def host(settings: Settings) -> Result:
+def host(settings: Settings, shape: tuple[int, int, int, int]) -> Result:
     """Return microseconds per call of a step's parts, each CALLS times without a synchronization, and a profile."""
     speed.DEVICE = device(settings)
-    arguments = speed.make((20, 2, 8, 5) if settings.dry else SHAPE, torch.float32)
+    arguments = speed.make(shape, torch.float32)
     logits, step, torch_step = arguments[0], speed.ctckit_step(arguments), speed.torch_step(arguments)
     one, gradient = torch.ones((), device=speed.DEVICE), torch.ones(8, 2, 8, device=speed.DEVICE)
     count, rounds = (1, 1) if settings.dry else (CALLS, 9)
@@ -52,15 +52,13 @@ def host(settings: Settings) -> Result:
     for name, part in parts.items():
         times = []
         for _ in range(rounds):
-            logits.grad = None
             synchronize(settings)
             start = time.perf_counter()
             for _ in range(count):
                 part()
                 logits.grad = None
             times.append((time.perf_counter() - start) / count * 1e6)
-            synchronize(settings)
-        result[name] = round(sorted(times)[len(times) // 2], 1)
+        result[name] = round(statistics.median(times), 1)
         say(partial=result)
     return {**result, "profile": _profile(parts["loss, gradient, backward on this thread"], count)}
 

@@ -168,7 +168,7 @@ def test_the_current_word_is_centred_until_the_user_scrolls(show: Callable[..., 
     page.until(index, lambda number: number >= at_first + 2)
     assert page.run("return scrollY") < 20  # the rest of a smooth scroll
     assert not page.run(f"return {hidden}")
-    page.until(OFF_CENTRE, lambda distance: distance is not None and distance > 400)
+    assert page.until(OFF_CENTRE, lambda distance: distance is not None) > 400
 
     page.driver.find_element("id", "follow").click()
     page.until(hidden)

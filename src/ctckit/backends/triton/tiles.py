@@ -1,7 +1,7 @@
 """Which part of the rows a program of the row kernels takes: tiles of rows by columns, and how many warps.
 
 The choice follows from the number of classes and the type alone, so results are the same bits for all strides. It keeps
-16 to 64 bytes per thread on their way from memory, in at most 128 registers per thread.
+16 to 128 bytes per thread on their way from memory. `tests/backends/triton/test_ahead_of_time.py` limits the registers.
 """
 
 from __future__ import annotations

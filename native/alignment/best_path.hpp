@@ -111,7 +111,8 @@ class BestPath {
     double edge[kFramesPerBlock];
     for (double& value : edge) value = kImpossible;  // from below the range the goal cannot be reached
     const std::int64_t at = Keep ? kept_at(kept_frame) - base : 0;
-    for (int k = 0; Keep && k < frames; ++k) close(at + k * kept_pitch_, range);
+    // Without a band every position beside the range is out of the path's reach.
+    for (int k = 0; Keep && band_.drops() && k < frames; ++k) close(at + k * kept_pitch_, range);
     const auto walk = [&]<int Vectors>(std::int64_t i) {
       const ScoreRow kept = Keep ? ScoreRow{kept_.blank + at + i, kept_.label + at + i} : ScoreRow{};
       walk_group<Vectors, Keep>(frames, {row_.blank + i, row_.label + i}, skip_ + i,
@@ -132,14 +133,14 @@ class BestPath {
       const Range range = band_.within(positions(segment, t, frames), frames);
       if (!table_.read(t, frames, range.end - range.begin, again)) return false;
       walk_block<Keep>(range, frames, base, t - segment.begin + 1);
-      band_.drop(row_, range, band_.limit(t + frames));
+      if (band_.drops()) band_.drop(row_, range, band_.limit(t + frames));
     }
     return true;
   }
 
   // Walks a segment and saves a checkpoint at the start of each segment in it.
   bool walk_saving(Level& level, const Segment& segment, bool again) {
-    level.length = band_.required() ? kept_frames_ : level.longest;  // as long as the band is narrow, there is room
+    level.length = band_.drops() ? kept_frames_ : level.longest;  // as long as the band is narrow, there is room
     level.checkpoints.clear();
     for (std::int64_t t = segment.begin, end; t < segment.end; t = end) {
       const Range range = band_.within(positions(segment, t, 0), 0);
@@ -168,7 +169,7 @@ class BestPath {
   double find_some_path(const Segment& all) {
     Beam beam(batch_.path.pruning, frames_, target_.size, table_.cost_of_reading());
     if (!beam.possible()) return kImpossible;
-    start();
+    start(true);
     for (std::int64_t t = 0, frames; t < frames_; t += frames) {
       frames = frames_ - t < kFramesPerBlock ? frames_ - t : kFramesPerBlock;
       const int count = static_cast<int>(frames);
@@ -195,7 +196,9 @@ class BestPath {
     if (known != known) return known;
     const bool found = known != kImpossible;
     if (found) band_.require(known);
-    start();
+    // Nothing comes before the first label. (A band closes its rows at both ends, as they are walked.)
+    for (std::int64_t k = 0; k <= kept_frames_; ++k) kept_.label[kept_at(k) - 1] = kImpossible;
+    start(found);
     if (!walk_saving(level_[0], all, found)) return std::numeric_limits<double>::quiet_NaN();
     const double score = best_end();
     position_ = target_.size - in_label_;
@@ -203,10 +206,11 @@ class BestPath {
     return score;
   }
 
-  void start() {
+  // `drops`: whether the walk that starts may leave out positions.
+  void start(bool drops) {
     for (std::int64_t i = 0; i < width_; ++i) row_.blank[i] = row_.label[i] = kImpossible;
     row_.blank[0] = 0;  // before the first frame
-    band_.start();
+    band_.start(drops);
   }
 
   // The score of the best path that was walked, and whether it ends in a label.

@@ -51,12 +51,18 @@ class ScoreBand {
   ScoreBand(std::int64_t frames, bool limits, Arena& arena)
       : frames_(frames), limits_(limits ? arena.take<double>(frames + kFramesPerBlock) : nullptr) {}
 
-  void start() { range_ = {0, kStep}; }       // before the first frame: in the blank before the first label
+  // A walk starts, before the first frame in the blank before the first label. `drops`: whether `drop` will be called.
+  void start(bool drops) {
+    range_ = {0, kStep};
+    drops_ = drops;
+  }
+  bool drops() const { return drops_; }
   void take(Range range) { range_ = range; }  // whole steps, above which all values are -infinity
   Range range() const { return range_; }
 
-  // Of the positions `wanted`, those that can be reached within so many frames.
+  // Of the positions `wanted`, those that can be reached within so many frames; all, where none are dropped.
   Range within(Range wanted, int frames) const {
+    if (!drops_) return wanted;
     const std::int64_t end = (range_.end - 1 + frames) / kStep * kStep + kStep;
     return common(wanted, {range_.begin, end});
   }
@@ -68,17 +74,14 @@ class ScoreBand {
   void require(double score) {
     limits_[frames_] = score;
     for (std::int64_t t = frames_ - 1; t >= 0; --t) limits_[t] = below(below(limits_[t + 1]) - limits_[t]);
-    required_ = true;
   }
-  bool required() const { return required_; }
 
   // The least value that may reach the required score, before frame t.
-  double limit(std::int64_t t) const { return required_ ? limits_[t] : kImpossible; }
+  double limit(std::int64_t t) const { return limits_[t]; }
 
   // Of the positions `walked`, drops whole steps at both ends, in which all values are less than the limit.
   void drop(const ScoreRow& row, Range walked, double limit) {
     range_ = walked;
-    if (limit == kImpossible) return;
     const auto hopeless = [&](std::int64_t i) { return largest(row, {i, i + kStep}) < limit; };
     for (; range_.begin < range_.end && hopeless(range_.begin); range_.begin += kStep) clear(row, range_.begin);
     for (; range_.begin < range_.end && hopeless(range_.end - kStep); range_.end -= kStep)
@@ -93,7 +96,7 @@ class ScoreBand {
   std::int64_t frames_ = 0;
   Range range_{};
   double* limits_ = nullptr;  // before each frame and after the last; until `require` the frames' maxima
-  bool required_ = false;
+  bool drops_ = false;
 };
 
 }  // namespace

@@ -133,6 +133,36 @@ def test_adversaries(problem: tuple[Case, Tensor], budget: float) -> None:
     assert_certified(arguments, budget, exact(arguments, logits=False).by_state)
 
 
+def three_readings(behind: int, hold: int, budget: float) -> Tensor:
+    """Log-probabilities (T, 105) of 104 labels that are read in three ways, one of them nearly certain.
+
+    It reads a label a frame. The second stays on a label, and the third on one before it, until that one catches up.
+    In frames 64 to 95 these two lose all but a part of what may be dropped at a time. So the third is dropped first,
+    the second a block later, and then the band comes down to where the second was, two blocks after it was there.
+    """
+    frames, share = 328, budget / (4 * (328 // 16 + 1))
+    slow = 64 - hold - 17
+    x = torch.full((frames, 105), -200.0, dtype=torch.float64)
+    for t in range(frames):
+        sure = max(0, t - hold)
+        second = min(sure, slow) if t < 144 else slow + t - 143
+        third = min(sure, slow - behind) if t < 113 else min(slow - behind + t - 112, second)
+        for label, mass in ((second, 0.4), (third, 0.8)):
+            x[t, 1 + min(label, 103)] = math.log(mass * share) / 32 if 64 <= t < 96 else 0
+        x[t, 1 + min(sure, 103)] = 0
+    return x
+
+
+@pytest.mark.parametrize("budget", [2.0**-20, 2.0**-40], ids=["2^-20", "2^-40"])
+def test_what_was_dropped_does_not_come_back(budget: float) -> None:
+    """Where the band comes down again, it finds nothing of what a row held two blocks before."""
+    x = torch.stack([three_readings(behind, hold, budget) for behind in (20, 24, 30) for hold in range(8)], 1)
+    items = x.shape[1]
+    lengths = torch.full((items,), x.shape[0]), torch.full((items,), 104)
+    arguments = Arguments(x, torch.arange(1, 105).expand(items, -1), *lengths, 0)
+    assert_certified(arguments, budget, exact(arguments, logits=False).by_state)
+
+
 @pytest.mark.parametrize("name", ["noise", "margin 8", "improbable frames"])
 def test_same_bits_in_every_batch(name: str) -> None:
     """The band is a function of the item: padding, neighbours and threads change nothing."""

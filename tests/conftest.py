@@ -23,7 +23,8 @@ else:
     hypothesis.settings.register_profile("explore", deadline=None, database=None, max_examples=2000)
     hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
-BACKENDS = ("reference", "cpu")
+BACKENDS = ("cpu",) if "CTCKIT_SANITIZED" in os.environ else ("reference", "cpu")
+"""Sanitizers see the core alone."""
 SIMD_LEVELS = ("avx512", "avx2", "baseline")
 """Every instruction set that is built for some platform."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -11,6 +9,7 @@ import pytest
 import torch
 
 import ctckit
+from tests.tools.peak_memory import peak_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,34 +36,21 @@ def test_more_than_2_to_the_31_cells() -> None:
     assert time.perf_counter() - start < 60, "about a second where nothing else runs"
 
 
-MEMORY = """
-import resource
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-{call}
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
-"""
-
-
-def memory_of(item: str, call: str = "ctckit.forced_align(x, y)") -> float:
-    """MiB that aligning, or another call, takes beyond the item, which this code makes: x and y."""
-    pytest.importorskip("ctckit._core")
-    pytest.importorskip("resource")
-    code = f"import torch, ctckit\n{item}\n{MEMORY.format(call=call)}"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
-    return float(result.stdout)
+ALIGN = "ctckit.forced_align(x, y)"
+LONG = "x, y = torch.randn(1, 60_000, 32), torch.randint(1, 32, (1, 9_000))"
 
 
 def test_memory_of_a_long_item() -> None:
-    item = "x, y = torch.randn(1, 60_000, 32), torch.randint(1, 32, (1, 9_000))"
-    assert memory_of(item) < 100, "MiB; the promise is 1 GiB"
+    pytest.importorskip("ctckit._core")
+    assert peak_of(ALIGN, LONG) < 100, "MiB; the promise is 1 GiB"
 
 
 CONFIDENCES = "ctckit.posteriors(x, y, states=torch.zeros(x.shape[:2], dtype=torch.int64), batch_first=True)"
 
 
 def test_memory_of_confidences() -> None:
-    item = "x, y = torch.randn(1, 60_000, 32), torch.randint(1, 32, (1, 9_000))"
-    assert memory_of(item, CONFIDENCES) < 90, "MiB; most of it checkpoints of all positions"
+    pytest.importorskip("ctckit._core")
+    assert peak_of(CONFIDENCES, LONG) < 90, "MiB; most of it checkpoints of all positions"
 
 
 AN_HOUR = """
@@ -77,5 +63,6 @@ y = y[None]
 
 def test_memory_of_an_hour_that_the_model_is_sure_of() -> None:
     """Checkpoints are as wide as the band; those of all positions take 250 MiB, and 490 MiB for confidences."""
-    assert memory_of(AN_HOUR) < 40
-    assert memory_of(AN_HOUR, CONFIDENCES) < 120
+    pytest.importorskip("ctckit._core")
+    assert peak_of(ALIGN, AN_HOUR) < 40
+    assert peak_of(CONFIDENCES, AN_HOUR) < 120

@@ -7,7 +7,6 @@ import os
 import pickle
 import statistics
 import struct
-import sys
 import threading
 import time
 import zipfile
@@ -17,9 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from benchmarks.memory import peak
 
 from ctckit import corpus
 from ctckit.corpus import archives
+from tests.tools.peak_memory import need_peaks
 
 
 def load(path: str | Path, **options: Any) -> torch.Tensor:
@@ -154,18 +155,10 @@ def test_an_archive_that_lies_about_its_size(tmp_path: Path, claims: int) -> Non
     size = struct.pack("<I", len(content))
     assert data.count(size) == 2
     path.write_bytes(data.replace(size, struct.pack("<I", claims)))
-    before = _peak()
-    assert fault_of(path, max_array_bytes=2**25)[0] == "unreadable"
-    assert _peak() - before < 2**24
-
-
-def _peak() -> int:
-    try:
-        import resource
-    except ImportError:
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
+    need_peaks()
+    fault, mib = peak(lambda: fault_of(path, max_array_bytes=2**25))
+    assert fault[0] == "unreadable"
+    assert mib < 16
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ class Tree:
     def __init__(self, folder: Path, *, sanitize: bool) -> None:
         self._folder, self._sanitize = folder, sanitize
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ("native", "src", "tests"):
+        for name in ("native", "src", "tests", "benchmarks"):
             _copy(_ROOT / name, folder / name)
         for name in ("CMakeLists.txt", "pyproject.toml"):
             shutil.copy2(_ROOT / name, folder / name)
@@ -198,7 +198,6 @@ class Tree:
             libraries = (_library(name) for name in ("libasan.so", "libubsan.so", "libstdc++.so.6"))
             environment |= {
                 "LD_PRELOAD": " ".join(libraries),
-                "PYTHONMALLOC": "malloc",
                 "ASAN_OPTIONS": "abort_on_error=1:detect_leaks=0:verify_asan_link_order=0:allocator_may_return_null=1",
                 "UBSAN_OPTIONS": "abort_on_error=1",
                 "CTCKIT_SANITIZED": "1",

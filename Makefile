@@ -110,7 +110,8 @@ fuzz: fuzz-core fuzz-python
 # libFuzzer comes with Clang. What it finds new is kept in build/fuzz, what fails is written there as crash-...; to run
 # one again: build/fuzz/core FILE.
 FUZZ_CXX ?= clang++
-FUZZ_FLAGS := -std=c++20 -O1 -g -Inative -fno-math-errno -ffp-contract=fast -ffp-exception-behavior=maytrap \
+FUZZ_FLAGS := -std=c++20 -O1 -g -Inative -Wall -Wextra -Werror \
+  -fno-math-errno -ffp-contract=fast -ffp-exception-behavior=maytrap \
   -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
   -fno-sanitize=pointer-overflow  # of a buffer that is not needed, rows are computed and not touched: null and so many
 FUZZ_SOURCES := $(addprefix native/,core base/schedule base/workers graph/best graph/sum kernels_baseline) tests/fuzz/boundary

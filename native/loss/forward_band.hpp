@@ -136,7 +136,7 @@ class ForwardBand {
   // The exponent above all states of a vector of positions.
   static std::int64_t exponent_at(const Row& row, std::int64_t i) {
     const auto above = [](F64 m, I64 e) {
-      return (m == 0.0) | (e > kVoid / 2) ? broadcast<I64>(kNever) : e + exponent_of(m) + 1;
+      return ((m == 0.0) | (e > kVoid / 2)) ? broadcast<I64>(kNever) : e + exponent_of(m) + 1;
     };
     return largest_of_lanes(larger(above(load<F64>(row.blank + i), load<I64>(row.blank_exponent + i)),
                                    above(load<F64>(row.label + i), load<I64>(row.label_exponent + i))));

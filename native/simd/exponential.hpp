@@ -159,7 +159,7 @@ class PreciseExponential {
  public:
   // What to subtract from x and from the maximum before; 0 if the maximum is small enough to find the integers.
   static constexpr bool kTakes = true;
-  static Vector taken(Vector max) { return (max > kFar) | (max < -kFar) ? max : Vector{}; }
+  static Vector taken(Vector max) { return ((max > kFar) | (max < -kFar)) ? max : Vector{}; }
 
   explicit PreciseExponential(Vector max) {
     const Vector log2e = broadcast<Vector>(K::kLog2E);

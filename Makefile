@@ -159,8 +159,7 @@ UNSANITIZED := $(addprefix --ignore=tests/,text output page plot corpus cli proj
 # These spend nearly all of their time in the reference, or in other processes.
 UNSANITIZED += $(addprefix --deselect=tests/,loss/test_band.py::test_long_targets \
   $(addprefix backends/test_,numerics.py::test_twenty_thousand_frames numerics.py::test_trained_on_ten_thousand_frames \
-    threads.py::test_fork threads.py::test_fork_while_others_compute \
-    threads.py::test_the_process_ends_while_threads_wait))
+    threads.py::test_fork threads.py::test_the_process_ends_while_threads_wait))
 SANITIZE_TESTS ?= $(UNSANITIZED) tests
 RUNTIMES = $(foreach library,libasan.so libubsan.so libstdc++.so.6,$(shell $(CXX) -print-file-name=$(library)))
 ASAN := abort_on_error=1:detect_leaks=0:verify_asan_link_order=0:allocator_may_return_null=1

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.tools.core_memory import fill_core_memory
+from tests.tools.skip_policy import is_sanitized
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,8 +24,8 @@ else:
     hypothesis.settings.register_profile("explore", deadline=None, database=None, max_examples=2000)
     hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
-BACKENDS = ("cpu",) if "CTCKIT_SANITIZED" in os.environ else ("reference", "cpu")
-"""Sanitizers see the core alone."""
+BACKENDS = ("cpu",) if is_sanitized() else ("reference", "cpu")
+"""The backends to test; with sanitizers only the one that they watch."""
 SIMD_LEVELS = ("avx512", "avx2", "baseline")
 """Every instruction set that is built for some platform."""
 

@@ -51,7 +51,7 @@ class ScoreBand {
   ScoreBand(std::int64_t frames, bool limits, Arena& arena)
       : frames_(frames), limits_(limits ? arena.take<double>(frames + kFramesPerBlock) : nullptr) {}
 
-  // A walk starts, before the first frame in the blank before the first label. `drops`: whether `drop` will be called.
+  // A walk starts before the first frame, in the blank before the first label. `drops`: whether `drop` will be called.
   void start(bool drops) {
     range_ = {0, kStep};
     drops_ = drops;

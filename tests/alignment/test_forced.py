@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +14,7 @@ from ctckit.lattice import Lattice, gate
 from tests.tools import oracle
 from tests.tools.cases import EDGE_CASES, FORMS, Case, cases, masked, random_case
 from tests.tools.core_memory import fill_core_memory
+from tests.tools.skip_policy import is_sanitized
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ SIMD = ("avx512", "avx2", "baseline")
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-@pytest.fixture(params=SIMD if "CTCKIT_SANITIZED" in os.environ else ("reference", *SIMD))
+@pytest.fixture(params=SIMD if is_sanitized() else ("reference", *SIMD))
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Run with the reference, and with the core at every SIMD level of this machine."""
     name: str = request.param

@@ -133,14 +133,16 @@ def test_adversaries(problem: tuple[Case, Tensor], budget: float) -> None:
     assert_certified(arguments, budget, exact(arguments, logits=False).by_state)
 
 
-def three_readings(behind: int, hold: int, budget: float) -> Tensor:
-    """Log-probabilities (T, 105) of 104 labels that are read in three ways, one of them nearly certain.
+def three_paths(behind: int, hold: int, budget: float) -> Tensor:
+    """Log-probabilities (T, 105) of 104 labels with three paths. The first holds nearly all of the probability.
 
-    It reads a label a frame. The second stays on a label, and the third on one before it, until that one catches up.
-    In frames 64 to 95 these two lose all but a part of what may be dropped at a time. So the third is dropped first,
-    the second a block later, and then the band comes down to where the second was, two blocks after it was there.
+    The first path moves up by a label a frame. The second waits on a label. The third waits `behind` labels below, then
+    catches up with the second. In frames 64 to 95 the second falls to 0.4, and the third to 0.8, of what each end of a
+    block may drop. So the way back drops the third, and a block later the second. Then the band comes down with the
+    first path to where the second waits. The row that is read there was last written two blocks before.
     """
-    frames, share = 328, budget / (4 * (328 // 16 + 1))
+    frames = 328
+    share = budget / (4 * (frames // 16 + 1))
     slow = 64 - hold - 17
     x = torch.full((frames, 105), -200.0, dtype=torch.float64)
     for t in range(frames):
@@ -156,7 +158,7 @@ def three_readings(behind: int, hold: int, budget: float) -> Tensor:
 @pytest.mark.parametrize("budget", [2.0**-20, 2.0**-40], ids=["2^-20", "2^-40"])
 def test_what_was_dropped_does_not_come_back(budget: float) -> None:
     """Where the band comes down again, it finds nothing of what a row held two blocks before."""
-    x = torch.stack([three_readings(behind, hold, budget) for behind in (20, 24, 30) for hold in range(8)], 1)
+    x = torch.stack([three_paths(behind, hold, budget) for behind in (20, 24, 30) for hold in range(8)], 1)
     items = x.shape[1]
     lengths = torch.full((items,), x.shape[0]), torch.full((items,), 104)
     arguments = Arguments(x, torch.arange(1, 105).expand(items, -1), *lengths, 0)
@@ -164,11 +166,11 @@ def test_what_was_dropped_does_not_come_back(budget: float) -> None:
 
 
 def overtaken(gap: int, start: int) -> Tensor:
-    """Logits (T, 92) of 320 labels, of 90 classes, that are read in two ways until frame 832.
+    """Logits (T, 92) of 320 labels, of 90 classes, with two paths until frame 832.
 
-    The second reading is `gap` labels ahead. It loses 48 nats in frames 784 to 799, so it is dropped forward. In the
-    next two blocks all labels lose 7 nats a frame to a class that is not named. Meanwhile the first reading, and the
-    range with it, comes up to where the second was before.
+    The second path is `gap` labels ahead. It loses 48 nats in frames 784 to 799, so the forward walk drops it. In the
+    next two blocks a class that the target does not name takes 7 nats a frame from every label. Meanwhile the first
+    path, and the range with it, comes up to where the second was: the row that is read there was last written before.
     """
     x = torch.full((1600, 92), -300.0, dtype=torch.float64)
     for t in range(1600):

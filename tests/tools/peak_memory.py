@@ -1,6 +1,6 @@
-"""The peak of memory in a process of its own.
+"""The peak of memory of a call, measured in a process of its own.
 
-`ru_maxrss` will not do: a new process starts with the peak of the one that made it, which hides what it takes itself.
+`ru_maxrss` cannot measure it. A new process inherits that number from its parent, so a large parent hides the call.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from benchmarks.memory import HIGH_WATER_MARK, MALLOC
 
+from tests.tools.skip_policy import is_sanitized
+
 _ROOT = Path(__file__).parents[2]
 
 
@@ -20,7 +22,7 @@ def need_peaks() -> None:
     """Skip a test where the peak of memory cannot be measured."""
     if not HIGH_WATER_MARK.exists():
         pytest.skip("the peak of memory is measured on Linux only")
-    if "CTCKIT_SANITIZED" in os.environ:
+    if is_sanitized():
         pytest.skip("sanitizers keep what is freed")
 
 

@@ -1,6 +1,6 @@
-// The Python module ctckit._core, and the only file that knows of Python. Arrays come as addresses, and strides in
-// elements: converting arrays costs more than the loss of a small batch. src/ctckit/backends/cpu.py is the only caller
-// and keeps the memory alive during a call.
+// The Python module ctckit._core. Only this file and decoding/bindings.cpp know of Python.
+#include "bindings.hpp"
+
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
@@ -27,16 +27,9 @@ using namespace ctckit;
 
 namespace {
 
-using Triple = std::tuple<std::int64_t, std::int64_t, std::int64_t>;
-
 // labels, how many, the longest target, whether concatenated, input lengths, target lengths, blank
 using Targets =
     std::tuple<std::uintptr_t, std::int64_t, std::int64_t, bool, std::uintptr_t, std::uintptr_t, std::int64_t>;
-
-template <class T>
-T* pointer(std::uintptr_t address) {
-  return reinterpret_cast<T*>(address);
-}
 
 // The result of a call. cpu.py knows the numbers.
 enum class Outcome : int {
@@ -51,31 +44,6 @@ enum class Outcome : int {
 bool usable(std::uintptr_t address, std::int64_t count, std::size_t size, bool trusted) {
   constexpr std::uintptr_t kLowest = std::uintptr_t{1} << 32;
   return count == 0 || (address != 0 && (trusted || address >= kLowest) && address % size == 0);
-}
-
-// For memory that cpu.py has allocated: only a mistake there can make it unusable.
-void require_memory(std::uintptr_t address, std::int64_t count, std::size_t size) {
-  if (!usable(address, count, size, true)) throw nb::value_error("an address is null or misaligned");
-}
-
-std::size_t size_of(DType dtype) {
-  switch (dtype) {
-    case DType::float16:
-    case DType::bfloat16:
-      return 2;
-    case DType::float32:
-      return 4;
-    default:
-      return 8;
-  }
-}
-
-Strides strides_of(const Triple& strides) { return {std::get<0>(strides), std::get<1>(strides), std::get<2>(strides)}; }
-
-// The instruction set that CTCKIT_SIMD names, or the best. Reading the environment in Python takes longer.
-const Kernels& chosen_kernels() {
-  const char* const simd = std::getenv("CTCKIT_SIMD");
-  return simd == nullptr || *simd == 0 ? *available_kernels().front() : kernels_named(simd);
 }
 
 // Set by tests only: what may be left out of an item's probability (loss/band.hpp), and the most memory that is planned
@@ -308,6 +276,27 @@ void def_batch(nb::module_& m, const char* name, Function function, Own... own) 
 
 }  // namespace
 
+void ctckit::require_memory(std::uintptr_t address, std::int64_t count, std::size_t size) {
+  if (!usable(address, count, size, true)) throw nb::value_error("an address is null or misaligned");
+}
+
+std::size_t ctckit::size_of(DType dtype) {
+  switch (dtype) {
+    case DType::float16:
+    case DType::bfloat16:
+      return 2;
+    case DType::float32:
+      return 4;
+    default:
+      return 8;
+  }
+}
+
+const Kernels& ctckit::chosen_kernels() {
+  const char* const simd = std::getenv("CTCKIT_SIMD");
+  return simd == nullptr || *simd == 0 ? *available_kernels().front() : kernels_named(simd);
+}
+
 NB_MODULE(_core, m) {
   m.doc() = "The C++ core of ctckit: addresses in, numbers out. Use ctckit.ctc_loss and the other functions instead.";
   nb::class_<LossOptions>(m, "LossOptions")
@@ -333,6 +322,7 @@ NB_MODULE(_core, m) {
            nb::arg("uniforms"), nb::arg("paths"))
       .def("posteriors", &posteriors, nb::arg("emissions"), nb::arg("frames"), nb::arg("columns"),
            nb::arg("occupancy"));
+  define_decoding(m);
   m.def("is_one", &is_one, nb::arg("number"), nb::arg("is_double"));
   m.def("buffer", &buffer, nb::arg("bytes"));
   m.def("set_band_budget", [](double budget) { band_budget = budget; }, nb::arg("budget"));

@@ -7,20 +7,24 @@
 #include <vector>
 
 #include "base/processor.hpp"
+#include "decoding/kernels.hpp"
 
 namespace ctckit {
 
 namespace baseline {
 extern const Kernels kernels;
+extern const DecodingKernels decoding_kernels;
 }
 #if defined(CTCKIT_WITH_AVX2)
 namespace avx2 {
 extern const Kernels kernels;
+extern const DecodingKernels decoding_kernels;
 }
 #endif
 #if defined(CTCKIT_WITH_AVX512)
 namespace avx512 {
 extern const Kernels kernels;
+extern const DecodingKernels decoding_kernels;
 }
 #endif
 
@@ -43,6 +47,16 @@ const Kernels& kernels_named(std::string_view name) {
   for (const Kernels* kernels : available_kernels())
     if (name == kernels->name) return *kernels;
   throw std::invalid_argument("no kernels '" + std::string(name) + "' that this processor can run");
+}
+
+const DecodingKernels& decoding_kernels_named(std::string_view name) {
+#if defined(CTCKIT_WITH_AVX512)
+  if (name == avx512::kernels.name) return avx512::decoding_kernels;
+#endif
+#if defined(CTCKIT_WITH_AVX2)
+  if (name == avx2::kernels.name) return avx2::decoding_kernels;
+#endif
+  return baseline::decoding_kernels;
 }
 
 bool locate_targets(const Batch& batch, const LabelStorage& storage, std::int64_t* offsets) {

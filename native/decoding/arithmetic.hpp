@@ -1,0 +1,107 @@
+// Arithmetic that gives the same bits on every instruction set: without contracted products, and with sums in a fixed
+// order. Files that include this are compiled with -ffp-contract=off.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+
+#include "simd/exponential.hpp"
+
+namespace ctckit::CTCKIT_ISA {
+namespace {
+
+// The order of sums does not depend on the width of a vector.
+constexpr int kSumLanes = 8;
+constexpr int kSumVectors = kSumLanes / kLanes;
+
+constexpr double kLowestExponent = -708.3;  // below, e^x is 0
+constexpr double kHighestExponent = 709;    // above, e^x is that of this
+
+// e^x, to 3e-16 of its size; NaN for NaN.
+inline F64 exponential(F64 x) {
+  using K = ExponentialConstants<double>;
+  const F64 clamped = larger(broadcast<F64>(kLowestExponent), smaller(broadcast<F64>(kHighestExponent), x));  // keeps NaN
+  const F64 shifted = clamped * K::kLog2E + K::kMagic;
+  const F64 n = shifted - K::kMagic;
+  // The first product and its difference are exact.
+  const F64 f = ((clamped - n * 0x1.62e42fecp-1) - n * 0x1.d1cf79abc9e3bp-32) * K::kLog2E;
+  const F64 scale = (F64)((I64)shifted << 52);
+  return x < kLowestExponent ? F64{} : power_of_fraction<K::kDegree>(f) * scale;
+}
+inline double exponential_of(double x) { return exponential(broadcast<F64>(x))[0]; }
+
+// A bit for each lane of a comparison.
+inline unsigned bits_of(I64 mask) {
+#if CTCKIT_VECTOR_BYTES == 64
+  return _mm512_movepi64_mask((__m512i)mask);
+#elif CTCKIT_VECTOR_BYTES == 32
+  return static_cast<unsigned>(_mm256_movemask_pd((__m256d)mask));
+#else
+  return static_cast<unsigned>((mask[0] & 1) | (mask[1] & 2));
+#endif
+}
+inline unsigned bits_of(I32 mask) {
+#if CTCKIT_VECTOR_BYTES == 64
+  return _mm512_movepi32_mask((__m512i)mask);
+#elif CTCKIT_VECTOR_BYTES == 32
+  return static_cast<unsigned>(_mm256_movemask_ps((__m256)mask));
+#else
+  return static_cast<unsigned>((mask[0] & 1) | (mask[1] & 2) | (mask[2] & 4) | (mask[3] & 8));
+#endif
+}
+
+// Calls `use` with the first of kLanes classes and their e^(x - offset), for all classes of a row, and returns the sum.
+// The classes are padded with zeros to whole groups of kSumLanes.
+template <class Real, class Use>
+inline double sum_row(const Real* row, std::int64_t classes, double offset, Use use) {
+  F64 sums[kSumVectors] = {};
+  std::int64_t c = 0;
+  for (; c + kSumLanes <= classes; c += kSumLanes) {
+    for (int j = 0; j < kSumVectors; ++j) {
+      const F64 p = exponential(load_widened(row + c + j * kLanes) - offset);
+      use(c + j * kLanes, p);
+      sums[j] += p;
+    }
+  }
+  if (c < classes) {
+    double last[kSumLanes];
+    for (int j = 0; j < kSumLanes; ++j)
+      last[j] = c + j < classes ? static_cast<double>(row[c + j]) : -std::numeric_limits<double>::infinity();
+    for (int j = 0; j < kSumVectors; ++j) {
+      const F64 p = exponential(load<F64>(last + j * kLanes) - offset);
+      use(c + j * kLanes, p);
+      sums[j] += p;
+    }
+  }
+  double lanes[kSumLanes];
+  for (int j = 0; j < kSumVectors; ++j) store(lanes + j * kLanes, sums[j]);
+  return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
+}
+
+// Sets the processor's floating-point mode to the standard one for a while: a caller may have set subnormal numbers to
+// be flushed, on its own thread only.
+class StandardMode {
+ public:
+#if defined(__x86_64__) || defined(_M_X64)
+  StandardMode() : saved_(_mm_getcsr()) { _mm_setcsr(0x1f80); }
+  ~StandardMode() { _mm_setcsr(saved_); }
+
+ private:
+  unsigned saved_;
+#elif defined(__aarch64__)
+  StandardMode() {
+    __asm__ volatile("mrs %0, fpcr" : "=r"(saved_));
+    __asm__ volatile("msr fpcr, xzr" ::: "memory");
+  }
+  ~StandardMode() { __asm__ volatile("msr fpcr, %0" ::"r"(saved_) : "memory"); }
+
+ private:
+  std::uint64_t saved_;
+#endif
+ public:
+  StandardMode(const StandardMode&) = delete;
+  StandardMode& operator=(const StandardMode&) = delete;
+};
+
+}  // namespace
+}  // namespace ctckit::CTCKIT_ISA

@@ -1,0 +1,33 @@
+// The kernels of decoding of one instruction set, as plain functions.
+#pragma once
+
+#include <string_view>
+
+#include "base/batch.hpp"
+#include "decoding/search.hpp"
+
+namespace ctckit {
+
+struct GreedyPath {
+  std::int64_t count;      // of the classes, without repeats and blanks
+  double score;            // log-probability of the path
+  double log_normalisers;  // of logits
+  SearchStatus status;
+  std::int64_t frame;  // that has ended it, or that no class is possible in
+};
+
+// Of a batch only the emissions and the input lengths are read, its blank and `logits`.
+struct DecodingKernels {
+  const char* name;
+  // Steps of a search: frames [begin, end) of item n, until it ends.
+  void (*advance)(SearchState& state, const Batch& batch, std::int64_t n, std::int64_t begin, std::int64_t end);
+  // Writes at most as many classes as item n has frames. `buffer` has room for a row of doubles.
+  GreedyPath (*greedy)(const Batch& batch, std::int64_t n, std::int32_t* classes, void* buffer);
+  // The sums of each frame's probabilities.
+  FrameSums (*sum_frames)(const Batch& batch, std::int64_t n, void* buffer);
+  double (*exponential)(double x);
+};
+
+const DecodingKernels& decoding_kernels_named(std::string_view name);
+
+}  // namespace ctckit

@@ -1,0 +1,61 @@
+// The entry points of decoding of one instruction set. Included once by each decoding/kernels_*.cpp, which sets
+// CTCKIT_ISA and CTCKIT_ISA_TITLE. As in native/kernels.inl, no standard containers here.
+#include "decoding/frame.hpp"
+#include "decoding/greedy.hpp"
+#include "decoding/kernels.hpp"
+#include "lattice/frames.hpp"
+
+namespace ctckit::CTCKIT_ISA {
+namespace {
+
+template <class Use>
+auto with_rows(const Batch& batch, std::int64_t n, Use use) {
+  switch (batch.dtype) {
+    case DType::float16:
+      return use(FrameRows<Float16>(batch, n));
+    case DType::bfloat16:
+      return use(FrameRows<BFloat16>(batch, n));
+    case DType::float32:
+      return use(FrameRows<float>(batch, n));
+    default:
+      return use(FrameRows<double>(batch, n));
+  }
+}
+
+void advance(SearchState& state, const Batch& batch, std::int64_t n, std::int64_t begin, std::int64_t end) {
+  const StandardMode mode;
+  with_rows(batch, n, [&]<class Rows>(const Rows& rows) {
+    using Real = typename Rows::Real;
+    for (std::int64_t t = begin; t < end; ++t) {
+      if (t + 1 < end) rows.prefetch(t + 1);
+      if (!FrameStep<Real>(state, rows.row(t, static_cast<Real*>(state.row))).run()) return;
+    }
+  });
+}
+
+GreedyPath greedy(const Batch& batch, std::int64_t n, std::int32_t* classes, void* buffer) {
+  const StandardMode mode;
+  return with_rows(batch, n, [&](const auto& rows) { return greedy_path(rows, batch, n, classes, buffer); });
+}
+
+FrameSums sum_frames(const Batch& batch, std::int64_t n, void* buffer) {
+  const StandardMode mode;
+  return with_rows(batch, n, [&]<class Rows>(const Rows& rows) {
+    using Real = typename Rows::Real;
+    FrameSums sums;
+    for (std::int64_t t = 0; t < batch.input_lengths[n]; ++t) {
+      const Row<Real> row{rows.row(t, static_cast<Real*>(buffer)), batch.classes};
+      add_sum(sums, sum_row(row.values, row.classes, 0, [](std::int64_t, F64) {}));
+    }
+    return sums;
+  });
+}
+
+double exponential_alone(double x) { return exponential_of(x); }
+
+}  // namespace
+
+extern const DecodingKernels decoding_kernels;
+const DecodingKernels decoding_kernels = {CTCKIT_ISA_TITLE, advance, greedy, sum_frames, exponential_alone};
+
+}  // namespace ctckit::CTCKIT_ISA

@@ -1,0 +1,3 @@
+#define CTCKIT_ISA avx2
+#define CTCKIT_ISA_TITLE "avx2"
+#include "decoding/kernels.inl"

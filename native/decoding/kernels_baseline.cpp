@@ -1,0 +1,3 @@
+#define CTCKIT_ISA baseline
+#define CTCKIT_ISA_TITLE "baseline"
+#include "decoding/kernels.inl"

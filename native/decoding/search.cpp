@@ -1,0 +1,197 @@
+#include "decoding/search.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <stdexcept>
+#include <utility>
+
+namespace ctckit {
+namespace {
+
+constexpr std::int64_t kLine = 64;         // bytes
+constexpr std::int64_t kPadding = 16;      // numbers beyond the end of an array that a vector may touch
+constexpr std::int64_t kMostPending = 4096;
+// Up to as many classes the probabilities of all of them take less time than those of the classes that matter.
+constexpr std::int64_t kFewClasses = 128;
+constexpr double kMostGain = 100;  // nats of a step, for which the beam's scale has room
+
+std::int64_t padded(std::int64_t count) { return (count + kPadding - 1) / kPadding * kPadding; }
+
+// Arrays in one block of memory: counted first, then handed out.
+class Block {
+ public:
+  explicit Block(std::byte* base) : base_(base) {}
+  template <class T>
+  T* take(std::int64_t count) {
+    T* const piece = base_ == nullptr ? nullptr : reinterpret_cast<T*>(base_ + used_);
+    used_ += (static_cast<std::size_t>(count + kPadding) * sizeof(T) + kLine - 1) / kLine * kLine;
+    return piece;
+  }
+  std::size_t used() const { return used_; }
+
+ private:
+  std::byte* base_;
+  std::size_t used_ = 0;
+};
+
+void take_beam(Block& block, std::int64_t capacity, bool scored, Beam& beam) {
+  beam.masses = block.take<double>(2 * capacity + 1);
+  beam.label = block.take<double>(capacity);
+  beam.node = block.take<std::int32_t>(capacity);
+  beam.last = block.take<std::int32_t>(capacity);
+  beam.parent = block.take<std::int32_t>(capacity);
+  beam.entry = block.take<std::int32_t>(capacity);
+  beam.factor = block.take<double>(scored ? capacity : 0);
+}
+
+void take_all(Block& block, SearchState& s) {
+  const std::int64_t classes = s.options.classes, room = std::max(classes, s.most_candidates);
+  const bool scored = s.scorer_count > 0;
+  for (Beam* const beam : {&s.beam, &s.spare, &s.next}) take_beam(block, s.capacity, scored, *beam);
+  s.probability = block.take<double>(s.sums_frames ? classes : 0);
+  for (double** const array : {&s.last_probability, &s.passed, &s.source}) *array = block.take<double>(s.capacity);
+  s.token = block.take<std::int32_t>(classes);
+  s.token_probability = block.take<double>(classes);
+  s.stays = block.take<Candidate>(s.capacity);
+  s.chosen = block.take<Candidate>(s.capacity);
+  s.candidates = block.take<Candidate>(room);
+  s.sorting = block.take<Candidate>(room);
+  s.runs = block.take<std::int32_t>(room);
+  s.stay_runs = block.take<std::int32_t>(s.capacity);
+  s.moved = block.take<std::int32_t>(s.capacity);
+  const std::int64_t pending = scored ? s.most_pending : 0;
+  s.pending_rank = block.take<std::int32_t>(pending);
+  s.pending_class = block.take<std::int32_t>(pending);
+  s.pending_mass = block.take<double>(pending);
+  s.pending_gain = block.take<double>(pending);
+  s.row = block.take<double>(classes);
+}
+
+std::string gain_error(const char* method, double gain) {
+  return "a scorer's " + std::string(method) + " returned a log-gain of " + std::to_string(gain) +
+         " nats, but a gain must be at most 100 nats, and not NaN";
+}
+
+}  // namespace
+
+Search::Search(const SearchOptions& options, std::vector<Scorer*> scorers)
+    : scorers_(std::move(scorers)), tree_(static_cast<int>(scorers_.size())), state_{} {
+  SearchState& s = state_;
+  s.options = options;
+  s.capacity = padded(options.width + 1);
+  s.most_candidates = padded(4 * std::int64_t{options.width});
+  s.most_pending = kMostPending;
+  s.sums_frames = options.classes <= std::max<std::int64_t>(kFewClasses, options.width);
+  s.scorers = scorers_.data();
+  s.scorer_count = static_cast<int>(scorers_.size());
+  double gain = 0;
+  for (Scorer* const scorer : scorers_) gain += scorer->largest_gain();
+  s.largest_factor = std::exp(gain);
+  s.tree = &tree_;
+  Block count(nullptr);
+  take_all(count, s);
+  bytes_ = count.used();
+  memory_.reset(new std::byte[bytes_ + kLine]());
+  void* base = memory_.get();
+  std::size_t space = bytes_ + kLine;
+  Block block(static_cast<std::byte*>(std::align(kLine, bytes_, base, space)));
+  take_all(block, s);
+
+  s.size = 1;
+  s.beam.masses[0] = s.beam.masses[s.capacity] = std::ldexp(1.0, 700);
+  s.beam.last[0] = static_cast<std::int32_t>(options.classes);
+  s.beam.parent[0] = -1;
+  s.beam.entry[0] = static_cast<std::int32_t>(2 * s.capacity);
+  s.exponent = -700;
+  s.status = SearchStatus::searching;
+  for (std::size_t k = 0; k < scorers_.size(); ++k) tree_.states(PrefixTree::kRoot)[k] = scorers_[k]->initial();
+}
+
+void Search::finish() {
+  SearchState& s = state_;
+  if (scorers_.empty() || s.status != SearchStatus::searching) return;
+  const auto size = static_cast<std::size_t>(s.size);
+  std::vector<double> total(s.beam.masses + s.capacity, s.beam.masses + s.capacity + s.size), gains(size);
+  std::vector<std::int32_t> states(size);
+  for (std::size_t k = 0; k < scorers_.size(); ++k) {
+    for (std::size_t i = 0; i < size; ++i) states[i] = tree_.states(s.beam.node[i])[k];
+    scorers_[k]->finish(states, gains);
+    for (std::size_t i = 0; i < size; ++i) {
+      if (!(gains[i] <= kMostGain)) throw std::invalid_argument(gain_error("finish", gains[i]));
+      total[i] *= std::exp(gains[i]);
+    }
+  }
+  std::vector<std::size_t> order(size);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return total[a] > total[b]; });
+  while (!order.empty() && total[order.back()] == 0) order.pop_back();
+  const std::vector<std::int32_t> nodes(s.beam.node, s.beam.node + s.size);
+  s.size = static_cast<std::int32_t>(order.size());
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    s.beam.masses[s.capacity + static_cast<std::int64_t>(i)] = total[order[i]];
+    s.beam.node[i] = nodes[order[i]];
+  }
+  if (order.empty()) s.status = SearchStatus::no_mass;
+}
+
+double Search::log_mass(std::int32_t rank) const {
+  constexpr double kLog2 = 0.693147180559945309417;
+  const SearchState& s = state_;
+  return std::log(s.beam.masses[s.capacity + rank]) + static_cast<double>(s.exponent) * kLog2 + s.log_offset;
+}
+
+double Search::log_beam_mass() const {
+  const double* const total = state_.beam.masses + state_.capacity;
+  double sum = 0;  // of the least first
+  for (std::int32_t i = state_.size; i-- > 0;) sum += total[i];
+  return log_mass(0) + std::log(sum / total[0]);
+}
+
+std::vector<std::int32_t> Search::classes(std::int32_t rank) const {
+  std::vector<std::int32_t> found = tree_.stable();
+  tree_.append_classes(state_.beam.node[rank], found);
+  return found;
+}
+
+std::vector<std::int32_t> Search::stable() {
+  compact(state_);
+  return tree_.stable();
+}
+
+std::size_t Search::bytes() const { return sizeof(Search) + bytes_ + tree_.bytes(); }
+
+void score_steps(SearchState& s, std::int64_t count) {
+  // The steps that have not been scored before.
+  std::vector<std::int32_t> nodes(static_cast<std::size_t>(count)), parents, children, classes;
+  for (std::int64_t k = 0; k < count; ++k) {
+    const std::int32_t parent = s.beam.node[s.pending_rank[k]];
+    const std::int32_t child = nodes[static_cast<std::size_t>(k)] = s.tree->child(parent, s.pending_class[k]).node;
+    if (!std::isnan(s.tree->gain(child))) continue;
+    parents.push_back(parent);
+    children.push_back(child);
+    classes.push_back(s.pending_class[k]);
+  }
+  if (!children.empty()) {
+    std::vector<double> sums(children.size()), gains(children.size());
+    std::vector<std::int32_t> states(children.size()), next(children.size());
+    for (int scorer = 0; scorer < s.scorer_count; ++scorer) {
+      for (std::size_t k = 0; k < children.size(); ++k) states[k] = s.tree->states(parents[k])[scorer];
+      s.scorers[scorer]->advance(states, classes, gains, next);
+      for (std::size_t k = 0; k < children.size(); ++k) {
+        sums[k] += gains[k];
+        s.tree->states(children[k])[scorer] = next[k];
+      }
+    }
+    for (std::size_t k = 0; k < children.size(); ++k) {
+      if (!(sums[k] <= kMostGain)) throw std::invalid_argument(gain_error("advance", sums[k]));
+      s.tree->set_gain(children[k], sums[k]);
+    }
+  }
+  for (std::int64_t k = 0; k < count; ++k) s.pending_gain[k] = s.tree->gain(nodes[static_cast<std::size_t>(k)]);
+}
+
+void compact(SearchState& s) { s.tree->compact({s.beam.node, static_cast<std::size_t>(s.size)}); }
+
+}  // namespace ctckit

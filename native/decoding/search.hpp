@@ -1,0 +1,126 @@
+// The state of a prefix beam search: all that a frame of emissions changes. src/ctckit/reference/decoding.py defines the
+// search.
+//
+// A beam holds the prefixes with the largest masses, best first. Masses are probabilities, in double, on one scale: all
+// are multiples of 2^exponent, chosen so that the best is near 2^700. So no logarithm is taken in the search. What is
+// 2^-1770 (1,200 nats) below the best is 0, and leaves the beam.
+//
+// This file is compiled once. The kernels, compiled per instruction set, read and write `SearchState` alone.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "decoding/prefix_tree.hpp"
+#include "decoding/scorer.hpp"
+
+namespace ctckit {
+
+struct SearchOptions {
+  std::int64_t classes;
+  std::int32_t blank;
+  std::int32_t width;
+  bool logits = false;
+  double beam_factor = 0;    // a prefix with less than this share of the best one's mass leaves
+  double token_floor = 0;    // a class with a smaller probability extends no prefix
+  double blank_ceiling = 2;  // in a frame whose blank is more probable, no prefix is extended
+};
+
+// Why a search ended early.
+enum class SearchStatus : int {
+  searching,
+  not_finite,  // a NaN or +infinity in the frame
+  no_mass,     // no prefix has mass after the frame
+};
+
+// The prefixes of a beam, in arrays that are padded to whole vectors.
+struct Beam {
+  double* masses;        // of the paths that end in blank, [0, capacity), and of all paths, [capacity, 2 capacity); then 0
+  double* label;         // of the paths that end in the last class
+  std::int32_t* node;    // in the tree
+  std::int32_t* last;    // its last class; `classes` for the empty prefix
+  std::int32_t* parent;  // the place in the beam of the prefix without the last class; -1 if it is not there
+  std::int32_t* entry;   // where `masses` has the mass that the parent passes on when its child's last class is emitted
+  double* factor;        // e^gain of the step to its last class; only with scorers
+};
+
+// A prefix that may enter the beam. Of equal scores the lower key comes first.
+struct Candidate {
+  double score;
+  std::uint64_t key;  // the rank of a prefix that stays; of a new one: the parent's rank << 32 | class
+};
+
+// Mass that leaves by pruning is known exactly where every class of a frame is summed.
+struct FrameSums {
+  double product = 1;     // of the sums of the frames' probabilities, times 2^-exponent
+  std::int64_t exponent = 0;
+  double least = 1, largest = 1;  // sum of a frame
+};
+
+struct SearchState {
+  SearchOptions options;
+  std::int64_t capacity;  // of the arrays: width, padded
+  std::int32_t size;      // of the beam
+  Beam beam, spare, next;
+  std::int64_t exponent;  // masses are times 2^-exponent
+  double log_offset;      // and times e^-log_offset
+  double log_normalisers; // the sum over frames of the logits' log-normalisers
+
+  bool sums_frames;  // whether every class's probability is computed in every frame, and `sums` is known
+  FrameSums sums;
+  std::int64_t frames;  // so far
+  SearchStatus status;  // the frame that has ended the search is number `frames`
+
+  // Scratch memory.
+  double *probability, *last_probability, *passed, *source;
+  std::int32_t* token;
+  double* token_probability;
+  Candidate *stays, *chosen, *candidates, *sorting;
+  std::int32_t *runs, *stay_runs, *moved;
+  std::int64_t most_candidates;
+  std::int32_t *pending_rank, *pending_class;  // steps that wait for the scorers' gains
+  double *pending_mass, *pending_gain;
+  std::int64_t most_pending;
+  void* row;  // of a frame whose classes are not contiguous floats or doubles
+
+  PrefixTree* tree;
+  Scorer* const* scorers;
+  int scorer_count;
+  double largest_factor;  // e^(an upper bound of the log-gain of a step)
+};
+
+class Search {
+ public:
+  Search(const SearchOptions& options, std::vector<Scorer*> scorers);
+  Search(const Search&) = delete;
+  Search& operator=(const Search&) = delete;
+
+  SearchState& state() { return state_; }
+  const SearchState& state() const { return state_; }
+
+  // Multiplies in the scorers' gains of the end, and ranks the beam again.
+  void finish();
+  std::vector<std::int32_t> classes(std::int32_t rank) const;
+  double log_mass(std::int32_t rank) const;
+  double log_beam_mass() const;  // of all prefixes of the beam
+  // The longest prefix that all hypotheses share: it can never change.
+  std::vector<std::int32_t> stable();
+  PrefixTree& tree() { return tree_; }
+  std::size_t bytes() const;
+
+ private:
+  std::vector<Scorer*> scorers_;
+  PrefixTree tree_;
+  SearchState state_;
+  std::unique_ptr<std::byte[]> memory_;
+  std::size_t bytes_ = 0;
+};
+
+// Called by the kernels, and compiled once.
+// Writes the log-gains of the first `count` pending steps.
+void score_steps(SearchState& state, std::int64_t count);
+void compact(SearchState& state);
+
+}  // namespace ctckit

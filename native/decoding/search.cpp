@@ -66,6 +66,7 @@ void take_all(Block& block, SearchState& s) {
   s.pending_class = block.take<std::int32_t>(pending);
   s.pending_mass = block.take<double>(pending);
   s.pending_gain = block.take<double>(pending);
+  s.maxima = block.take<double>(classes);
   s.row = block.take<double>(classes);
 }
 

@@ -83,7 +83,8 @@ struct SearchState {
   std::int32_t *pending_rank, *pending_class;  // steps that wait for the scorers' gains
   double *pending_mass, *pending_gain;
   std::int64_t most_pending;
-  void* row;  // of a frame whose classes are not contiguous floats or doubles
+  void* maxima;  // of groups of classes, in the row's type
+  void* row;     // of a frame whose classes are not contiguous floats or doubles
 
   PrefixTree* tree;
   Scorer* const* scorers;

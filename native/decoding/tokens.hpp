@@ -61,18 +61,16 @@ class TokenSearch {
     if (least > 0) {
       const double limit = std::log(least / row_.scale) + row_.offset;
       bound = static_cast<Real>(limit - kSlack * (1 + std::fabs(limit)));
-    } else if (row_.classes > 64 * most) {
-      bound = bound_of_blocks(most);
     }
-    std::int64_t above = collect_above(bound);
-    if (above > 2 * most) above = keep_largest(above, most);
-    for (std::int64_t r = 0; r < above; r += kLanes) {
+    std::int64_t count = 0;
+    if (!collect_above(bound, 2 * most + 64, count)) count = collect_most(bound, most + 1);  // one may be the blank
+    for (std::int64_t r = 0; r < count; r += kLanes) {
       F64 x;
       for (int j = 0; j < kLanes; ++j)
-        x[j] = r + j < above ? static_cast<double>(row_.values[s_.token[r + j]]) : -static_cast<double>(kInfinity);
+        x[j] = r + j < count ? static_cast<double>(row_.values[s_.token[r + j]]) : -static_cast<double>(kInfinity);
       store(s_.token_probability + r, row_.probabilities(x));
     }
-    for (std::int64_t r = 0; r < above; ++r) {
+    for (std::int64_t r = 0; r < count; ++r) {
       const double p = s_.token_probability[r];
       if (!(p <= kMostProbability)) return false;
       if (p >= least && p > 0) take(p, s_.token[r]);
@@ -80,9 +78,9 @@ class TokenSearch {
     return true;
   }
 
-  // Writes the classes whose values are above the bound, or NaN, to `token`.
-  std::int64_t collect_above(Real bound) {
-    std::int64_t count = 0;
+  // Writes the classes whose values are above the bound, or NaN, to `token`. Returns false if they are more than `most`.
+  bool collect_above(Real bound, std::int64_t most, std::int64_t& count) {
+    count = 0;
     const auto append = [&](std::int64_t c, unsigned bits) {
       for (; bits != 0; bits &= bits - 1) s_.token[count++] = static_cast<std::int32_t>(c + __builtin_ctz(bits));
     };
@@ -94,46 +92,47 @@ class TokenSearch {
         above[j] = ~(Integers)(load<Vector>(row_.values + c + j * kWidth) <= bound);  // true for NaN
       if (!any_lane((above[0] | above[1]) | (above[2] | above[3]))) continue;
       for (int j = 0; j < unroll; ++j) append(c + j * kWidth, bits_of(above[j]));
+      if (count > most) return false;
     }
     for (; c < row_.classes; ++c)
       if (!(row_.values[c] <= bound)) s_.token[count++] = static_cast<std::int32_t>(c);
+    return true;
+  }
+
+  // Writes the classes with the `most` largest values, and maybe some more, to `token`; of equal values those of the
+  // lowest classes. All values that are NaN or +infinity are among them.
+  std::int64_t collect_most(Real bound, std::int64_t most) {
+    const Real least = std::fmax(bound, bound_of_most(most));
+    std::int64_t count = 0;
+    collect_above(least, row_.classes, count);
+    // Values as large as this, or by so little smaller that their probabilities may be equal.
+    const double about = static_cast<double>(least) - 1e-14;
+    std::int64_t equal = 0;
+    for (std::int64_t c = 0; c < row_.classes && equal < most; ++c) {
+      if (row_.values[c] > least || static_cast<double>(row_.values[c]) < about) continue;
+      s_.token[count++] = static_cast<std::int32_t>(c);
+      equal += row_.values[c] == least;
+    }
     return count;
   }
 
-  // A lower bound of the row's `most` largest values: the `most`-th largest of the largest values of blocks.
-  Real bound_of_blocks(std::int64_t most) {
-    const std::int64_t blocks = 4 * most, block = row_.classes / blocks / kWidth * kWidth;
-    if (block == 0) return -kInfinity;
-    Real* const maxima = reinterpret_cast<Real*>(s_.token_probability);
-    for (std::int64_t k = 0; k < blocks; ++k) {
-      Vector max = load<Vector>(row_.values + k * block);
-      for (std::int64_t c = kWidth; c < block; c += kWidth)
-        max = larger(load<Vector>(row_.values + k * block + c), max);  // a NaN is found later
-      maxima[k] = largest_of_lanes(max);
+  // A lower bound of the row's `most` largest values: the `most`-th largest of the largest values of groups.
+  Real bound_of_most(std::int64_t most) {
+    const std::int64_t vectors = row_.classes / kWidth;
+    std::int64_t size = row_.classes / (3 * most);  // of a group
+    size = size < 1 ? 1 : size > 64 ? 64 : size;
+    Real* const maxima = static_cast<Real*>(s_.maxima);
+    std::int64_t groups = 0;
+    for (std::int64_t v = 0; v + size <= vectors; v += size, groups += kWidth) {
+      Vector max = load<Vector>(row_.values + v * kWidth);
+      for (std::int64_t k = 1; k < size; ++k) max = larger(load<Vector>(row_.values + (v + k) * kWidth), max);
+      store(maxima + groups, max);
+    }
+    if (groups < most) return -kInfinity;
+    for (std::int64_t k = 0; k < groups; ++k)
       if (!(maxima[k] < kInfinity)) return -kInfinity;
-    }
-    return with_slack(nth_largest(maxima, blocks, most - 1));
+    return nth_largest(maxima, groups, most - 1);
   }
-
-  // Of the collected classes keeps the `most` with the largest values, and those with nearly as large ones.
-  std::int64_t keep_largest(std::int64_t count, std::int64_t most) {
-    Real* const values = reinterpret_cast<Real*>(s_.token_probability);
-    for (std::int64_t r = 0; r < count; ++r) {
-      values[r] = row_.values[s_.token[r]];
-      if (!(values[r] < kInfinity)) return count;
-    }
-    // One more, because the blank may be among them.
-    const Real bound = with_slack(nth_largest(values, count, most));
-    std::int64_t kept = 0;
-    for (std::int64_t r = 0; r < count; ++r) {
-      const std::int32_t c = s_.token[r];
-      s_.token[kept] = c;
-      kept += row_.values[c] >= bound;
-    }
-    return kept;
-  }
-
-  static Real with_slack(Real bound) { return bound - static_cast<Real>(kSlack) * (1 + std::fabs(bound)); }
 
   SearchState& s_;
   const Row<Real>& row_;

@@ -87,7 +87,20 @@ ALIGNMENTS = _named(
     Case("sure lecture", 60_000, 1, 32, 9000, margin=8, about="20 minutes in one piece"),
 )
 HOURS = _named(Case("sure hour", 180_000, 1, 32, 45_000, margin=8, about="an hour in one piece"))  # too large for peers
-CASES = LOSSES | ALIGNMENTS | HOURS
+DECODING = _named(  # emission_sets makes or reads them; T is the median, S the mean
+    Case("peaked letters", 500, 8, 32, 150, about="a model that is sure of most frames"),
+    Case("flat letters", 500, 8, 32, 150, about="a model that is sure of none"),
+    Case("long letters", 3000, 2, 32, 900, about="flat, a minute"),
+    Case("short letters", 100, 8, 32, 30, about="flat, a word or two"),
+    Case("pieces", 300, 2, 32_000, 60, about="the vocabulary of a language model, peaked"),
+    Case("speech phones", 240, 60, 53, 27, about="a network of examples/speech.py"),
+    Case("speech phones, pruned", 240, 60, 53, 27, about="the same, pruned as pyctcdecode does by default"),
+    Case("clean lines", 86, 24, 6625, 47, about="printed English, an OCR model"),
+    Case("noisy lines", 69, 24, 6625, 44, about="the same, hard to read"),
+    Case("noisy Chinese lines", 50, 24, 6625, 22, about="Chinese and English, hard to read"),
+    Case("captchas", 18, 24, 8210, 6, about="letters and digits"),
+)
+CASES = LOSSES | ALIGNMENTS | HOURS | DECODING
 
 
 @functools.lru_cache(maxsize=1)
@@ -106,7 +119,7 @@ def make(case: Case) -> Inputs:
     targets[np.arange(case.S) >= target_lengths[:, None]] = 0
     if case.margin:
         for item in range(case.N):
-            path = _path(random, targets[item, : target_lengths[item]], input_lengths[item])
+            path = spread(random, targets[item, : target_lengths[item]], input_lengths[item])
             logits[np.arange(len(path)), item, path] += np.float32(case.margin)
     if case.batch_first:
         logits = np.ascontiguousarray(logits.swapaxes(0, 1))
@@ -136,7 +149,7 @@ def _labels(random: np.random.Generator, case: Case) -> NDArray[np.int64]:
     return np.cumsum(steps, axis=1) % (case.C - 1) + 1
 
 
-def _path(random: np.random.Generator, labels: NDArray[np.int64], frames: int) -> NDArray[np.int64]:
+def spread(random: np.random.Generator, labels: NDArray[np.int64], frames: int) -> NDArray[np.int64]:
     """A path of `frames` classes that spells `labels`: one frame each, blanks between."""
     # Choosing among frames - labels + 1 places, then adding 0, 1, 2, ... leaves a blank
     # between any two labels, so that repeated labels are spelt too.

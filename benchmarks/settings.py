@@ -8,13 +8,16 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.cases import CASES, Case
-from benchmarks.peer_calls import PEERS
+from benchmarks.decoding_calls import DECODERS
+from benchmarks.peer_calls import PEERS as LOSSES_AND_ALIGNERS
 from benchmarks.timing import Effort
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
+PEERS = {name: module for name, (_, module) in LOSSES_AND_ALIGNERS.items()}  # and the module that each needs
+PEERS |= {name: module for name, (_, module, _) in DECODERS.items()}
 Row = dict[str, Any]  # one measurement, as it stands in the results
 
 
@@ -58,7 +61,7 @@ def parse_peers(arguments: Sequence[str]) -> dict[str, str]:
     for argument in arguments:
         name, _, python = argument.partition("=")
         if name == "auto":
-            chosen |= {peer: sys.executable for peer, (_, module) in PEERS.items() if importlib.util.find_spec(module)}
+            chosen |= {peer: sys.executable for peer, module in PEERS.items() if importlib.util.find_spec(module)}
         elif name in PEERS:
             chosen[name] = python or sys.executable
         elif name != "none":

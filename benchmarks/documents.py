@@ -31,6 +31,7 @@ from benchmarks.tables import Table
 Results = dict[str, Any]
 
 RESULTS = ROOT / "benchmarks" / "results"
+WORDS = {"loss_error": "loss", "worse_by": "probability"}  # fields that a miss names
 BLOCK = re.compile(r"(<!-- measured: ([\w -]+) -->\n).*?(<!-- /measured -->)", re.DOTALL)
 
 
@@ -79,10 +80,12 @@ def _verdicts(results: Results) -> Iterator[tuple[str, str]]:
         for row in answer["rows"]:
             for field, verdict in goals.verdicts(goals_of(row), row).items():
                 parts = [str(row[key]) for key in ("peer", "who", "case") if key in row]
+                if "beam_width" in row:
+                    parts.append(f"width {row['beam_width']}")
                 if row.get("threads", 1) > 1:
                     parts.append(f"{row['threads']} threads")
-                if field == "loss_error":
-                    parts.append("loss")
+                if field in WORDS:
+                    parts.append(WORDS[field])
                 yield f"{question}: {', '.join(parts)}", verdict
 
 

@@ -55,6 +55,27 @@ CONFIDENCES = Goal(4, at_most=True)  # times the time of the best path
 CONFIDENCES_MIB = {"sure lecture": Goal(90, at_most=True)}  # above the input and the path
 PEER = Goal(1)  # times faster than any other library
 NO_PEER_GOAL = {"tiny"}  # torch's autograd alone takes longer than a peer's call
+ROWS_ONCE = "reading the rows once"
+DECODING = {  # times faster than the peers that count, one thread, by case and width
+    ("peaked letters", 10): Goal(30, 60),
+    ("peaked letters", 100): Goal(60, 120),
+    ("peaked letters", 500): Goal(50, 150),
+    ("flat letters", 100): Goal(45, 90),
+    ("long letters", 10): Goal(50, 100),
+    ("long letters", 100): Goal(50, 100),
+    ("pieces", 10): Goal(5, words=ROWS_ONCE),
+    ("pieces", 100): Goal(4, words=ROWS_ONCE),
+    ("speech phones", 10): Goal(50, 100),
+    ("speech phones", 100): Goal(80, 160),
+    ("speech phones, pruned", 10): Goal(10, 20),
+    ("speech phones, pruned", 100): Goal(10, 20),
+    ("speech phones, pruned", 500): Goal(10, 20),
+    ("noisy lines", 10): Goal(15, 30),
+    ("noisy lines", 100): Goal(18, 40),
+}
+NOT_WORSE = Goal(1e-3, at_most=True)  # nats by which our hypotheses are less probable than a peer's, at equal width
+GREEDY = Goal(1.2, 1.05, at_most=True)  # times the time of NumPy's argmax
+DECODING_THREADS = Goal(1.8, 1.95)  # 2 threads against 1, a batch of 32
 
 
 def is_main(row: Row) -> bool:
@@ -95,3 +116,15 @@ def confidences(row: Row) -> dict[str, Goal]:
     """The same for "alignment-confidences"."""
     peak = {"peak_mib": CONFIDENCES_MIB[row["case"]]} if row["case"] in CONFIDENCES_MIB and "peak_mib" in row else {}
     return {"ratio": CONFIDENCES, **peak}
+
+
+def decoding(row: Row) -> dict[str, Goal]:
+    """The same for "decoding"."""
+    if row.get("who") == "greedy":
+        return {"ratio": GREEDY}
+    if row.get("who") == "batch":
+        return {"ratio": DECODING_THREADS} if row["threads"] == 2 else {}
+    if "worse_by" not in row:
+        return {}
+    goal = DECODING.get((row["case"], row["beam_width"])) if row["counts"] else None
+    return {"worse_by": NOT_WORSE} if goal is None else {"ratio": goal, "worse_by": NOT_WORSE}

@@ -89,3 +89,42 @@ def growth(question: str, results: Results) -> Any:
         axes.legend(frameon=False, fontsize=8)
     panels[0].set_ylabel("milliseconds")
     return figure
+
+
+def widths(question: str, results: Results) -> Any:
+    """A panel for each set: how far what is found is from the best that anybody found, against time."""
+    from matplotlib.figure import Figure
+
+    rows = [row for row in results["questions"][question]["rows"] if "ms" in row and row["loss"] is not None]
+    sets = list(dict.fromkeys(row["case"] for row in rows))
+    names = list(dict.fromkeys(row["who"] for row in rows))
+    libraries = dict.fromkeys(who.removesuffix("-pruned") for who in names)
+    colours = dict(zip(libraries, (OURS, *OTHERS, TORCHS), strict=False))
+    figure = Figure(figsize=(max(7.0, 3.0 * len(sets)), 3.4), layout="constrained")
+    for axes, name in zip(figure.subplots(1, len(sets), squeeze=False)[0], sets, strict=True):
+        here = [row for row in rows if row["case"] == name]
+        best = min(row["loss"] for row in here)
+        for who in names:
+            mine = [row for row in here if row["who"] == who]
+            times, losses = [row["ms"]["p50"] for row in mine], [row["loss"] - best for row in mine]
+            style = "o--" if who.endswith("-pruned") else "o-"
+            axes.plot(
+                times,
+                losses,
+                style,
+                ms=4 if who == "ctckit" else 3,
+                color=colours[who.removesuffix("-pruned")],
+                label=who,
+            )
+            for row, x, y in zip(mine, times, losses, strict=True):
+                if who == "ctckit" and row["beam_width"] in (1, 16, 256):
+                    axes.annotate(str(row["beam_width"]), (x, y), textcoords="offset points", xytext=(3, 4), fontsize=7)
+        axes.set(xscale="log", xlabel="milliseconds per utterance")
+        axes.set_yscale("symlog", linthresh=1e-3)
+        axes.set_ylim(bottom=-2e-4)
+        axes.set_title(name, loc="left", fontsize=10)
+        axes.grid(color="#e4e4e4")
+    figure.axes[0].set_ylabel("nats above the best found")
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False, fontsize=8)
+    return figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from benchmarks import accuracy, alignment, goals, memory, peers, plots, speed, tables
+from benchmarks import accuracy, alignment, decoding, decoding_tables, goals, memory, peers, plots, speed, tables
 from benchmarks.settings import Row, Settings
 
 
@@ -59,5 +59,17 @@ QUESTIONS = {
     "alignment-long": Question(
         "how much time and memory does the best path of hours of audio take?",
         alignment.long, None, (tables.long,),
+    ),
+    "decoding": Question(
+        "how fast is the beam search, and how probable is what it finds, beside other decoders?",
+        decoding.measure, goals.decoding,
+        (
+            decoding_tables.decoding, decoding_tables.decoding_peers, decoding_tables.decoding_probability,
+            decoding_tables.decoding_left_out, decoding_tables.decoding_greedy, decoding_tables.decoding_threads,
+        ),
+    ),
+    "decoding-width": Question(
+        "what does a wider beam bring on real emissions?",
+        decoding.widths, None, (decoding_tables.widths,), plots.widths,
     ),
 }  # fmt: skip

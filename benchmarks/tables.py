@@ -48,13 +48,13 @@ def speed(rows: Rows) -> Table:
         return {
             "case": row["case"],
             "T, N, C, S": row["T, N, C, S"],
-            "torch ms": _ms(row["first_ms"]["p50"]),
-            "ctckit ms": _ms(row["second_ms"]["p50"]),
-            "faster": _times(ratio["p50"]),
+            "torch ms": ms_cell(row["first_ms"]["p50"]),
+            "ctckit ms": ms_cell(row["second_ms"]["p50"]),
+            "faster": times_cell(ratio["p50"]),
             "p20-p80": f"{ratio['p20']:.3g}-{ratio['p80']:.3g}",
-            "must": _times(goal and goal.must),
-            "aim": goal.words or _times(goal.aim) if goal else "",
-            "goal": _goal(goals.speed, row),
+            "must": times_cell(goal and goal.must),
+            "aim": goal.words or times_cell(goal.aim) if goal else "",
+            "goal": goal_cell(goals.speed, row),
         }
 
     note = (
@@ -80,7 +80,9 @@ def ways(rows: Rows) -> Table:
         "torch; ctckit is faster because it allocates its gradient in huge pages."
     )
     others = [row for row in rows if way(row)]
-    return Table("Other dtypes, threads and calls", _grid(others, way, lambda row: _times(row["ratio"]["p50"])), note)
+    return Table(
+        "Other dtypes, threads and calls", _grid(others, way, lambda row: times_cell(row["ratio"]["p50"])), note
+    )
 
 
 def scaling(rows: Rows) -> Table:
@@ -92,11 +94,11 @@ def scaling(rows: Rows) -> Table:
             "case": row["case"],
             "N": row["T, N, C, S"].split(", ")[1],
             "threads": str(row["threads"]),
-            "1 thread ms": _ms(row["first_ms"]["p50"]),
-            "threads ms": _ms(row["second_ms"]["p50"]),
-            "faster": _times(row["ratio"]["p50"]),
-            "must": _times(goal and goal.must),
-            "goal": _goal(goals.scaling, row),
+            "1 thread ms": ms_cell(row["first_ms"]["p50"]),
+            "threads ms": ms_cell(row["second_ms"]["p50"]),
+            "faster": times_cell(row["ratio"]["p50"]),
+            "must": times_cell(goal and goal.must),
+            "goal": goal_cell(goals.scaling, row),
         }
 
     note = "A batch that takes less than a millisecond stays on one thread, and has no goal."
@@ -117,7 +119,7 @@ def accuracy(rows: Rows) -> Table:
             "via log_probs": _error(log_probs["gradient_error"]),
             "loss: torch": _error(torchs["loss_error"]),
             "loss: ctckit": _error(ours["loss_error"]),
-            "goal": _goal(goals.accuracy, ours),
+            "goal": goal_cell(goals.accuracy, ours),
         }
 
     note = "Float32, from logits: |g - g64| / |g64|, and the worst item's relative error of the loss."
@@ -146,7 +148,7 @@ def memory(rows: Rows) -> Table:
             "threads": str(threads),
             "gradient": f"{here['ctckit']['gradient_mib']:.1f}",
             **{who: peaks.get(who, "") for who in ("torch", "ctckit", "ctckit, in place")},
-            "goal": _goal(goals.memory, *here.values()),
+            "goal": goal_cell(goals.memory, *here.values()),
         }
 
     note = "MiB, each in a fresh process; float32, loss and gradient. The peak includes the gradient, unless in place."
@@ -164,7 +166,7 @@ def growth(rows: Rows) -> Table:
         return {
             "axis": row["axis"],
             "sizes": f"{row['sizes'][0]}-{row['sizes'][-1]}",
-            **{head: f"{_ms(along[0])}-{_ms(along[-1])}" for head, along in times.items()},
+            **{head: f"{ms_cell(along[0])}-{ms_cell(along[-1])}" for head, along in times.items()},
             **{head: "" if slope is None else f"{slope:.2f}" for head, slope in slopes.items()},
         }
 
@@ -176,12 +178,12 @@ def peers(rows: Rows) -> Table:
     """Times of other losses, one column for each."""
 
     def cell(row: Row) -> str:
-        return f"{_ms(row['first_ms']['p50'])} ({_times(row['ratio']['p50'])})" if "ratio" in row else "fails"
+        return f"{ms_cell(row['first_ms']['p50'])} ({times_cell(row['ratio']['p50'])})" if "ratio" in row else "fails"
 
     note = "Milliseconds of each peer, one thread, and how many times faster ctckit is, in turn."
     cells = _grid(rows, _versioned(rows), cell)
     for line in cells:
-        line["goal"] = _goal(goals.peers, *(row for row in rows if row["case"] == line["case"]))
+        line["goal"] = goal_cell(goals.peers, *(row for row in rows if row["case"] == line["case"]))
     return Table("Other CTC losses: time", cells, note)
 
 
@@ -216,7 +218,7 @@ def alignment(rows: Rows) -> Table:
             **{name: times.get(name, "fails") for name in names},
             "ctckit": f"{min(row['second_ms']['p50'] for row in here.values()):.3g}" if here else "",
             "fastest peer / ctckit": f"{min(row['ratio']['p50'] for row in here.values()):.3g}x" if here else "",
-            "goal": _goal(goals.peers, *here.values()),
+            "goal": goal_cell(goals.peers, *here.values()),
         }
 
     note = (
@@ -235,11 +237,11 @@ def confidences(rows: Rows) -> Table:
         return {
             "case": row["case"],
             "T, N, C, S": row["T, N, C, S"],
-            "path ms": _ms(row["second_ms"]["p50"]),
-            "confidences ms": _ms(row["first_ms"]["p50"]),
+            "path ms": ms_cell(row["second_ms"]["p50"]),
+            "confidences ms": ms_cell(row["first_ms"]["p50"]),
             "confidences / path": f"{row['ratio']['p50']:.2g}",
             "MiB": f"{row['peak_mib']:.1f}" if "peak_mib" in row else "",
-            "goal": _goal(goals.confidences, row),
+            "goal": goal_cell(goals.confidences, row),
         }
 
     note = (
@@ -273,19 +275,20 @@ def _grid(rows: Rows, head: Callable[[Row], str], cell: Callable[[Row], str]) ->
     return [{"case": case, **{name: found.get((case, name), "") for name in heads}} for case in cases]
 
 
-def _goal(goals_of: Callable[[Row], Mapping[str, Goal]], *rows: Row) -> str:
+def goal_cell(goals_of: Callable[[Row], Mapping[str, Goal]], *rows: Row) -> str:
     """The worst verdict on these rows."""
     found = {verdict for row in rows for verdict in goals.verdicts(goals_of(row), row).values()}
     words = {"missed": "MISSED", "must": "must met", "aim": "aim met"}
     return next((word for verdict, word in words.items() if verdict in found), "")
 
 
-def _ms(value: float) -> str:
+def ms_cell(value: float) -> str:
     """Three digits, and no more decimals than a large number deserves."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _times(value: float | None) -> str:
+def times_cell(value: float | None) -> str:
+    """How many times, in two digits."""
     return "" if value is None else f"{value:.0f}x" if value >= 10 else f"{value:.2g}x"
 
 

@@ -85,7 +85,10 @@ def decoding_probability(rows: Rows) -> Table:
 def decoding_left_out(rows: Rows) -> Table:
     """Which peers have no time, and why."""
     failed = [row for row in rows if "problem" in row]
-    note = "A peer has 40 seconds for all items of a case, and 8 GiB. One that fails does not get a wider beam."
+    note = (
+        "A peer has 40 seconds for all items of a case, and 8 GiB. One that fails does not get a wider beam. "
+        "fast-ctc-decode and its fork end with -6 when they ask for more memory."
+    )
     cells = [{**_names(row), "peer": row["peer"], "reason": row["problem"].replace("|", " ")} for row in failed]
     return Table("Peers that were left out", cells, note)
 

@@ -24,7 +24,7 @@
 namespace ctckit::CTCKIT_ISA {
 namespace {
 
-constexpr int kLeastExponent = 600, kMostExponent = 750;  // of the best prefix; outside, the beam is scaled
+constexpr int kLeastExponent = 600, kMostExponent = 800;  // of the best prefix; outside, the beam is scaled
 
 template <class Real>
 class FrameStep {

@@ -15,7 +15,7 @@ constexpr std::int64_t kPadding = 16;      // numbers beyond the end of an array
 constexpr std::int64_t kMostPending = 4096;
 // Up to as many classes the probabilities of all of them take less time than those of the classes that matter.
 constexpr std::int64_t kFewClasses = 128;
-constexpr double kMostGain = 100;  // nats of a step, for which the beam's scale has room
+constexpr double kMostGain = 75;  // nats of a step, for which the scale of the beam has room: src/ctckit/reference/decoding.py
 
 std::int64_t padded(std::int64_t count) { return (count + kPadding - 1) / kPadding * kPadding; }
 
@@ -72,7 +72,7 @@ void take_all(Block& block, SearchState& s) {
 
 std::string gain_error(const char* method, double gain) {
   return "a scorer's " + std::string(method) + " returned a log-gain of " + std::to_string(gain) +
-         " nats, but a gain must be at most 100 nats, and not NaN";
+         " nats, but a gain must be at most 75 nats, and not NaN";
 }
 
 }  // namespace

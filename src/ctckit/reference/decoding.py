@@ -110,7 +110,8 @@ def beam_search(
         beam_width: how many prefixes are kept after each frame, at least 1.
         blank: the class of the blank.
         scorers: what is added to the log-probabilities; their gains are summed in this order.
-        exponential: what turns emissions into probabilities, for comparisons with a kernel to the bit.
+        exponential: what turns emissions into probabilities and gains into factors, for comparisons with a kernel to
+            the bit.
         beam_threshold: in nats. After each frame prefixes below best * exp(-beam_threshold) leave.
         token_threshold: classes of a lower probability make no new prefix. Prefixes of the beam are not affected, also
             where one is entered from another.
@@ -132,7 +133,7 @@ def beam_search(
         () 0.36
     """
     rows = _rows(log_probs, below=LARGEST)
-    gains = _Gains(scorers)
+    gains = _Gains(scorers, exponential)
     beam, exponent = _scaled({(): _Mass(1.0, 0.0)}, 0)
     for row in rows:
         p = [exponential(x) for x in row]
@@ -220,8 +221,9 @@ def _scaled(beam: Beam, exponent: int) -> tuple[Beam, int]:
 class _Gains:
     """The factors exp(gain) of all scorers together, for prefixes whose parents were asked for before."""
 
-    def __init__(self, scorers: Sequence[Scorer]) -> None:
+    def __init__(self, scorers: Sequence[Scorer], exponential: Callable[[float], float]) -> None:
         self._scorers = scorers
+        self._exponential = exponential
         self._states: dict[Prefix, list[int]] = {(): [scorer.initial() for scorer in scorers]}
         self._factors: dict[Prefix, float] = {}
 
@@ -233,7 +235,7 @@ class _Gains:
                 of_scorer, after = scorer.advance(np.array([state]), np.array([prefix[-1]]))
                 gain += float(of_scorer[0])
                 states.append(int(after[0]))
-            self._factors[prefix], self._states[prefix] = _factor(gain, prefix), states
+            self._factors[prefix], self._states[prefix] = self._exponential(_checked(gain, prefix)), states
         return self._factors[prefix]
 
     def end(self, prefix: Prefix) -> float:
@@ -241,15 +243,15 @@ class _Gains:
         gain = 0.0
         for scorer, state in zip(self._scorers, self._states[prefix], strict=True):
             gain += float(scorer.finish(np.array([state]))[0])
-        return _factor(gain, prefix)
+        return math.exp(_checked(gain, prefix))
 
 
-def _factor(gain: float, prefix: Prefix) -> float:
+def _checked(gain: float, prefix: Prefix) -> float:
     if not gain < LARGEST:
         raise ArgumentValueError(
             f"scorers gain {gain} at the end of {list(prefix)}, but must gain less than {LARGEST:g}"
         )
-    return math.exp(gain)
+    return gain
 
 
 def _rows(log_probs: Tensor | Sequence[Sequence[float]], *, below: float) -> list[list[float]]:

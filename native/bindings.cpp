@@ -298,6 +298,7 @@ const Kernels& ctckit::chosen_kernels() {
 }
 
 NB_MODULE(_core, m) {
+  nb::set_leak_warnings(false);  // an object that lives until the interpreter ends is no leak
   m.doc() = "The C++ core of ctckit: addresses in, numbers out. Use ctckit.ctc_loss and the other functions instead.";
   nb::class_<LossOptions>(m, "LossOptions")
       .def(

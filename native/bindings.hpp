@@ -1,5 +1,6 @@
-// What the files of bindings share. Arrays come as addresses, and strides in elements: converting arrays costs more than
-// the loss of a small batch. src/ctckit/backends/cpu.py is the only caller and keeps the memory alive during a call.
+// What the files of bindings share. Arrays come as addresses, and strides in elements: converting arrays costs more
+// than the loss of a small batch. src/ctckit/backends/cpu.py is the only caller and keeps the memory alive during a
+// call.
 #pragma once
 
 #include <nanobind/nanobind.h>

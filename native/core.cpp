@@ -14,18 +14,18 @@ namespace ctckit {
 namespace baseline {
 extern const Kernels kernels;
 extern const DecodingKernels decoding_kernels;
-}
+}  // namespace baseline
 #if defined(CTCKIT_WITH_AVX2)
 namespace avx2 {
 extern const Kernels kernels;
 extern const DecodingKernels decoding_kernels;
-}
+}  // namespace avx2
 #endif
 #if defined(CTCKIT_WITH_AVX512)
 namespace avx512 {
 extern const Kernels kernels;
 extern const DecodingKernels decoding_kernels;
-}
+}  // namespace avx512
 #endif
 
 std::span<const Kernels* const> available_kernels() {

@@ -20,7 +20,8 @@ constexpr double kHighestExponent = 709;    // above, e^x is that of this
 // e^x, to 3e-16 of its size; NaN for NaN.
 inline F64 exponential(F64 x) {
   using K = ExponentialConstants<double>;
-  const F64 clamped = larger(broadcast<F64>(kLowestExponent), smaller(broadcast<F64>(kHighestExponent), x));  // keeps NaN
+  const F64 clamped =
+      larger(broadcast<F64>(kLowestExponent), smaller(broadcast<F64>(kHighestExponent), x));  // keeps NaN
   const F64 shifted = clamped * K::kLog2E + K::kMagic;
   const F64 n = shifted - K::kMagic;
   // The first product and its difference are exact.

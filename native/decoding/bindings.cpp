@@ -143,8 +143,8 @@ nb::list beam_search(int dtype, std::uintptr_t emissions, const Triple& shape, c
   std::vector<DecodedItem> items;
   {
     const nb::gil_scoped_release release;
-    items = decode(batch, {search, hypotheses, rescore}, used.pointers, used.in_python() ? 1 : threads, kernels,
-                   decoding);
+    items =
+        decode(batch, {search, hypotheses, rescore}, used.pointers, used.in_python() ? 1 : threads, kernels, decoding);
   }
   nb::list results;
   for (DecodedItem& item : items)

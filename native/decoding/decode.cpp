@@ -21,9 +21,8 @@ void for_each_item(const Batch& batch, int threads, double frames_per_thread,
                    const std::function<void(std::int64_t)>& work) {
   std::vector<std::int64_t> order(static_cast<std::size_t>(batch.items));
   std::iota(order.begin(), order.end(), std::int64_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
-    return batch.input_lengths[a] > batch.input_lengths[b];
-  });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::int64_t a, std::int64_t b) { return batch.input_lengths[a] > batch.input_lengths[b]; });
   double frames = 0;
   for (std::int64_t n = 0; n < batch.items; ++n) frames += static_cast<double>(batch.input_lengths[n]);
   const double useful = std::min(frames / frames_per_thread, static_cast<double>(batch.items));
@@ -78,9 +77,8 @@ std::vector<DecodedHypothesis> hypotheses_of(const FinalBeam& beam, const std::v
   return found;
 }
 
-std::vector<DecodedItem> decode(const Batch& batch, const DecodingOptions& options,
-                                const std::vector<Scorer*>& scorers, int threads, const Kernels& kernels,
-                                const DecodingKernels& decoding) {
+std::vector<DecodedItem> decode(const Batch& batch, const DecodingOptions& options, const std::vector<Scorer*>& scorers,
+                                int threads, const Kernels& kernels, const DecodingKernels& decoding) {
   std::vector<DecodedItem> items(static_cast<std::size_t>(batch.items));
   for_each_item(batch, threads, kFramesPerThread, [&](std::int64_t n) {
     DecodedItem& item = items[static_cast<std::size_t>(n)];
@@ -92,8 +90,7 @@ std::vector<DecodedItem> decode(const Batch& batch, const DecodingOptions& optio
     if (!options.rescore) return;
     std::vector<std::vector<std::int32_t>> labellings;
     for (const DecodedHypothesis& hypothesis : item.hypotheses) labellings.push_back(hypothesis.classes);
-    const std::vector<double> exact =
-        log_likelihoods(batch, n, labellings, item.beam->log_normalisers(), kernels);
+    const std::vector<double> exact = log_likelihoods(batch, n, labellings, item.beam->log_normalisers(), kernels);
     for (std::size_t k = 0; k < exact.size(); ++k) item.hypotheses[k].acoustic_score = exact[k];
   });
   return items;

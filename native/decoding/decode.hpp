@@ -33,10 +33,10 @@ struct DecodingOptions {
 std::vector<DecodedHypothesis> hypotheses_of(const FinalBeam& beam, const std::vector<Scorer*>& scorers,
                                              std::int64_t most);
 
-// Items are distributed over threads; a result depends on its item alone. Scorers must allow calls from several threads.
-std::vector<DecodedItem> decode(const Batch& batch, const DecodingOptions& options,
-                                const std::vector<Scorer*>& scorers, int threads, const Kernels& kernels,
-                                const DecodingKernels& decoding);
+// Items are distributed over threads; a result depends on its item alone. Scorers must allow calls from several
+// threads.
+std::vector<DecodedItem> decode(const Batch& batch, const DecodingOptions& options, const std::vector<Scorer*>& scorers,
+                                int threads, const Kernels& kernels, const DecodingKernels& decoding);
 
 struct GreedyItem {
   std::vector<std::int32_t> classes;

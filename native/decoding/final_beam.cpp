@@ -65,8 +65,8 @@ Certificate FinalBeam::certify(const Batch& batch, std::int64_t n, std::vector<d
     const double other = next < count ? share(log_masses_[next]) : 0;
     if (best > std::max(0.0, rest) + other + slack) break;
     if (next >= count) return found;
-    const double probability = share(log_likelihoods(batch, n, {classes(static_cast<std::int64_t>(next))},
-                                                     log_normalisers_, kernels)[0]);
+    const double probability =
+        share(log_likelihoods(batch, n, {classes(static_cast<std::int64_t>(next))}, log_normalisers_, kernels)[0]);
     if (probability > best) return found;  // another prefix is better
     rest -= std::max(0.0, probability - other);
   }

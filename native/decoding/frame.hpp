@@ -10,10 +10,11 @@
 // The `width` largest of all these are the new beam. Few of the new prefixes need to be looked at:
 //
 // - If the beam is full, the least mass of those that stay is a lower bound of the new beam.
-// - Let a prefix have the rank i, and a class the rank r among the classes without the blank, both from 0. The new prefix
-//   can enter only if (i + 1) r <= width: each of the i + 1 prefixes up to it has r better classes, of which at most one
-//   is weakened because it repeats the last class. Where such a pair makes no new prefix, a prefix that stays has its
-//   mass. This does not hold with scorers.
+// - Let a prefix have the rank i, and a class the rank r among the classes without the blank, both from 0. The new
+// prefix
+//   can enter only if (i + 1) r <= width: each of the i + 1 prefixes up to it has r better classes, of which at most
+//   one is weakened because it repeats the last class. Where such a pair makes no new prefix, a prefix that stays has
+//   its mass. This does not hold with scorers.
 #pragma once
 
 #include "decoding/order.hpp"
@@ -92,8 +93,8 @@ class FrameStep {
 
   // Computes the probabilities of all classes. Returns false if they are out of the beam's scale.
   bool read_all(double& blank) {
-    const double sum =
-        sum_row(row_.values, row_.classes, row_.offset, [this](std::int64_t c, F64 p) { store(s_.probability + c, p); });
+    const double sum = sum_row(row_.values, row_.classes, row_.offset,
+                               [this](std::int64_t c, F64 p) { store(s_.probability + c, p); });
     if (!is_in_range(sum)) return false;
     if (row_.scale != 1)
       for (std::int64_t c = 0; c < row_.classes; c += kLanes)
@@ -113,7 +114,9 @@ class FrameStep {
     for (std::int32_t i = 0; i <= s_.size; i += kLanes) {  // one more, for the blank
       F64 x;
       for (int j = 0; j < kLanes; ++j) {
-        const std::int64_t c = i + j < s_.size ? s_.beam.last[i + j] : i + j == s_.size ? s_.options.blank : row_.classes;
+        const std::int64_t c = i + j < s_.size    ? s_.beam.last[i + j]
+                               : i + j == s_.size ? s_.options.blank
+                                                  : row_.classes;
         x[j] = c < row_.classes ? static_cast<double>(row_.values[c]) : -kInfinity;
       }
       const F64 p = row_.probabilities(x);
@@ -127,7 +130,8 @@ class FrameStep {
 
   bool is_scored() const { return s_.scorer_count > 0; }
 
-  // --------------------------------------------------------------------------------------------------- prefixes that stay
+  // --------------------------------------------------------------------------------------------------- prefixes that
+  // stay
 
   // Computes the masses of the prefixes that stay, in the spare beam.
   void stay(double blank) {
@@ -175,7 +179,8 @@ class FrameStep {
     return Result::done;
   }
 
-  // ---------------------------------------------------------------------------------------------------------- new prefixes
+  // ---------------------------------------------------------------------------------------------------------- new
+  // prefixes
 
   // Collects the new prefixes that may enter the beam, as sorted runs.
   void collect() {
@@ -231,8 +236,8 @@ class FrameStep {
     pending = 0;
   }
 
-  // For the extension by class c: a prefix that ends in c passes on only the mass that ends in blank, and a prefix whose
-  // extension is in the beam makes no new one.
+  // For the extension by class c: a prefix that ends in c passes on only the mass that ends in blank, and a prefix
+  // whose extension is in the beam makes no new one.
   void mark(std::int32_t c) {
     for_each_ending_in(c, [this](std::int32_t j) { s_.source[j] = s_.beam.masses[j]; });
     for_each_ending_in(c, [this](std::int32_t j) {
@@ -274,12 +279,11 @@ class FrameStep {
     s_.runs[0] = 0;
   }
 
-  // ------------------------------------------------------------------------------------------------------------- the beam
+  // ------------------------------------------------------------------------------------------------------------- the
+  // beam
 
   // Whether the row's values are not too small for the scale, if that has not been checked.
-  bool is_enough(double best) const {
-    return shifted_ || s_.sums_frames || best / total_[0] >= kLeastProbability;
-  }
+  bool is_enough(double best) const { return shifted_ || s_.sums_frames || best / total_[0] >= kLeastProbability; }
 
   Result select() {
     const double* const total = s_.spare.masses + s_.capacity;

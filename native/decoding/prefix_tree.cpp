@@ -10,8 +10,7 @@ constexpr std::size_t kFewNodes = std::size_t{1} << 12;  // below, compaction sa
 constexpr std::size_t kGrowth = 4;                       // nodes per node that was kept, until the next compaction
 
 std::size_t hash(std::int32_t parent, std::int32_t clazz) {
-  const std::uint64_t key =
-      std::uint64_t{static_cast<std::uint32_t>(parent)} << 32 | static_cast<std::uint32_t>(clazz);
+  const std::uint64_t key = std::uint64_t{static_cast<std::uint32_t>(parent)} << 32 | static_cast<std::uint32_t>(clazz);
   const std::uint64_t mixed = key * 0x9E3779B97F4A7C15ull;
   return static_cast<std::size_t>(mixed ^ mixed >> 29);
 }
@@ -78,7 +77,8 @@ void PrefixTree::compact(std::span<std::int32_t> beam) {
     }
     const bool is_root = kept == 0;
     renumbered[node] = static_cast<std::int32_t>(kept);
-    nodes_[kept] = {is_root ? -1 : renumbered[static_cast<std::size_t>(parent)], nodes_[node].clazz, children[node] > 0};
+    nodes_[kept] = {is_root ? -1 : renumbered[static_cast<std::size_t>(parent)], nodes_[node].clazz,
+                    children[node] > 0};
     if (scorers_ > 0) {
       std::copy_n(states(static_cast<std::int32_t>(node)), scorers_, states(static_cast<std::int32_t>(kept)));
       gains_[kept] = gains_[node];

@@ -1,7 +1,7 @@
 // A frame's emissions as probabilities: P(c) = e^(x(c) - offset) * scale.
 //
-// For log-probabilities the offset is 0, unless they are so far from normalised that the beam's scale would not hold them;
-// then it is the row's largest value. For logits it is that value, and the scale makes the sum of the row 1.
+// For log-probabilities the offset is 0, unless they are so far from normalised that the beam's scale would not hold
+// them; then it is the row's largest value. For logits it is that value, and the scale makes the sum of the row 1.
 #pragma once
 
 #include <cmath>

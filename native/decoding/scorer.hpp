@@ -1,7 +1,7 @@
 // What else than the emissions a hypothesis is scored by: a language model, a bias, hotwords.
 //
-// A scorer gives each prefix a state, a 32-bit number, and each step from a prefix to the next class a log-gain in nats.
-// It depends on the prefix alone, never on the alignment or the frame. The same protocol in Python:
+// A scorer gives each prefix a state, a 32-bit number, and each step from a prefix to the next class a log-gain in
+// nats. It depends on the prefix alone, never on the alignment or the frame. The same protocol in Python:
 // src/ctckit/decoding/scorers.py.
 #pragma once
 

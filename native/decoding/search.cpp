@@ -10,12 +10,13 @@
 namespace ctckit {
 namespace {
 
-constexpr std::int64_t kLine = 64;         // bytes
-constexpr std::int64_t kPadding = 16;      // numbers beyond the end of an array that a vector may touch
+constexpr std::int64_t kLine = 64;     // bytes
+constexpr std::int64_t kPadding = 16;  // numbers beyond the end of an array that a vector may touch
 constexpr std::int64_t kMostPending = 4096;
 // Up to as many classes the probabilities of all of them take less time than those of the classes that matter.
 constexpr std::int64_t kFewClasses = 128;
-constexpr double kMostGain = 75;  // nats of a step, for which the scale of the beam has room: src/ctckit/reference/decoding.py
+constexpr double kMostGain =
+    75;  // nats of a step, for which the scale of the beam has room: src/ctckit/reference/decoding.py
 
 std::int64_t padded(std::int64_t count) { return (count + kPadding - 1) / kPadding * kPadding; }
 

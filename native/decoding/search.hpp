@@ -1,5 +1,5 @@
-// The state of a prefix beam search: all that a frame of emissions changes. src/ctckit/reference/decoding.py defines the
-// search.
+// The state of a prefix beam search: all that a frame of emissions changes. src/ctckit/reference/decoding.py defines
+// the search.
 //
 // A beam holds the prefixes with the largest masses, best first. Masses are probabilities, in double, on one scale: all
 // are multiples of 2^exponent, chosen so that the best is near 2^700. So no logarithm is taken in the search. What is
@@ -37,8 +37,8 @@ enum class SearchStatus : int {
 
 // The prefixes of a beam, in arrays that are padded to whole vectors.
 struct Beam {
-  double* masses;        // of the paths that end in blank, [0, capacity), and of all paths, [capacity, 2 capacity); then 0
-  double* label;         // of the paths that end in the last class
+  double* masses;  // of the paths that end in blank, [0, capacity), and of all paths, [capacity, 2 capacity); then 0
+  double* label;   // of the paths that end in the last class
   std::int32_t* node;    // in the tree
   std::int32_t* last;    // its last class; `classes` for the empty prefix
   std::int32_t* parent;  // the place in the beam of the prefix without the last class; -1 if it is not there
@@ -54,7 +54,7 @@ struct Candidate {
 
 // Mass that leaves by pruning is known exactly where every class of a frame is summed.
 struct FrameSums {
-  double product = 1;     // of the sums of the frames' probabilities, times 2^-exponent
+  double product = 1;  // of the sums of the frames' probabilities, times 2^-exponent
   std::int64_t exponent = 0;
   double least = 1, largest = 1;  // sum of a frame
 };
@@ -64,9 +64,9 @@ struct SearchState {
   std::int64_t capacity;  // of the arrays: width, padded
   std::int32_t size;      // of the beam
   Beam beam, spare, next;
-  std::int64_t exponent;  // masses are times 2^-exponent
-  double log_offset;      // and times e^-log_offset
-  double log_normalisers; // the sum over frames of the logits' log-normalisers
+  std::int64_t exponent;   // masses are times 2^-exponent
+  double log_offset;       // and times e^-log_offset
+  double log_normalisers;  // the sum over frames of the logits' log-normalisers
 
   bool sums_frames;  // whether every class's probability is computed in every frame, and `sums` is known
   FrameSums sums;

@@ -78,7 +78,8 @@ class TokenSearch {
     return true;
   }
 
-  // Writes the classes whose values are above the bound, or NaN, to `token`. Returns false if they are more than `most`.
+  // Writes the classes whose values are above the bound, or NaN, to `token`. Returns false if they are more than
+  // `most`.
   bool collect_above(Real bound, std::int64_t most, std::int64_t& count) {
     count = 0;
     const auto append = [&](std::int64_t c, unsigned bits) {

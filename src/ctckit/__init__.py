@@ -1,4 +1,4 @@
-"""CTC for PyTorch: the loss, its gradient, and forced alignment of labels, patterns and texts.
+"""CTC for PyTorch: the loss, its gradient, forced alignment of labels, patterns and texts, and decoding.
 
 >>> import torch, ctckit
 >>> ctckit.ctc_loss_with_logits(torch.zeros(4, 1, 3), torch.tensor([[1, 2]]))
@@ -11,6 +11,10 @@ from ctckit.alignment.occupancy import posteriors
 from ctckit.alignment.patterns import Path, PathPosteriors, best_paths, path_posteriors, posterior_path, sample_paths
 from ctckit.alignment.priors import LabelPriors, label_priors
 from ctckit.alignment.text import align
+from ctckit.decoding.beam import beam_search
+from ctckit.decoding.decoder import Decoder
+from ctckit.decoding.greedy import greedy_decode
+from ctckit.decoding.hypothesis import Decoding, Hypothesis
 from ctckit.errors import ArgumentTypeError, ArgumentValueError
 from ctckit.lattice.diagnosis import Problem, check, feasible
 from ctckit.lattice.pattern import WILDCARD, Alternatives
@@ -31,6 +35,9 @@ __all__ = [
     "ArgumentValueError",
     "CTCLoss",
     "CTCWithLogitsLoss",
+    "Decoder",
+    "Decoding",
+    "Hypothesis",
     "LabelPriors",
     "Path",
     "PathPosteriors",
@@ -39,12 +46,14 @@ __all__ = [
     "Vocabulary",
     "align",
     "backends",
+    "beam_search",
     "best_paths",
     "check",
     "ctc_loss",
     "ctc_loss_with_logits",
     "feasible",
     "forced_align",
+    "greedy_decode",
     "label_priors",
     "merge_tokens",
     "path_posteriors",

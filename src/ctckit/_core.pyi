@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -89,6 +90,85 @@ class Graph:
     ) -> float: ...
     def posteriors(self, emissions: int, frames: int, columns: int, occupancy: int) -> float: ...
 
+# --------------------------------------------------------------------------------------------------------- decoding
+
+FoundRow: TypeAlias = tuple[tuple[int, ...], float, float, list[float]]  # classes, beam score, acoustic score, gains
+
+class Scorer: ...
+
+class TokenBias(Scorer):
+    def __init__(self, biases: Sequence[float]) -> None: ...
+
+class SearchOptions:
+    def __init__(
+        self,
+        classes: int,
+        blank: int,
+        width: int,
+        logits: bool,
+        beam_factor: float,
+        token_floor: float,
+        blank_ceiling: float,
+    ) -> None: ...
+
+class FinalBeam:
+    def __len__(self) -> int: ...
+    @property
+    def status(self) -> int: ...
+    @property
+    def frames(self) -> int: ...
+    @property
+    def log_beam_mass(self) -> float: ...
+    def certify(
+        self,
+        dtype: int,
+        emissions: int,
+        frames: int,
+        classes: int,
+        strides: _Triple,  # two
+        blank: int,
+        logits: bool,
+        exact: Sequence[float],
+        tolerance: float,
+    ) -> tuple[bool, float, float, bool]: ...  # normalised, log of the total, lost, proved
+
+class Stream:
+    def __init__(self, options: SearchOptions, scorers: Sequence[object]) -> None: ...
+    def push(self, dtype: int, emissions: int, frames: int, strides: _Triple) -> None: ...
+    def best(self) -> tuple[int, ...]: ...
+    def stable(self) -> tuple[int, ...]: ...
+    def finish(self, hypotheses: int) -> tuple[FinalBeam, list[FoundRow]]: ...
+    @property
+    def frames(self) -> int: ...
+    @property
+    def status(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
+
+def beam_search(
+    dtype: int,
+    emissions: int,
+    shape: _Triple,
+    strides: _Triple,
+    input_lengths: int,
+    options: SearchOptions,
+    hypotheses: int,
+    rescore: bool,
+    scorers: Sequence[object],
+    threads: int,
+) -> list[tuple[FinalBeam, list[FoundRow]]]: ...
+def greedy_decode(
+    dtype: int,
+    emissions: int,
+    shape: _Triple,
+    strides: _Triple,
+    input_lengths: int,
+    blank: int,
+    logits: bool,
+    rescore: bool,
+    threads: int,
+) -> list[tuple[tuple[int, ...], float, float, int, int]]: ...  # classes, path score, exact score, status, frame
+def exponential(x: float) -> float: ...
 def is_one(number: int, is_double: bool) -> bool: ...
 def buffer(bytes: int) -> npt.NDArray[np.uint8]: ...
 def set_band_budget(budget: float) -> None: ...

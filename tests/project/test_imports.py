@@ -18,6 +18,7 @@ FLOORS = (
     ("plot",),
     ("output",),
     ("alignment", "page"),
+    ("decoding",),
     ("__init__",),
     ("corpus",),
     ("cli",),

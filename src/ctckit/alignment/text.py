@@ -14,6 +14,7 @@ from torch import Tensor
 from ctckit.alignment.arguments import Infeasible, Method, check_options, checked_number, checked_priors
 from ctckit.alignment.priors import subtract
 from ctckit.alignment.requests import Request, Spelling, requests_of, transcript_of
+from ctckit.alignment.result import alignment_of
 from ctckit.alignment.search import FramePath, Search, paths_of
 from ctckit.errors import ArgumentValueError
 from ctckit.lattice import Lengths, bad_label, checked_blank, gate_emissions, item_name, validate_input_lengths
@@ -21,8 +22,6 @@ from ctckit.lattice.pattern import Alternatives
 from ctckit.lattice.plausibility import implausible
 from ctckit.lattice.tensor_kinds import require_memory
 from ctckit.output.alignment import Alignment
-from ctckit.output.lines import Span, lines_of
-from ctckit.output.spans import AlignedToken, AlignedWord, mean_of
 from ctckit.text.blank import blank_of
 from ctckit.text.unknown import Unknown, UnknownPolicy
 from ctckit.text.vocabulary import Transcript, Vocabulary, Words
@@ -255,7 +254,7 @@ def align(
     _warn_if_implausible(given, frames, names, logits=logits)
     paths = paths_of(requests, x, adjusted, frames, search)
     results = [
-        None if path is None else _alignment(_chosen(request, path, names), path, blank, frame_duration, offset)
+        None if path is None else alignment_of(_chosen(request, path, names), path, blank, frame_duration, offset)
         for request, path in zip(requests, paths, strict=True)
     ]
     return results if batched else results[0]
@@ -273,60 +272,6 @@ def _chosen(request: Request, path: FramePath, vocabulary: Vocabulary | None) ->
     for index, piece in zip(taken, read.pieces, strict=True):
         result[index] = piece
     return Transcript(read.text, result, read.words)
-
-
-def _alignment(
-    transcript: Transcript, path: FramePath, blank: int, frame_duration: float | None, offset: float
-) -> Alignment:
-    """Make the alignment: the tokens and words of a transcript, with the spans of the path."""
-    frames = len(path.tokens)
-    changes = (path.tokens[1:] != path.tokens[:-1]).nonzero()[0]
-    bounds = np.concatenate(((0,), changes + 1, (frames,))) if frames else np.zeros(1, dtype=np.int64)
-    starts, ends = bounds[:-1], bounds[1:]
-    lengths = ends - starts
-    means = np.add.reduceat(path.scores, starts) / lengths if frames else path.scores
-    shares = None
-    if path.occupancy is not None:
-        shares = np.add.reduceat(path.occupancy, starts) / lengths if frames else path.occupancy
-        shares = np.minimum(np.maximum(shares, 0.0), 1.0)  # rounding errors may exceed the bounds
-    columns = [path.tokens[starts].tolist(), starts.tolist(), ends.tolist(), means.tolist()]
-    columns.append([None] * len(starts) if shares is None else shares.tolist())
-    tokens: list[AlignedToken] = []
-    word_of: list[int | None] = []
-    for index, start, end, score, share in zip(*columns, strict=True):
-        if index < 0:
-            continue
-        piece = transcript.pieces[index]
-        times = (None, None)
-        if frame_duration is not None:
-            times = (offset + start * frame_duration, offset + end * frame_duration)
-        tokens.append(AlignedToken(piece.text, piece.id, start, end, score, share, *times))
-        word_of.append(piece.word)
-    words = _words(transcript, tokens, word_of)
-    return Alignment(
-        text=transcript.text,
-        tokens=tuple(tokens),
-        words=words,
-        score=float(np.add.reduce(path.scores)),
-        frames=frames,
-        frame_duration=frame_duration,
-        offset=offset,
-        dropped=transcript.dropped,
-        blank=blank,
-        lines=lines_of(transcript.text, words, tokens),
-    )
-
-
-def _words(transcript: Transcript, tokens: list[AlignedToken], word_of: list[int | None]) -> tuple[AlignedWord, ...]:
-    members: dict[int, list[AlignedToken]] = {}
-    for token, word in zip(tokens, word_of, strict=True):
-        if word is not None:
-            members.setdefault(word, []).append(token)
-    spans: list[Span | None] = [*transcript.spans] or [None] * len(transcript.words)
-    return tuple(
-        AlignedWord(transcript.words[word], group[0].start, group[-1].end, *mean_of(group), tuple(group), spans[word])
-        for word, group in members.items()
-    )
 
 
 # --------------------------------------------------------------------------------------------------------- arguments
@@ -357,12 +302,8 @@ def _vocabulary(source: Any, word_separator: str | None, *, fold_case: bool) -> 
 def _check_classes(
     requests: list[Request], classes: int, blank: int, vocabulary: Vocabulary | None, *, batched: bool
 ) -> None:
-    if vocabulary is not None and classes < vocabulary.classes_needed:
-        last = vocabulary.classes_needed - 1
-        raise ArgumentValueError(
-            f"emissions have {classes} classes, but the vocabulary has class {last} ({vocabulary.name(last)!r}): this "
-            f"is not the model's vocabulary, or its classes are not the last dimension"
-        )
+    if vocabulary is not None:
+        vocabulary.require_classes(classes, "emissions")
     for item, request in enumerate(requests):
         for position, piece in enumerate(request.transcript.pieces):
             if piece.id is None or not bad_label(piece.id, classes, blank):

@@ -21,6 +21,7 @@ from typing import Final, NamedTuple, Protocol, cast
 import torch
 from torch import Tensor
 
+from ctckit.backends.searches import GreedyResult, Scorers, SearchOptions, SearchResult, SearchStream
 from ctckit.errors import ArgumentValueError
 from ctckit.lattice import Lattice
 from ctckit.lattice.pattern import Graph
@@ -100,6 +101,19 @@ class Backend(Protocol):
 
     def best_path(self, log_probs: Tensor, lattice: Lattice) -> BestPath:
         """(optional) Return each item's most probable path; `ctckit.reference.best_path` defines the rule for ties."""
+
+    def greedy_decode(
+        self, emissions: Tensor, input_lengths: Tensor, blank: int, *, logits: bool, rescore: bool
+    ) -> list[GreedyResult]:
+        """(optional) Decode each item of (T, N, C) emissions by its most probable path."""
+
+    def beam_search(
+        self, emissions: Tensor, input_lengths: Tensor, options: SearchOptions, scorers: Scorers
+    ) -> list[SearchResult]:
+        """(optional) Search each item of (T, N, C) emissions; `ctckit.reference.decoding` defines the search."""
+
+    def search_stream(self, classes: int, options: SearchOptions, scorers: Scorers) -> SearchStream:
+        """(optional) Start a search that is fed piece by piece."""
 
     # The functions on graphs take emissions (T, U) in float64 on the CPU, without NaN or +inf, and a graph whose
     # classes are columns of the emissions.

@@ -6,6 +6,8 @@ instruction set to use (see ``python -m ctckit``) instead of the best that the p
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 
 import torch
@@ -13,6 +15,15 @@ from torch import Tensor
 
 from ctckit import _core
 from ctckit.backends import LossOptions
+from ctckit.backends.searches import (
+    Certificate,
+    Found,
+    GreedyResult,
+    Scorers,
+    SearchOptions,
+    SearchResult,
+    Status,
+)
 from ctckit.lattice import Lattice, tighten, validate
 from ctckit.lattice.pattern import Graph
 from ctckit.lattice.tensor_kinds import in_memory
@@ -26,16 +37,19 @@ if TYPE_CHECKING:
     _Own = TypeVarTuple("_Own")
 
 __all__ = [
+    "beam_search",
     "best_graph_paths",
     "best_path",
     "empty_like",
     "graph_posteriors",
+    "greedy_decode",
     "loss",
     "path_occupancy",
     "posteriors",
     "release_memory",
     "sample_graph_paths",
     "scale_",
+    "search_stream",
     "simd_levels",
 ]
 
@@ -151,6 +165,115 @@ def graph_posteriors(emissions: Tensor, graph: Graph) -> tuple[Tensor, float]:
     emissions = emissions.contiguous()
     log_likelihood = _graph(graph).posteriors(emissions.data_ptr(), frames, columns, occupancy.data_ptr())
     return occupancy, log_likelihood
+
+
+# ----------------------------------------------------------------------------------------------------------- decoding
+
+_STATUS: Final[tuple[Status, ...]] = ("done", "not_finite", "no_mass")  # by the core's numbers
+
+
+def greedy_decode(
+    emissions: Tensor, input_lengths: Tensor, blank: int, *, logits: bool, rescore: bool
+) -> list[GreedyResult]:
+    """See `ctckit.backends.Backend.greedy_decode`."""
+    x, lengths = _readable(emissions, input_lengths)
+    found = _core.greedy_decode(
+        _DTYPES[x.dtype], x.data_ptr(), x.shape, x.stride(), lengths.data_ptr(), blank, logits, rescore,
+        torch.get_num_threads(),
+    )  # fmt: skip
+    return [
+        GreedyResult(_STATUS[status], frame, tokens, path_score, exact if rescore else None)
+        for tokens, path_score, exact, status, frame in found
+    ]
+
+
+def beam_search(
+    emissions: Tensor, input_lengths: Tensor, options: SearchOptions, scorers: Scorers
+) -> list[SearchResult]:
+    """See `ctckit.backends.Backend.beam_search`."""
+    x, lengths = _readable(emissions, input_lengths)
+    found = _core.beam_search(
+        _DTYPES[x.dtype], x.data_ptr(), x.shape, x.stride(), lengths.data_ptr(), _search_options(options, x.shape[2]),
+        options.hypotheses, options.rescore, _core_scorers(scorers), torch.get_num_threads(),
+    )  # fmt: skip
+    results = []
+    for item, (beam, rows) in enumerate(found):
+        certify = None if scorers else _Certify(beam, x, item, options)
+        results.append(_search_result(beam, rows, certify))
+    return results
+
+
+class _Certify:
+    """`SearchResult.certify`. It holds the emissions of the batch."""
+
+    def __init__(self, beam: _core.FinalBeam, emissions: Tensor, item: int, options: SearchOptions) -> None:
+        self._beam, self._emissions, self._item, self._options = beam, emissions, item, options
+
+    def __call__(self, exact: Sequence[float], tolerance: float) -> Certificate:
+        x = self._emissions[:, self._item]
+        frames = min(self._beam.frames, x.shape[0])
+        is_normalised, _, lost, is_proved = self._beam.certify(
+            _DTYPES[x.dtype], x.data_ptr(), frames, x.shape[1], x.stride(), self._options.blank, self._options.logits,
+            exact, tolerance,
+        )  # fmt: skip
+        return Certificate(is_normalised, lost, is_proved)
+
+
+class _Stream:
+    """See `ctckit.backends.searches.SearchStream`."""
+
+    def __init__(self, classes: int, options: SearchOptions, scorers: Scorers) -> None:
+        self._stream = _core.Stream(_search_options(options, classes), _core_scorers(scorers))
+
+    def push(self, emissions: Tensor) -> tuple[Status, int]:
+        x = in_memory(emissions.resolve_neg(), "chunk")
+        self._stream.push(_DTYPES[x.dtype], x.data_ptr(), x.shape[0], x.stride())
+        return _STATUS[self._stream.status], self._stream.frames
+
+    def best(self) -> tuple[int, ...]:
+        return self._stream.best()
+
+    def stable(self) -> tuple[int, ...]:
+        return self._stream.stable()
+
+    def finish(self, hypotheses: int) -> SearchResult:
+        return _search_result(*self._stream.finish(hypotheses), None)
+
+    @property
+    def memory(self) -> int:
+        return self._stream.bytes
+
+
+def search_stream(classes: int, options: SearchOptions, scorers: Scorers) -> _Stream:
+    """See `ctckit.backends.Backend.search_stream`."""
+    return _Stream(classes, options, scorers)
+
+
+def _search_result(beam: _core.FinalBeam, rows: list[_core.FoundRow], certify: _Certify | None) -> SearchResult:
+    hypotheses = [Found(tokens, beam_score, score, tuple(gains)) for tokens, beam_score, score, gains in rows]
+    return SearchResult(_STATUS[beam.status], beam.frames, hypotheses, beam.log_beam_mass, certify)
+
+
+def _search_options(options: SearchOptions, classes: int) -> _core.SearchOptions:
+    return _core.SearchOptions(
+        classes,
+        options.blank,
+        options.width,
+        options.logits,
+        0.0 if options.beam_threshold is None else math.exp(-options.beam_threshold),
+        options.token_threshold or 0.0,
+        math.inf if options.blank_threshold is None else options.blank_threshold,
+    )
+
+
+def _core_scorers(scorers: Scorers) -> list[object]:
+    """Return the scorers for the core: their twins in C++, where they have one."""
+    return [getattr(scorer, "core", scorer) for scorer in scorers]
+
+
+def _readable(emissions: Tensor, input_lengths: Tensor) -> tuple[Tensor, Tensor]:
+    x = in_memory(emissions.resolve_neg(), "log_probs")
+    return x, in_memory(input_lengths.resolve_neg().contiguous(), "input_lengths")
 
 
 def empty_like(emissions: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ctckit.lattice.checks import Problem
 
-__all__ = ["implausible"]
+__all__ = ["are_probabilities", "implausible"]
 
 # Log-probabilities from -16 to -8 nats have rounding errors up to 2^-8 = 0.004 in float16, and 2^-5 = 0.03 in bfloat16.
 # A sum over many such classes may have the same error. Logits passed by mistake are off by whole nats.
@@ -84,7 +84,7 @@ def _not_log_probs(x: Tensor) -> Problem | None:
         finite = x[x.isfinite()]
         largest = float(finite.amax()) if len(finite) else 0.0
     if largest > tolerance:
-        if _are_probabilities(x):
+        if are_probabilities(x):
             return _problem(
                 "positive",
                 "emissions hold probabilities, not their logarithms: pass log_softmax instead of softmax, or the "
@@ -123,7 +123,7 @@ def _add_up(x: Tensor, tolerance: float) -> bool:
 
 
 def _not_logits(x: Tensor) -> Problem | None:
-    if _are_probabilities(x):
+    if are_probabilities(x):
         return _problem(
             "positive",
             "emissions hold probabilities, but logits=True (--logits) says logits: pass the network's output before "
@@ -132,7 +132,8 @@ def _not_logits(x: Tensor) -> Problem | None:
     return None
 
 
-def _are_probabilities(x: Tensor) -> bool:
+def are_probabilities(x: Tensor) -> bool:
+    """Return whether the frames of (T, C) emissions look like probabilities: none is negative, and they add up to 1."""
     rows = _rows(x)
     return rows.shape[1] > 1 and float(rows.amin()) >= 0 and bool(((rows.sum(1) - 1).abs() < 0.01).all())
 

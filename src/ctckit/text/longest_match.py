@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from ctckit.text.byte_level import bytes_of, is_byte_level, is_written_as_text, text_of
 from ctckit.text.case_folding import CaseFolding
+from ctckit.text.special_tokens import text_of_byte_names
 from ctckit.text.transcript import Chunk, Unit
 from ctckit.text.word_marks import WordMarks
 
@@ -221,8 +222,10 @@ class LongestMatch:
         return self.marks.strip(self._in_bytes.get(token, token))
 
     def text_of(self, stripped: str) -> str:
-        """Return the text of tokens that `strip` returned, joined."""
-        return text_of(stripped) if self.byte_level else stripped
+        """Return the text of tokens that `strip` returned, joined. A character that is cut off becomes U+FFFD."""
+        if self.byte_level:
+            return text_of(stripped)
+        return text_of_byte_names(stripped) if self._bytes else stripped
 
 
 def _bytes_in_case(character: str, other: str) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 from typing import Final
 
-__all__ = ["blank_name", "find_special_names", "is_byte_name", "is_special_name"]
+__all__ = ["blank_name", "find_special_names", "is_byte_name", "is_special_name", "text_of_byte_names"]
 
 # The first of these that the vocabulary has is its blank.
 _BLANKS: Final[tuple[str, ...]] = ("<blank>", "<blk>", "[BLANK]", "<b>", "ε", "<eps>", "<ctc_blank>", "[CTCblank]")
@@ -19,6 +19,7 @@ _ANGLED: Final = (
 )
 _SQUARE: Final = "unk|pad|cls|sep|mask|blank|ctcblank|bos|eos"
 _BYTE: Final = re.compile(r"<0x[0-9a-f]{2}>", re.IGNORECASE)
+_BYTES: Final = re.compile(rf"(?:{_BYTE.pattern})+", re.IGNORECASE)
 _SPECIAL: Final = re.compile(rf"<(?:{_ANGLED})>|\[(?:{_SQUARE})\]", re.IGNORECASE)
 
 
@@ -38,6 +39,17 @@ def is_byte_name(token: str) -> bool:
     (True, False)
     """
     return _BYTE.fullmatch(token) is not None
+
+
+def text_of_byte_names(text: str) -> str:
+    """Replace runs of bytes' names by the characters that they are in UTF-8.
+
+    >>> text_of_byte_names("caf<0xC3><0xA9>"), text_of_byte_names("<0xC3>")
+    ('café', '\N{REPLACEMENT CHARACTER}')
+    """
+    return _BYTES.sub(
+        lambda match: bytes(int(name[3:5], 16) for name in _BYTE.findall(match[0])).decode("utf-8", "replace"), text
+    )
 
 
 def find_special_names(text: str, special: Collection[str], characters: Collection[str]) -> list[tuple[int, int]]:

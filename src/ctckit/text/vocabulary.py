@@ -165,6 +165,32 @@ class Vocabulary:
         """
         return (classes if self.classes_needed <= classes <= self.size else self.size) or None
 
+    @property
+    def shows_words(self) -> bool:
+        """Whether tokens show where words start and end."""
+        return bool(self._tokens.marks) or self.word_separator is not None
+
+    def is_special(self, token: str) -> bool:
+        """Return whether a token is no text, such as ``<unk>`` and ``</s>``."""
+        return token in self._special
+
+    def require_classes(self, classes: int, name: str) -> None:
+        """Check that emissions have a class for each token.
+
+        Args:
+            classes: how many classes they have.
+            name: their name in the caller's signature, in the plural.
+
+        Raises:
+            ArgumentValueError: if they have too few.
+        """
+        if classes < self.classes_needed:
+            last = self.classes_needed - 1
+            raise ArgumentValueError(
+                f"{name} have {classes} classes, but the vocabulary has class {last} ({self.name(last)!r}): this is "
+                f"not the model's vocabulary, or its classes are not the last dimension"
+            )
+
     def name(self, number: int) -> str:
         """Return the token of a class; the class in angle brackets if it has no token.
 
@@ -335,7 +361,7 @@ class Vocabulary:
         words: list[str] = []
         before: str | None = None  # the token before in the same word
         marks = 0
-        spelt = bool(self._tokens.marks) or self.word_separator is not None
+        spelt = self.shows_words
         for piece in pieces:
             name = piece.text
             if self.word_separator and name == self.word_separator:

@@ -1,0 +1,170 @@
+"""Checks of the arguments of decoders, and of the emissions' values."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
+
+from torch import Tensor
+
+from ctckit.backends.searches import SearchOptions, Status
+from ctckit.errors import ArgumentTypeError, ArgumentValueError
+from ctckit.lattice import Lengths, as_int, checked_blank, gate_emissions, item_name, validate_input_lengths
+from ctckit.lattice.plausibility import are_probabilities, implausible
+from ctckit.lattice.tensor_kinds import require_memory
+
+__all__ = [
+    "BeamWidth",
+    "Emissions",
+    "Invalid",
+    "Pruning",
+    "check_invalid",
+    "check_plausible",
+    "gate",
+    "not_finite",
+    "problem_of",
+    "widths",
+]
+
+BeamWidth: TypeAlias = int | tuple[int, int]
+"""How many prefixes are kept; or the first and the largest number."""
+
+Invalid: TypeAlias = Literal["raise", "none"]
+
+_MOST_WIDTH: Final = 1 << 20
+
+
+class Emissions(NamedTuple):
+    """A batch of emissions on the CPU."""
+
+    values: Tensor
+    """(T, N, C)"""
+    lengths: Tensor
+    """(N,) int64."""
+    batched: bool
+    """Whether the caller's emissions had a batch dimension."""
+
+
+class Pruning(NamedTuple):
+    """The thresholds of a search; None for none."""
+
+    beam_threshold: float | None
+    token_threshold: float | None
+    blank_threshold: float | None
+
+    def check(self) -> Pruning:
+        """Check the thresholds.
+
+        Raises:
+            ArgumentTypeError: if one is no number.
+            ArgumentValueError: if one is out of bounds.
+        """
+        given: dict[str, Any] = self._asdict()
+        for name, value in given.items():
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise ArgumentTypeError(f"{name} is {value!r}, a {type(value).__name__}, but must be a number or None")
+            if name == "beam_threshold" and not value > 0:
+                raise ArgumentValueError(f"beam_threshold is {value}, but must be above 0 nats")
+            if name != "beam_threshold" and not 0 <= value <= 1:
+                raise ArgumentValueError(f"{name} is {value}, but a probability must be from 0 to 1")
+        return self
+
+
+def gate(
+    log_probs: Tensor, input_lengths: Lengths, blank: int | None, *, batch_first: bool
+) -> tuple[Emissions, int | None]:
+    """Check emissions, their lengths and the blank, and bring them to the CPU.
+
+    Raises:
+        ArgumentTypeError: as `ctckit.forced_align`.
+        ArgumentValueError: as `ctckit.forced_align`.
+    """
+    if isinstance(input_lengths, Tensor):
+        require_memory(input_lengths, "input_lengths")
+        input_lengths = input_lengths.cpu()
+    if isinstance(log_probs, Tensor) and log_probs.device.type not in ("cpu", "meta"):
+        log_probs = log_probs.detach().cpu()
+    x, lengths, batched = gate_emissions(
+        log_probs, input_lengths, batch_first=batch_first, name="log_probs", needs_numbers=True
+    )
+    require_memory(x, "log_probs")
+    if blank is not None:
+        blank = checked_blank(blank, x.shape[2], "log_probs")
+    if input_lengths is not None:
+        validate_input_lengths(lengths, x.shape[0])
+    return Emissions(x.detach(), lengths, batched), blank
+
+
+def widths(beam_width: Any, nbest: Any) -> tuple[int, int, int]:
+    """Check the width of the beam and the number of hypotheses. Return the first and the largest width, and `nbest`.
+
+    Raises:
+        ArgumentTypeError: if one is not an int, or the width not a pair of ints.
+        ArgumentValueError: for a width below 1; for a first width above the largest; for more hypotheses than prefixes.
+    """
+    pair = beam_width if isinstance(beam_width, (tuple, list)) else (beam_width, beam_width)
+    if len(pair) != 2:
+        raise ArgumentValueError(
+            f"beam_width is {beam_width!r}, but must be a number, or the first and the largest: (8, 512)"
+        )
+    first, largest = (as_int(width, "beam_width") for width in pair)
+    if not 1 <= first <= largest <= _MOST_WIDTH:
+        if first > largest:
+            raise ArgumentValueError(f"beam_width is {beam_width!r}, but the first width must not exceed the largest")
+        raise ArgumentValueError(f"beam_width is {beam_width!r}, but must be from 1 to {_MOST_WIDTH:,}")
+    count = as_int(nbest, "nbest")
+    if count < 1:
+        raise ArgumentValueError(f"nbest is {count}, but there is at least one hypothesis")
+    if count > first:
+        raise ArgumentValueError(
+            f"nbest is {count}, but a beam of {first} prefixes has no more hypotheses: pass beam_width={count}"
+        )
+    return first, largest, count
+
+
+def check_invalid(invalid: str) -> None:
+    """Check the choice of what to do with items that hold NaN or +inf."""
+    if invalid not in ("raise", "none"):
+        raise ArgumentValueError(f"invalid is {invalid!r}, but must be 'raise' or 'none'")
+
+
+def not_finite(emissions: Emissions, item: int, frame: int) -> ArgumentValueError:
+    """Make the error for an item that holds NaN or +inf, from a frame on."""
+    row = emissions.values[frame, item]
+    kind = "NaN" if bool(row.isnan().any()) else "+inf"
+    return ArgumentValueError(
+        f"log_probs of {item_name(item, batched=emissions.batched)} hold {kind} in frame {frame}: look for an overflow "
+        f"or a division by zero in the model (ctckit.check names all places), or pass invalid='none'"
+    )
+
+
+def problem_of(status: Status, frame: int, options: SearchOptions | None) -> str | None:
+    """Say in words why a search has no hypothesis; None if it has."""
+    if status == "done":
+        return None
+    if status == "not_finite":
+        return f"NaN or +inf in frame {frame}"
+    thresholds = options is not None and (options.token_threshold or options.blank_threshold is not None)
+    why = " (or the thresholds left none)" if thresholds else ""
+    return f"no labelling has a probability above 0 after frame {frame}{why}: all that it needs is -inf"
+
+
+def check_plausible(emissions: Emissions, item: int, score: float, *, logits: bool) -> None:
+    """Refuse probabilities, and warn of other values that are no log-probabilities.
+
+    The score of the best hypothesis shows cheaply whether to look: it is above 0 only if values are.
+
+    Raises:
+        ArgumentValueError: for probabilities in place of their logarithms.
+    """
+    x = emissions.values[: int(emissions.lengths[item]), item]
+    if not len(x) or (float(x[0].amin()) < 0 if logits else score <= 0.01):
+        return
+    where = f"item {item}: " if emissions.batched else ""
+    problems = [problem for problem in implausible(x, logits=logits) if problem.kind in ("positive", "unnormalised")]
+    if problems and are_probabilities(x):
+        raise ArgumentValueError(where + problems[0].message)
+    if problems:
+        warnings.warn(where + problems[0].message, UserWarning, stacklevel=4)

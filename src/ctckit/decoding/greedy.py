@@ -1,0 +1,74 @@
+"""`greedy_decode`: what the most probable path says."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ctckit.backends import host_backend
+from ctckit.backends.searches import GreedyResult
+from ctckit.decoding.arguments import Emissions, check_plausible, gate, not_finite, problem_of
+from ctckit.decoding.hypothesis import Decoding, Hypothesis
+from ctckit.decoding.item import Item
+from ctckit.lattice import Lengths
+
+__all__ = ["greedy_decode"]
+
+
+def greedy_decode(
+    log_probs: Tensor,
+    input_lengths: Lengths = None,
+    *,
+    blank: int = 0,
+    batch_first: bool = True,
+    logits: bool = False,
+    rescore: bool = False,
+) -> Decoding | list[Decoding]:
+    r"""Decode by the most probable class of each frame: drop repeats, then blanks.
+
+    .. math:: y = \text{collapse}(\hat\pi), \quad \hat\pi_t = \arg\max_c x(t, c)
+
+    This is the fastest decoder. Its labelling is that of the most probable path, which need not be the most probable
+    labelling: `ctckit.beam_search` adds up the paths of each.
+
+    Args:
+        log_probs: as for `ctckit.beam_search`.
+        input_lengths: as for `ctckit.beam_search`.
+        blank: class of the blank.
+        batch_first: whether the batch is the first dimension of `log_probs`.
+        logits: whether to take the log_softmax of each frame first.
+        rescore: whether to compute the log-probability of the labelling, `Decoding.acoustic_score`, too.
+
+    Returns:
+        A `Decoding`, or a list of them for a batch. `path_score` is the log-probability of the path. `score` and
+        `acoustic_score` are None without `rescore`. Of equally probable classes the lowest is taken.
+
+    Raises:
+        ArgumentTypeError: as `ctckit.beam_search`.
+        ArgumentValueError: as `ctckit.beam_search`.
+
+    Example:
+        >>> import torch, ctckit
+        >>> log_probs = torch.tensor([[0.1, 0.9, 0], [0.2, 0.7, 0.1], [0.8, 0, 0.2], [0.1, 0.6, 0.3]]).log()
+        >>> decoding = ctckit.greedy_decode(log_probs)
+        >>> decoding.tokens, round(decoding.path_score, 2)
+        ((1, 1), -1.2)
+    """
+    emissions, number = gate(log_probs, input_lengths, blank, batch_first=batch_first)
+    assert number is not None  # noqa: S101  # for the type checker
+    results = host_backend().greedy_decode(emissions.values, emissions.lengths, number, logits=logits, rescore=rescore)
+    decodings = [_decoding(emissions, item, result, number, logits) for item, result in enumerate(results)]
+    return decodings if emissions.batched else decodings[0]
+
+
+def _decoding(emissions: Emissions, item: int, result: GreedyResult, blank: int, logits: bool) -> Decoding:
+    if result.status == "not_finite":
+        raise not_finite(emissions, item, result.frame)
+    check_plausible(emissions, item, result.path_score, logits=logits)
+    own = Item(emissions.values[: int(emissions.lengths[item]), item], blank=blank, logits=logits)
+    own.rows = [result.tokens]
+    problem = problem_of(result.status, result.frame, None)
+    if problem is not None:
+        return Decoding((), result.path_score, problem, own)
+    exact = result.acoustic_score
+    hypothesis = Hypothesis(result.tokens, exact, exact, exact=exact is not None, _item=own)
+    return Decoding((hypothesis,), result.path_score, None, own)

@@ -1,0 +1,153 @@
+"""Scorers: what a hypothesis is scored by beside the emissions, such as a language model or a bias.
+
+A scorer is a function F of the labels, in nats, that is added to the log-probability. It is 0 for no labels, each label
+adds a gain, and the end adds a last gain. A gain depends on the labels before it through a state, a 32-bit integer,
+never on frames. `Scorer` is the protocol; the same protocol in C++ is native/decoding/scorer.hpp.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ctckit import backends
+from ctckit.errors import ArgumentTypeError, ArgumentValueError
+from ctckit.reference.decoding import LARGEST, Scorer
+
+__all__ = ["Scorer", "TokenBias", "checked_scorers"]
+
+_States = npt.NDArray[np.int32]
+_Gains = npt.NDArray[np.float64]
+
+
+class TokenBias:
+    """A scorer that adds a fixed bias to each class.
+
+    It corrects a class that a model emits too rarely or too often, or adds a reward for each label.
+
+    Args:
+        biases: (C,) nats per class; a positive bias favours the class. -inf forbids it.
+
+    Raises:
+        ArgumentTypeError: if they are not numbers.
+        ArgumentValueError: for another shape; for NaN and biases of 75 nats or more.
+
+    Example:
+        >>> import torch, ctckit
+        >>> from ctckit.decoding.scorers import TokenBias
+        >>> log_probs = torch.tensor([[0.3, 0.4, 0.3], [0.3, 0.3, 0.4]]).log()
+        >>> ctckit.beam_search(log_probs).tokens, ctckit.beam_search(log_probs, scorers=[TokenBias([0, 0, 1])]).tokens
+        ((1,), (2,))
+    """
+
+    def __init__(self, biases: Sequence[float] | npt.NDArray[np.floating[Any]]) -> None:
+        try:
+            values = np.array(biases, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise ArgumentTypeError(
+                f"biases is {biases!r}, but must be a list or an array of numbers, one per class"
+            ) from None
+        if values.ndim != 1:
+            raise ArgumentValueError(f"biases has shape {values.shape}, but must be (C,), one number per class")
+        wrong = np.flatnonzero(~(values < LARGEST))
+        if len(wrong):
+            raise ArgumentValueError(
+                f"biases[{wrong[0]}] is {values[wrong[0]]}, but a bias must be a number below {LARGEST:g} nats"
+            )
+        self._biases = values
+        if backends.available("cpu"):
+            from ctckit import _core  # noqa: PLC0415  # it may be missing
+
+            self.core = _core.TokenBias(values.tolist())
+            """The same scorer in C++."""
+
+    def initial(self) -> int:
+        """Return the state of no labels: all states are 0."""
+        return 0
+
+    def advance(self, states: _States, tokens: _States) -> tuple[_Gains, _States]:  # noqa: ARG002  # the protocol
+        """Return the biases of the tokens; 0 for classes beyond the biases."""
+        known = np.asarray(tokens) < len(self._biases)
+        gains = np.where(known, self._biases[np.where(known, tokens, 0)] if len(self._biases) else 0.0, 0.0)
+        return gains, np.zeros(len(gains), dtype=np.int32)
+
+    def finish(self, states: _States) -> _Gains:
+        """Return no gain for the end."""
+        return np.zeros(len(states))
+
+    def largest_gain(self) -> float:
+        """Return the largest bias, at least 0."""
+        return max(0.0, float(self._biases.max(initial=0.0)))
+
+
+class _Checked:
+    """A user's scorer, whose results are checked and converted for the core."""
+
+    def __init__(self, scorer: Scorer, name: str) -> None:
+        self._scorer, self._name = scorer, name
+
+    def initial(self) -> int:
+        return int(self._scorer.initial())
+
+    def advance(self, states: _States, tokens: _States) -> tuple[_Gains, _States]:
+        states, tokens = np.asarray(states, dtype=np.int32), np.asarray(tokens, dtype=np.int32)
+        found: Any = self._scorer.advance(states, tokens)
+        if not isinstance(found, tuple) or len(found) != 2:
+            raise ArgumentTypeError(f"{self._name}.advance must return a pair, the gains and the next states")
+        after = np.ascontiguousarray(found[1], dtype=np.int32)
+        if after.shape != states.shape:
+            raise ArgumentValueError(
+                f"{self._name}.advance returned states of shape {after.shape} for {len(states)} steps: return one each"
+            )
+        return self._gains(found[0], len(states), "advance"), after
+
+    def finish(self, states: _States) -> _Gains:
+        states = np.asarray(states, dtype=np.int32)
+        return self._gains(self._scorer.finish(states), len(states), "finish")
+
+    def largest_gain(self) -> float:
+        largest = float(self._scorer.largest_gain())
+        if math.isnan(largest):
+            raise ArgumentValueError(f"{self._name}.largest_gain returned NaN, but must return nats, or inf")
+        return largest
+
+    def _gains(self, values: Any, count: int, method: str) -> _Gains:
+        gains = np.ascontiguousarray(values, dtype=np.float64)
+        if gains.shape != (count,):
+            raise ArgumentValueError(
+                f"{self._name}.{method} returned gains of shape {gains.shape} for {count} states: return one each"
+            )
+        wrong = np.flatnonzero(~(gains < LARGEST))
+        if len(wrong):
+            raise ArgumentValueError(
+                f"{self._name}.{method} returned the gain {gains[wrong[0]]}, but a gain must be below {LARGEST:g} nats"
+            )
+        return gains
+
+
+def checked_scorers(scorers: Any) -> list[Scorer]:
+    """Check that scorers have the methods of the protocol, and wrap those of users.
+
+    Raises:
+        ArgumentTypeError: if `scorers` is not a sequence of scorers.
+    """
+    if not isinstance(scorers, Sequence) or isinstance(scorers, str):
+        raise ArgumentTypeError(f"scorers is a {type(scorers).__name__}, but must be a list or tuple of scorers")
+    found: list[Scorer] = []
+    for place, scorer in enumerate(scorers):
+        missing = [
+            name
+            for name in ("initial", "advance", "finish", "largest_gain")
+            if not callable(getattr(scorer, name, None))
+        ]
+        if missing:
+            raise ArgumentTypeError(
+                f"scorers[{place}] is a {type(scorer).__name__} without the method {missing[0]}: see "
+                f"ctckit.decoding.scorers"
+            )
+        found.append(scorer if isinstance(scorer, TokenBias) else _Checked(scorer, f"scorers[{place}]"))
+    return found

@@ -114,12 +114,14 @@ FUZZ_FLAGS := -std=c++20 -O1 -g -Inative -Wall -Wextra -Werror \
   -fno-math-errno -ffp-contract=fast -ffp-exception-behavior=maytrap \
   -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
   -fno-sanitize=pointer-overflow  # of a buffer that is not needed, rows are computed and not touched: null and so many
-FUZZ_SOURCES := $(addprefix native/,core base/schedule base/workers graph/best graph/sum kernels_baseline) tests/fuzz/boundary
+FUZZ_SOURCES := $(addprefix native/,core base/schedule base/workers graph/best graph/sum kernels_baseline \
+  $(addprefix decoding/,decode final_beam kernels_baseline prefix_tree search)) tests/fuzz/boundary
 ifeq ($(shell uname -m),x86_64)
-  FUZZ_SOURCES += native/kernels_avx2
+  FUZZ_SOURCES += native/kernels_avx2 native/decoding/kernels_avx2
   FUZZ_FLAGS += -DCTCKIT_WITH_AVX2
 endif
-build/fuzz/native/kernels_avx2.o: FUZZ_FLAGS += -march=x86-64-v3
+build/fuzz/native/kernels_avx2.o build/fuzz/native/decoding/kernels_avx2.o: FUZZ_FLAGS += -march=x86-64-v3
+build/fuzz/native/decoding/kernels_%.o: FUZZ_FLAGS += -ffp-contract=off
 
 build/fuzz/%.o: %.cpp $(shell find native -name '*.hpp' -o -name '*.inl')
 	@mkdir -p $(@D)

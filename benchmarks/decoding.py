@@ -103,7 +103,7 @@ class Ours:
 
     def __call__(self) -> list[Any]:
         """Decode."""
-        search: Callable[..., Any] = ctckit.beam_search  # type: ignore[attr-defined]
+        search: Callable[..., Any] = ctckit.beam_search
         return decode_all(lambda item: search(item, **self.options), self.items)
 
 
@@ -200,7 +200,7 @@ def _greedy(case: cases.Case, emissions: EmissionSet, effort: Effort) -> Row:
     """The greedy path, beside NumPy's argmax of every frame."""
     torch.set_num_threads(1)
     tensors = [torch.from_numpy(item) for item in emissions.items]
-    decode: Callable[..., Any] = ctckit.greedy_decode  # type: ignore[attr-defined]
+    decode: Callable[..., Any] = ctckit.greedy_decode
     greedy = [list(decode(item).tokens) for item in tensors]
     assert greedy == [_collapsed(item.argmax(axis=1)) for item in emissions.items]
     ours = Call(lambda: decode_all(decode, tensors))
@@ -219,7 +219,7 @@ def _batch(case: cases.Case, threads: int, effort: Effort) -> Row:
     items = emission_sets.make(replace(case, N=max(case.N, BATCH))).items[:BATCH]
     lengths = torch.tensor([len(item) for item in items])
     batch = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(item) for item in items], batch_first=True)
-    search: Callable[..., Any] = ctckit.beam_search  # type: ignore[attr-defined]
+    search: Callable[..., Any] = ctckit.beam_search
     run = Call(lambda: search(batch, lengths, beam_width=BATCH_WIDTH))
     once(run)
     one, more = (run._replace(reset=functools.partial(torch.set_num_threads, count)) for count in (1, threads))

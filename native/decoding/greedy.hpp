@@ -8,29 +8,55 @@
 namespace ctckit::CTCKIT_ISA {
 namespace {
 
-// The largest value of a row; NaN if there is one.
 template <class Real>
-Real largest_or_nan(const Real* row, std::int64_t classes) {
+struct Largest {
+  Real value;          // NaN if the row holds one
+  std::int64_t clazz;  // the first of this value
+};
+
+template <class Real, int unroll>
+Largest<Real> largest_class(const Real* row, std::int64_t classes) {
   using Vector = typename VectorOf<Real>::Values;
-  using Integers = typename VectorOf<Real>::Integers;
   constexpr int width = sizeof(Vector) / sizeof(Real);
+  constexpr std::int64_t chunk = 64 * width;  // the largest value is looked up in its chunk alone
   constexpr Real infinity = std::numeric_limits<Real>::infinity();
-  Vector best[2] = {broadcast<Vector>(-infinity), broadcast<Vector>(-infinity)};
-  Integers nan{};
-  std::int64_t c = 0;
-  for (; c + 2 * width <= classes; c += 2 * width) {
-    const Vector a = load<Vector>(row + c), b = load<Vector>(row + c + width);
-    best[0] = larger(a, best[0]);
-    best[1] = larger(b, best[1]);
-    nan |= (a != a) | (b != b);
+  Largest<Real> found{-infinity, 0};
+  std::int64_t start = 0;
+  Vector sums[unroll] = {};  // finite if all values are
+  for (std::int64_t c = 0; c < classes;) {
+    const std::int64_t begin = c, end = classes - c < chunk ? classes : c + chunk;
+    Vector best[unroll];
+    for (Vector& b : best) b = broadcast<Vector>(-infinity);
+    for (; c + unroll * width <= end; c += unroll * width) {
+      for (int j = 0; j < unroll; ++j) {
+        const Vector x = load<Vector>(row + c + j * width);
+        best[j] = larger(x, best[j]);
+        sums[j] += x;
+      }
+    }
+    for (; c + width <= end; c += width) {
+      const Vector x = load<Vector>(row + c);
+      best[0] = larger(x, best[0]);
+      sums[0] += x;
+    }
+    if (c < end) {
+      best[0] = larger(load_tail(row + c, end - c), best[0]);
+      sums[0] += load_first<Vector>(row + c, end - c, Real{0});
+      c = end;
+    }
+    for (int j = 1; j < unroll; ++j) best[0] = larger(best[0], best[j]);
+    const Real max = largest_of_lanes(best[0]);
+    if (max > found.value) {
+      found.value = max;
+      start = begin;
+    }
   }
-  for (; c < classes; c += width) {
-    const Vector a = c + width <= classes ? load<Vector>(row + c) : load_tail(row + c, classes - c);
-    best[0] = larger(a, best[0]);
-    nan |= a != a;
-  }
-  if (any_lane(nan)) return std::numeric_limits<Real>::quiet_NaN();
-  return largest_of_lanes(larger(best[0], best[1]));
+  for (int j = 1; j < unroll; ++j) sums[0] += sums[j];
+  if (any_lane(sums[0] - sums[0] != 0))
+    for (std::int64_t c = 0; c < classes; ++c)
+      if (row[c] != row[c]) return {row[c], c};
+  found.clazz = start + index_of(found.value, row + start, classes - start);
+  return found;
 }
 
 template <class Rows>
@@ -41,7 +67,8 @@ GreedyPath greedy_path(const Rows& rows, const Batch& batch, std::int64_t n, std
   std::int64_t before = batch.blank;
   for (std::int64_t t = 0; t < batch.input_lengths[n]; ++t) {
     const Real* const values = rows.row(t, static_cast<Real*>(buffer));
-    const Real max = largest_or_nan(values, batch.classes);
+    const auto [max, best] = batch.classes < 256 ? largest_class<Real, 1>(values, batch.classes)
+                                                 : largest_class<Real, 4>(values, batch.classes);
     if (!(max < infinity)) {
       path.status = SearchStatus::not_finite;
       path.frame = t;
@@ -58,7 +85,6 @@ GreedyPath greedy_path(const Rows& rows, const Batch& batch, std::int64_t n, std
       path.score -= normaliser;
       path.log_normalisers += normaliser;
     }
-    const std::int64_t best = index_of(max, values, batch.classes);
     if (best != before && best != batch.blank) classes[path.count++] = static_cast<std::int32_t>(best);
     before = best;
   }

@@ -84,10 +84,11 @@ def gate(
     if isinstance(input_lengths, Tensor):
         require_memory(input_lengths, "input_lengths")
         input_lengths = input_lengths.cpu()
-    if isinstance(log_probs, Tensor) and log_probs.device.type not in ("cpu", "meta"):
-        log_probs = log_probs.detach().cpu()
+    given: Any = log_probs
+    if isinstance(given, Tensor) and given.device.type not in ("cpu", "meta"):
+        given = given.detach().cpu()
     x, lengths, batched = gate_emissions(
-        log_probs, input_lengths, batch_first=batch_first, name="log_probs", needs_numbers=True
+        given, input_lengths, batch_first=batch_first, name="log_probs", needs_numbers=True
     )
     require_memory(x, "log_probs")
     if blank is not None:
@@ -159,8 +160,10 @@ def check_plausible(emissions: Emissions, item: int, score: float, *, logits: bo
     Raises:
         ArgumentValueError: for probabilities in place of their logarithms.
     """
+    if not logits and score <= 0.01:
+        return
     x = emissions.values[: int(emissions.lengths[item]), item]
-    if not len(x) or (float(x[0].amin()) < 0 if logits else score <= 0.01):
+    if len(x) == 0 or (logits and float(x[0].amin()) < 0):
         return
     where = f"item {item}: " if emissions.batched else ""
     problems = [problem for problem in implausible(x, logits=logits) if problem.kind in ("positive", "unnormalised")]

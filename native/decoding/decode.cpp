@@ -90,7 +90,8 @@ std::vector<DecodedItem> decode(const Batch& batch, const DecodingOptions& optio
     if (!options.rescore) return;
     std::vector<std::vector<std::int32_t>> labellings;
     for (const DecodedHypothesis& hypothesis : item.hypotheses) labellings.push_back(hypothesis.classes);
-    const std::vector<double> exact = log_likelihoods(batch, n, labellings, item.beam->log_normalisers(), kernels);
+    const std::vector<double> exact =
+        log_likelihoods(batch, n, labellings, item.beam->log_normalisers(), kernels, decoding);
     for (std::size_t k = 0; k < exact.size(); ++k) item.hypotheses[k].acoustic_score = exact[k];
   });
   return items;
@@ -106,7 +107,7 @@ std::vector<GreedyItem> decode_greedily(const Batch& batch, bool rescore, int th
     item.path = decoding.greedy(batch, n, item.classes.data(), buffer.data());
     item.classes.resize(static_cast<std::size_t>(item.path.count));
     if (rescore && item.path.status != SearchStatus::not_finite)
-      item.acoustic_score = log_likelihoods(batch, n, {item.classes}, item.path.log_normalisers, kernels)[0];
+      item.acoustic_score = log_likelihoods(batch, n, {item.classes}, item.path.log_normalisers, kernels, decoding)[0];
   });
   return items;
 }

@@ -65,8 +65,8 @@ Certificate FinalBeam::certify(const Batch& batch, std::int64_t n, std::vector<d
     const double other = next < count ? share(log_masses_[next]) : 0;
     if (best > std::max(0.0, rest) + other + slack) break;
     if (next >= count) return found;
-    const double probability =
-        share(log_likelihoods(batch, n, {classes(static_cast<std::int64_t>(next))}, log_normalisers_, kernels)[0]);
+    const double probability = share(
+        log_likelihoods(batch, n, {classes(static_cast<std::int64_t>(next))}, log_normalisers_, kernels, decoding)[0]);
     if (probability > best) return found;  // another prefix is better
     rest -= std::max(0.0, probability - other);
   }
@@ -76,29 +76,42 @@ Certificate FinalBeam::certify(const Batch& batch, std::int64_t n, std::vector<d
 
 std::vector<double> log_likelihoods(const Batch& batch, std::int64_t n,
                                     const std::vector<std::vector<std::int32_t>>& labellings, double log_normalisers,
-                                    const Kernels& kernels) {
-  const auto items = static_cast<std::int64_t>(labellings.size());
-  std::vector<std::int64_t> labels, offsets, lengths;
+                                    const Kernels& kernels, const DecodingKernels& decoding) {
+  // The emissions of the classes that occur, in double: the recursion has the precision of its input.
+  std::vector<std::int64_t> classes{batch.blank};
+  for (const std::vector<std::int32_t>& labelling : labellings)
+    classes.insert(classes.end(), labelling.begin(), labelling.end());
+  std::sort(classes.begin(), classes.end());
+  classes.erase(std::unique(classes.begin(), classes.end()), classes.end());
+  const auto column_of = [&](std::int64_t clazz) {
+    return std::lower_bound(classes.begin(), classes.end(), clazz) - classes.begin();
+  };
+  const std::int64_t frames = batch.input_lengths[n], columns = static_cast<std::int64_t>(classes.size());
+  std::vector<double> emissions(static_cast<std::size_t>(frames * columns) + 1);
+  decoding.gather(batch, n, classes.data(), columns, emissions.data());
+
+  std::vector<std::int64_t> labels, offsets, target_lengths;
   for (const std::vector<std::int32_t>& labelling : labellings) {
     offsets.push_back(static_cast<std::int64_t>(labels.size()));
-    lengths.push_back(static_cast<std::int64_t>(labelling.size()));
-    labels.insert(labels.end(), labelling.begin(), labelling.end());
+    target_lengths.push_back(static_cast<std::int64_t>(labelling.size()));
+    for (const std::int32_t clazz : labelling) labels.push_back(column_of(clazz));
   }
   labels.push_back(0);  // so that there is an address
-  const std::vector<std::int64_t> frames(labellings.size(), batch.input_lengths[n]);
+  const std::vector<std::int64_t> input_lengths(labellings.size(), frames);
   std::vector<double> values(labellings.size());
-  Batch likelihoods = batch;
-  const std::int64_t size = batch.dtype == DType::float64 ? 8 : batch.dtype == DType::float32 ? 4 : 2;
-  likelihoods.emissions = static_cast<const std::byte*>(batch.emissions) + n * batch.strides.item * size;
-  likelihoods.strides.item = 0;  // all items are the same emissions
-  likelihoods.items = items;
+  Batch likelihoods{};
+  likelihoods.dtype = DType::float64;
+  likelihoods.emissions = emissions.data();
+  likelihoods.strides = {columns, 0, 1};  // all items are the same emissions
+  likelihoods.frames = frames;
+  likelihoods.items = static_cast<std::int64_t>(labellings.size());
+  likelihoods.classes = columns;
   likelihoods.labels = labels.data();
   likelihoods.offsets = offsets.data();
-  likelihoods.input_lengths = frames.data();
-  likelihoods.target_lengths = lengths.data();
-  likelihoods.logits = false;  // the normalisers are known
+  likelihoods.input_lengths = input_lengths.data();
+  likelihoods.target_lengths = target_lengths.data();
+  likelihoods.blank = column_of(batch.blank);
   likelihoods.nll = values.data();
-  likelihoods.output = Output::none;
   run(kernels, likelihoods, 1);
   for (double& value : values) value = -value - log_normalisers;
   return values;

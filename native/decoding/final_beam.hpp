@@ -54,6 +54,6 @@ class FinalBeam {
 // The log-likelihoods of labellings of item n, in nats, by the forward recursion of the loss.
 std::vector<double> log_likelihoods(const Batch& batch, std::int64_t n,
                                     const std::vector<std::vector<std::int32_t>>& labellings, double log_normalisers,
-                                    const Kernels& kernels);
+                                    const Kernels& kernels, const DecodingKernels& decoding);
 
 }  // namespace ctckit

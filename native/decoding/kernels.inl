@@ -51,11 +51,20 @@ FrameSums sum_frames(const Batch& batch, std::int64_t n, void* buffer) {
   });
 }
 
+void gather(const Batch& batch, std::int64_t n, const std::int64_t* classes, std::int64_t count, double* out) {
+  with_rows(batch, n, [&](const auto& rows) {
+    for (std::int64_t t = 0; t < batch.input_lengths[n]; ++t) {
+      const auto values = rows.values(t);
+      for (std::int64_t k = 0; k < count; ++k) out[t * count + k] = static_cast<double>(values[classes[k]]);
+    }
+  });
+}
+
 double exponential_alone(double x) { return exponential_of(x); }
 
 }  // namespace
 
 extern const DecodingKernels decoding_kernels;
-const DecodingKernels decoding_kernels = {CTCKIT_ISA_TITLE, advance, greedy, sum_frames, exponential_alone};
+const DecodingKernels decoding_kernels = {CTCKIT_ISA_TITLE, advance, greedy, sum_frames, gather, exponential_alone};
 
 }  // namespace ctckit::CTCKIT_ISA

@@ -1,9 +1,9 @@
-"""Whole data sets: align, measure or check the items of a manifest, in one process, in many, or on a Ray cluster.
+"""Whole data sets: align, decode, measure or check the items of a manifest, in one process, in many, or on Ray.
 
-A *manifest* lists the items (`read_manifest`). A *task* says what to do with one item (`AlignTask`, `LossTask`,
-`CheckTask`). `run` does a task with all items and yields one `Outcome` per item, in the manifest's order, for any
-number of processes. `process` also writes the outcomes to files as they come, and resumes an earlier run. The command
-line is made of these functions.
+A *manifest* lists the items (`read_manifest`). A *task* says what to do with one item (`AlignTask`, `DecodeTask`,
+`LossTask`, `CheckTask`). `run` does a task with all items and yields one `Outcome` per item, in the manifest's order,
+for any number of processes. `process` also writes the outcomes to files as they come, and resumes an earlier run. The
+command line is made of these functions.
 
 A bad item is an outcome too, with a `Fault` that gives the reason; the other items are done. An error that stops the
 whole run is a `CorpusError`: a manifest that does not exist, a model that cannot be imported.
@@ -17,7 +17,9 @@ whole run is a `CorpusError`: a manifest that does not exist, a model that canno
 a 0.422
 """
 
+from ctckit.corpus.decode_task import DecodeTask
 from ctckit.corpus.emissions import load_emissions
+from ctckit.corpus.error_rates import ErrorRates
 from ctckit.corpus.errors import CorpusError, ItemWarning
 from ctckit.corpus.formats import FORMATS
 from ctckit.corpus.manifest import Item, count_items, read_manifest
@@ -30,6 +32,8 @@ __all__ = [
     "AlignTask",
     "CheckTask",
     "CorpusError",
+    "DecodeTask",
+    "ErrorRates",
     "Fault",
     "Item",
     "ItemWarning",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -35,7 +35,18 @@ from ctckit.text.blank import blank_of
 from ctckit.text.unknown import UnknownPolicy
 from ctckit.text.vocabulary import Transcript, Vocabulary
 
-__all__ = ["AlignTask", "CheckTask", "LossTask", "Task"]
+__all__ = [
+    "AlignTask",
+    "CheckTask",
+    "LossTask",
+    "Task",
+    "check_formats",
+    "check_frame_duration",
+    "check_times",
+    "class_count_problems",
+    "files_of",
+    "item_error",
+]
 
 _NOT_LOG_PROBS = ("positive", "unnormalised")  # kinds of `implausible`
 
@@ -173,7 +184,7 @@ class Task(ABC):
         """
         problems = ctckit.check(emissions, labels, len(emissions), len(labels), blank)
         if problems:
-            raise _item_error(problems[0].kind, [*_class_count_problems(emissions, vocabulary), *problems])
+            raise item_error(problems[0].kind, [*class_count_problems(emissions, vocabulary), *problems])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,12 +208,9 @@ class AlignTask(Task):
     def __post_init__(self) -> None:
         """Check the options."""
         super().__post_init__()
-        for name in self.formats:
-            if name not in FORMATS:
-                raise CorpusError(f"there is no format {name!r}: choose some of {', '.join(FORMATS)}")
-        duration, score = self.frame_duration, self.wildcard_score
-        if duration is not None and not (duration > 0 and math.isfinite(duration)):
-            raise CorpusError(f"frame_duration is {duration}, but must be a positive number of seconds")
+        check_formats(self.formats)
+        check_frame_duration(self.frame_duration)
+        score = self.wildcard_score
         if score is not None and not math.isfinite(score):
             raise CorpusError(f"wildcard_score is {score}, but must be a finite number of nats")
 
@@ -210,7 +218,7 @@ class AlignTask(Task):
         vocabulary = self._vocabulary_for(item)
         emissions = self._emissions(item)
         duration = self.frame_duration if item.frame_duration is None else item.frame_duration
-        _check_times(duration, item.offset, len(emissions))
+        check_times(duration, item.offset, len(emissions))
         score: dict[str, Any] = {} if self.wildcard_score is None else {"wildcard_score": self.wildcard_score}
         try:
             with warnings.catch_warnings(record=True) as caught:
@@ -236,10 +244,7 @@ class AlignTask(Task):
             raise
         assert isinstance(alignment, Alignment)  # noqa: S101  # for the type checker: of one item
         warned = tuple(str(entry.message) for entry in caught if entry.category is UserWarning)
-        files = tuple(
-            (f"{file_stem(item.id)}.{chosen.suffix}", chosen.write(alignment, item.id))
-            for chosen in map(named_format, self.formats)
-        )
+        files = files_of(alignment, item, self.formats)
         return Outcome(item.id, item.line, result=alignment.to_dict(), files=files, warnings=warned)
 
 
@@ -271,7 +276,7 @@ class LossTask(Task):
         if not math.isfinite(loss):
             self._raise_problems(emissions, labels, blank, vocabulary)
             raise ItemError("infinite", f"its loss is {loss}: classes at -inf bar every path")
-        problems = [*implausible(emissions, logits=self.logits), *_class_count_problems(emissions, vocabulary)]
+        problems = [*implausible(emissions, logits=self.logits), *class_count_problems(emissions, vocabulary)]
         if vocabulary is not None and emissions.shape[1] < vocabulary.classes_needed:
             raise ItemError("classes", problems[-1].message)
         result: dict[str, Any] = {"loss": loss, "frames": len(emissions), "labels": len(labels)}
@@ -293,7 +298,7 @@ class CheckTask(Task):
         vocabulary = self._vocabulary_for(item)
         emissions = self._emissions(item)
         frames, classes = emissions.shape
-        _check_times(item.frame_duration, item.offset, frames)
+        check_times(item.frame_duration, item.offset, frames)
         blank = blank_of(vocabulary, classes, self.blank)
         transcript = self._transcript(item, vocabulary, blank)
         labels = _labels(item, transcript)
@@ -303,14 +308,35 @@ class CheckTask(Task):
         if not emissions.any():  # a placeholder, not the output of a model
             problems = [problem for problem in problems if problem.kind not in _NOT_LOG_PROBS]
         if problems:
-            raise _item_error(problems[0].kind, problems)
+            raise item_error(problems[0].kind, problems)
         result: dict[str, Any] = {"frames": frames, "classes": classes, "labels": len(labels)}
         if transcript is not None and transcript.dropped:
             result["dropped"] = list(transcript.dropped)
         return Outcome(item.id, item.line, result)
 
 
-def _class_count_problems(emissions: Tensor, vocabulary: Vocabulary | None) -> list[Problem]:
+def check_formats(names: Iterable[str]) -> None:
+    """Raise an error for a format that does not exist."""
+    for name in names:
+        if name not in FORMATS:
+            raise CorpusError(f"there is no format {name!r}: choose some of {', '.join(FORMATS)}")
+
+
+def check_frame_duration(duration: float | None) -> None:
+    """Raise an error for an impossible duration of a frame."""
+    if duration is not None and not (duration > 0 and math.isfinite(duration)):
+        raise CorpusError(f"frame_duration is {duration}, but must be a positive number of seconds")
+
+
+def files_of(alignment: Alignment, item: Item, formats: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Return the names and contents of an item's files."""
+    return tuple(
+        (f"{file_stem(item.id)}.{chosen.suffix}", chosen.write(alignment, item.id))
+        for chosen in map(named_format, formats)
+    )
+
+
+def class_count_problems(emissions: Tensor, vocabulary: Vocabulary | None) -> list[Problem]:
     """Compare the number of classes with the vocabulary; values are not read."""
     named = None if vocabulary is None else vocabulary.classes_named(emissions.shape[1])
     return implausible(emissions[:0], logits=True, classes_named=named)
@@ -321,7 +347,8 @@ def _labels(item: Item, transcript: Transcript | None) -> Tensor:
     return torch.tensor((item.tokens or ()) if transcript is None else transcript.ids, dtype=torch.int64, device="cpu")
 
 
-def _check_times(duration: float | None, offset: float, frames: int) -> None:
+def check_times(duration: float | None, offset: float, frames: int) -> None:
+    """Raise an error for an impossible duration of an item's frames, or times beyond all numbers."""
     if duration is not None and not (duration > 0 and math.isfinite(duration)):
         raise ItemError("time", f"its frame_duration is {duration}, but must be a positive number of seconds")
     end = offset + (duration or 0.0) * frames
@@ -331,5 +358,6 @@ def _check_times(duration: float | None, offset: float, frames: int) -> None:
         )
 
 
-def _item_error(kind: str, problems: list[Problem]) -> ItemError:
+def item_error(kind: str, problems: list[Problem]) -> ItemError:
+    """Make the error of an item with problems."""
     return ItemError(kind, "; ".join(problem.message for problem in problems))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from ctckit.backends import host_backend
@@ -11,7 +13,7 @@ from ctckit.decoding.hypothesis import Decoding, Hypothesis
 from ctckit.decoding.item import Item
 from ctckit.lattice import Lengths
 
-__all__ = ["greedy_decode"]
+__all__ = ["greedy_batch", "greedy_decode"]
 
 
 def greedy_decode(
@@ -55,16 +57,35 @@ def greedy_decode(
     """
     emissions, number = gate(log_probs, input_lengths, blank, batch_first=batch_first)
     assert number is not None  # noqa: S101  # for the type checker
-    results = host_backend().greedy_decode(emissions.values, emissions.lengths, number, logits=logits, rescore=rescore)
-    decodings = [_decoding(emissions, item, result, number, logits) for item, result in enumerate(results)]
+    decodings = greedy_batch(emissions, number, logits=logits, rescore=rescore, item_options={})
     return decodings if emissions.batched else decodings[0]
 
 
-def _decoding(emissions: Emissions, item: int, result: GreedyResult, blank: int, logits: bool) -> Decoding:
+def greedy_batch(
+    emissions: Emissions, blank: int, *, logits: bool, rescore: bool, item_options: dict[str, Any]
+) -> list[Decoding]:
+    """Decode a batch.
+
+    Args:
+        emissions: the batch.
+        blank: class of the blank.
+        logits: as for `greedy_decode`.
+        rescore: as for `greedy_decode`.
+        item_options: further arguments of `Item`.
+
+    Raises:
+        ArgumentValueError: as `greedy_decode`.
+    """
+    results = host_backend().greedy_decode(emissions.values, emissions.lengths, blank, logits=logits, rescore=rescore)
+    options = {"blank": blank, "logits": logits, **item_options}
+    return [_decoding(emissions, item, result, options) for item, result in enumerate(results)]
+
+
+def _decoding(emissions: Emissions, item: int, result: GreedyResult, options: dict[str, Any]) -> Decoding:
     if result.status == "not_finite":
         raise not_finite(emissions, item, result.frame)
-    check_plausible(emissions, item, result.path_score, logits=logits)
-    own = Item(emissions.values[: int(emissions.lengths[item]), item], blank=blank, logits=logits)
+    check_plausible(emissions, item, result.path_score, logits=options["logits"])
+    own = Item(emissions.values[: int(emissions.lengths[item]), item], **options)
     own.rows = [result.tokens]
     problem = problem_of(result.status, result.frame, None)
     if problem is not None:

@@ -45,6 +45,9 @@ class PageItem:
     """Shown above it."""
     audio: str | Path | None = None
     """Path of the audio, in any format of browsers (WAV, MP3, FLAC, Ogg, M4A); None for no audio."""
+    decoding: Mapping[str, Any] | None = None
+    """The decoding that was aligned, as `ctckit.Decoding.to_dict` or `ctckit.corpus.DecodeTask` returns it. Its
+    hypotheses are shown if there are several, and the reference if it has one. None for none."""
 
 
 def write_page(path: str | Path, items: Iterable[PageItem], *, title: str = "Alignment") -> None:
@@ -57,6 +60,8 @@ def write_page(path: str | Path, items: Iterable[PageItem], *, title: str = "Ali
 
     Keys: space plays and stops. The arrow keys go from word to word; in lines written from right to left, the left
     arrow goes forward. N goes to the next unsure word.
+
+    Below the words of a decoding are its reference, with the error rates, and its hypotheses.
 
     Alignments from untrusted sources are safe: each value is checked, and no text can become markup or script.
 
@@ -149,6 +154,10 @@ class _Shown(TypedDict):
     step: float
     duration: float
     audio: str | None
+    hypotheses: list[list[str | float | None]]
+    """Text, score in nats and probability of each hypothesis, if there are several."""
+    reference: list[str | float | None] | None
+    """Text of the reference, word and character error rate."""
 
 
 def _for_the_page(item: PageItem) -> _Shown:
@@ -159,12 +168,12 @@ def _for_the_page(item: PageItem) -> _Shown:
                 f"the {name} of a PageItem is a {type(value).__name__}, but must be a {wanted.__name__}"
             )
     try:
-        return _checked(item, Fields(item.alignment, "it"))
+        return _checked(item, Fields(item.alignment, "it"), Fields(item.decoding or {}, "its decoding"))
     except ArgumentValueError as error:
         raise ArgumentValueError(f"item {item.name!r} is no alignment that can be shown: {error}") from None
 
 
-def _checked(item: PageItem, alignment: Fields) -> _Shown:
+def _checked(item: PageItem, alignment: Fields, decoding: Fields) -> _Shown:
     frame_duration = alignment.maybe_number("frame_duration")
     if frame_duration is not None and frame_duration <= 0:
         raise ArgumentValueError(f"'frame_duration' is {frame_duration}, but must be positive")
@@ -214,7 +223,19 @@ def _checked(item: PageItem, alignment: Fields) -> _Shown:
         "step": step,
         "duration": duration,
         "audio": None if item.audio is None else _data_address(Path(item.audio)),
+        "hypotheses": [
+            [row.text("text"), row.maybe_number("score"), row.confidence()]
+            for row in (decoding.rows("nbest") if decoding.has("nbest") else ())
+        ],
+        "reference": _reference(decoding),
     }
+
+
+def _reference(decoding: Fields) -> list[str | float | None] | None:
+    if not decoding.has("reference"):
+        return None
+    reference = Fields(decoding.values["reference"], "the reference of its decoding")
+    return [reference.text("text"), reference.maybe_number("wer"), reference.maybe_number("cer")]
 
 
 def _data_address(path: Path) -> str:

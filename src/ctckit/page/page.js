@@ -108,6 +108,35 @@
       }
     }
   };
+  // The reference and its error rates; the hypotheses with their scores.
+  const showDecoding = () => {
+    const element = (tag, text) => {
+      const made = document.createElement(tag);
+      made.textContent = text;
+      made.dir = "auto";
+      return made;
+    };
+    const parts = [];
+    if (item.reference !== null) {
+      const [text, wer, cer] = item.reference;
+      const rates = [["word", wer], ["character", cer]].filter(([, rate]) => rate !== null);
+      const said = rates.map(([unit, rate]) => ` · ${unit} error rate ${(100 * rate).toFixed(1)}%`).join("");
+      parts.push(element("h3", `Reference${said}`), element("p", text));
+    }
+    if (item.hypotheses.length > 0) {
+      const table = document.createElement("table");
+      const head = table.createTHead().insertRow();
+      head.append(...["Hypothesis", "score (nats)", "probability"].map((name) => element("th", name)));
+      const body = table.createTBody();
+      for (const [text, score, probability] of item.hypotheses) {
+        const cells = [text, score === null ? "" : score.toFixed(2), percent(probability)];
+        body.insertRow().append(...cells.map((cell) => element("td", cell)));
+      }
+      parts.push(table);
+    }
+    at("decoding").replaceChildren(...parts);
+    at("decoding").hidden = parts.length === 0;
+  };
   // Whether each text is written from right to left, by the rules of the browser.
   const isLeftward = (texts) => {
     const probes = texts.map((text) => {
@@ -276,6 +305,7 @@
       for (let i = first; i < ends[k]; i++) line.append(item.words[i].space ? " " : "", buttons[i]);
       return line;
     }));
+    showDecoding();
     const unsure = sure.filter(isUnsure).length;
     at("unsure").hidden = unsure === 0;
     at("unsure").textContent = `${unsure} unsure`;

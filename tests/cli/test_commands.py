@@ -164,7 +164,7 @@ def test_a_mistake_is_a_message(arguments: list[str], message: str, capsys: pyte
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ([], ["align"], ["loss"], ["check"]):
+    for command in ([], ["align"], ["decode"], ["loss"], ["check"]):
         assert main([*command, "--help"]) == 0
         text = capsys.readouterr().out
         assert "ctckit" in text

@@ -91,6 +91,17 @@ def test_the_same_as_one_process(folder: Path, cluster: str) -> None:
     assert (folder / "ray.jsonl").read_bytes() == (folder / "one.jsonl").read_bytes()
 
 
+def test_decoding_is_the_same_as_in_one_process(folder: Path, cluster: str) -> None:
+    pytest.importorskip("rapidfuzz")
+    command = [*ALIGN[:3], "decode", *ALIGN[4:], "--beam", "4:32", "--nbest", "2", "--alignment"]
+    for options in (("-o", "one.jsonl"), ("-o", "ray.jsonl", "--ray-address", cluster)):
+        done = subprocess.run(  # noqa: S603  # our own code
+            [*command, *options], cwd=folder, env=ENVIRONMENT, check=False, capture_output=True, text=True
+        )
+        assert (done.returncode, "40 items with a text" in done.stderr) == (0, True), done.stderr
+    assert (folder / "ray.jsonl").read_bytes() == (folder / "one.jsonl").read_bytes()
+
+
 def test_a_worker_that_is_killed_loses_nothing(folder: Path, cluster: str) -> None:
     """One worker is killed from outside by its process id; one item kills every worker that takes it."""
     assert align(folder, "-o", "one.jsonl")[0] == 0

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-import functools
 import sys
-from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from rich.text import Text
 
 import ctckit
 from ctckit.cli import commands
+from ctckit.cli.options import (
+    PATH,
+    beam,
+    frame_duration,
+    of_items,
+    of_runs,
+    of_texts,
+    split,
+    to_a_file,
+    to_a_page,
+    to_item_files,
+)
 from ctckit.cli.streams import discard_stdout, escaped_output, say
-from ctckit.corpus import FORMATS, AlignTask, CheckTask, CorpusError, LossTask, Task
-from ctckit.corpus.archives import MAX_ARRAY_BYTES
-from ctckit.text.unknown import UnknownPolicy
+from ctckit.corpus import AlignTask, CheckTask, CorpusError, DecodeTask, LossTask
 
 __all__ = ["run"]
 
 _ALL_WELL, _BAD_ITEMS, _NOTHING_DONE, _PIPE_CLOSED, _INTERRUPTED = 0, 1, 2, 141, 130
-_PATH = click.Path(path_type=Path)
-_COUNT = click.IntRange(min=1)
-
-_TaskT = TypeVar("_TaskT", bound=Task)
-
 _EPILOG = """
 \b
 Exit codes:
@@ -74,7 +76,7 @@ def _run(arguments: list[str]) -> int:
 )
 @click.version_option(ctckit.__version__, prog_name="ctckit")
 def ctckit_() -> None:
-    """Align whole data sets, measure their CTC loss, and find bad items.
+    """Align and decode whole data sets, measure their CTC loss, and find bad items.
 
     \b
     A manifest lists the items, one JSON object per line or one row of Parquet:
@@ -86,97 +88,17 @@ def ctckit_() -> None:
       ctckit demo                                              try it without any data
       ctckit check items.jsonl --vocab vocab.json              find bad items first
       ctckit align items.jsonl --vocab vocab.json -o words.jsonl
+      ctckit decode items.jsonl --vocab vocab.json -o text.jsonl
       python -m ctckit                                         show versions and backends
     """
 
 
-def _options(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda function: functools.reduce(lambda f, decorate: decorate(f), reversed(decorators), function)
-
-
-def _unknown(value: str) -> dict[str, str]:
-    try:
-        return dict(UnknownPolicy.parse(value)._asdict())
-    except (ValueError, TypeError) as error:
-        raise click.BadParameter(str(error)) from None
-
-
-# Options have the names of the fields of `Task`, or of the arguments of `process`.
-_of_items = _options(
-    click.argument("manifest", type=_PATH),
-    click.option(
-        "--vocab",
-        "vocabulary",
-        metavar="FILE",
-        help="The vocabulary: vocab.json (a list, or an object from token to class), tokens.txt, a .txt file with a "
-        "token per line, or module:name of a tokenizer. Not needed if tokens are classes.",
-    ),
-    click.option(
-        "--blank", type=int, metavar="CLASS", help="Class of the blank. [default: from the vocabulary, else 0]"
-    ),
-    click.option("--logits", is_flag=True, help="Emissions are logits, not log-probabilities."),
-    click.option(
-        "--model",
-        metavar="MODULE:FUNCTION",
-        help="Function from the path of an item's audio to its emissions, (T, C). The module may be a file of the "
-        "current folder.",
-    ),
-    click.option("--word-separator", metavar="TOKEN", help="Token between words. [default: found in the vocabulary]"),
-    click.option("--fold-case", is_flag=True, help="Ignore case where the vocabulary has one case only."),
-    click.option(
-        "--unknown",
-        default="raise",
-        show_default=True,
-        metavar="CHOICE",
-        callback=lambda _context, _parameter, value: _unknown(value),
-        help="Characters outside the vocabulary: raise (the item is bad), wildcard (they match anything) or skip (they "
-        "are left out). Or one choice per kind: numbers=wildcard,punctuation=skip",
-    ),
-    click.option(
-        "--max-array-bytes",
-        type=_COUNT,
-        default=MAX_ARRAY_BYTES,
-        show_default=True,
-        metavar="BYTES",
-        help="Maximal size of an array in an .npz or .safetensors file.",
-    ),
-    click.option("--limit", type=_COUNT, metavar="N", help="Use only the first N items of the manifest."),
-    click.option(
-        "--workers",
-        type=_COUNT,
-        default=1,
-        show_default=True,
-        metavar="N",
-        help="Number of processes, each with one thread. A process that dies is replaced.",
-    ),
-    click.option("--ray", is_flag=True, help="Run on Ray Data: on the current cluster, or a local one."),
-    click.option("--ray-address", metavar="ADDRESS", help="Run on the Ray cluster at this address."),
-    click.option("-q", "--quiet", is_flag=True, help="Show no progress bar and no summary."),
-)
-
-_to_a_file = _options(
-    click.option(
-        "-o",
-        "--output",
-        type=_PATH,
-        metavar="FILE",
-        help="Write results to this file, one line of JSON per item. If it exists, continue: unchanged items are "
-        "skipped. [default: standard output]",
-    ),
-    click.option(
-        "--errors", type=_PATH, metavar="FILE", help="List bad items here. [default: OUTPUT with .errors.jsonl]"
-    ),
-    click.option("--overwrite", is_flag=True, help="Start OUTPUT over, and replace files in --folder."),
-    click.option("--wait", is_flag=True, help="Wait if another run writes to OUTPUT."),
-)
-
-
 @ctckit_.command(short_help="Find where each word and token is.", epilog=_EPILOG)
-@_of_items
-@_to_a_file
-@click.option(
-    "--frame-duration", type=float, metavar="SECONDS", help="Seconds per frame, for items without frame_duration."
-)
+@of_items
+@of_texts
+@of_runs
+@to_a_file
+@frame_duration
 @click.option("--free-start", is_flag=True, help="The text may begin later than the input.")
 @click.option("--free-end", is_flag=True, help="The text may end earlier than the input.")
 @click.option(
@@ -192,23 +114,8 @@ _to_a_file = _options(
     callback=lambda _context, _parameter, value: not value,
     help="Leave out confidences. Saves about a third of the time.",
 )
-@click.option(
-    "--format",
-    "formats",
-    type=click.Choice(FORMATS),
-    multiple=True,
-    help="Also write a file per item into --folder. May be repeated.",
-)
-@click.option("--folder", type=_PATH, metavar="FOLDER", help="Folder for the files of --format.")
-@click.option("--html", type=_PATH, metavar="FILE", help="Write a page that plays the audio and shows each word.")
-@click.option(
-    "--html-items", type=_COUNT, default=1, show_default=True, metavar="N", help="Number of items on the page."
-)
-@click.option(
-    "--html-any-audio",
-    is_flag=True,
-    help="Embed audio from outside the manifest's folder, too. Only for manifests that you trust.",
-)
+@to_item_files
+@to_a_page
 def align(manifest: Path, **options: Any) -> int:
     """Find where each word and token of the MANIFEST's texts is.
 
@@ -232,16 +139,91 @@ def align(manifest: Path, **options: Any) -> int:
       ctckit align items.jsonl --vocab vocab.json --model my_model:emissions --html page.html
       ctckit align items.jsonl --vocab vocab.json --ray-address auto -o words.jsonl
     """
-    if bool(options["formats"]) != (options["folder"] is not None):
-        missing, given = ("--folder", "--format") if options["formats"] else ("--format", "--folder")
-        raise click.UsageError(f"{given} needs {missing}: one says which files to write, the other where")
-    task, rest = _split(AlignTask, options)
+    task, rest = split(AlignTask, options)
     return commands.align(task, manifest, **rest)
 
 
+@ctckit_.command(short_help="Turn emissions into text, and measure error rates.", epilog=_EPILOG)
+@of_items
+@of_runs
+@to_a_file
+@click.option(
+    "--beam",
+    "beam_width",
+    default="16",
+    show_default=True,
+    metavar="N",
+    callback=lambda _context, _parameter, value: beam(value),
+    help="Number of prefixes that the search keeps. Or FIRST:LARGEST: it is doubled from the first until the best "
+    "hypothesis is certified, or the largest is reached.",
+)
+@click.option("--nbest", type=int, default=1, show_default=True, metavar="N", help="Number of hypotheses per item.")
+@click.option("--greedy", is_flag=True, help="Take the most probable class of each frame; no search.")
+@click.option(
+    "--beam-threshold", type=float, metavar="NATS", help="Prefixes that are by more below the best are dropped."
+)
+@click.option(
+    "--token-threshold",
+    type=float,
+    metavar="PROBABILITY",
+    help="In each frame, classes with a lower probability make no new prefix.",
+)
+@click.option(
+    "--blank-threshold",
+    type=float,
+    metavar="PROBABILITY",
+    help="In a frame whose blank has a higher probability, all prefixes stay as they are.",
+)
+@click.option(
+    "--no-rescore",
+    "rescore",
+    is_flag=True,
+    callback=lambda _context, _parameter, value: not value,
+    help="Leave out exact scores, and with them the certificate.",
+)
+@click.option("--alignment", is_flag=True, help="Add the times and confidences of words and tokens to the results.")
+@frame_duration
+@click.option(
+    "--no-error-rates",
+    "error_rates",
+    is_flag=True,
+    callback=lambda _context, _parameter, value: not value,
+    help="Do not compare with the MANIFEST's texts.",
+)
+@click.option(
+    "--worst",
+    type=click.IntRange(min=0),
+    default=5,
+    show_default=True,
+    metavar="N",
+    help="Number of items with the highest error rates to show at the end.",
+)
+@to_item_files
+@to_a_page
+def decode(manifest: Path, **options: Any) -> int:
+    """Turn the emissions of the MANIFEST's items into text.
+
+    A result has the text, its words, its score in nats, its probability (confidence), and whether it is proved to be
+    the most probable text (certified). If items have a text, the word and character error rates are printed at the end,
+    and the worst items. Items are as for `ctckit align`; a text is not needed. --html implies --alignment.
+
+    \b
+    Examples:
+      ctckit decode items.jsonl --vocab vocab.json -o text.jsonl --workers 8
+      ctckit decode items.jsonl --vocab vocab.json --beam 100 --nbest 5 -o text.jsonl
+      ctckit decode items.jsonl --vocab vocab.json --beam 8:512 --html page.html
+      ctckit decode items.jsonl --vocab vocab.json --greedy --format srt --folder subtitles
+    """
+    options["alignment"] |= options["html"] is not None
+    task, rest = split(DecodeTask, options)
+    return commands.decode(task, manifest, **rest)
+
+
 @ctckit_.command(short_help="Measure the CTC loss of each item.", epilog=_EPILOG)
-@_of_items
-@_to_a_file
+@of_items
+@of_texts
+@of_runs
+@to_a_file
 def loss(manifest: Path, **options: Any) -> int:
     """Measure the CTC loss of each item of the MANIFEST, in nats, and the mean.
 
@@ -252,13 +234,15 @@ def loss(manifest: Path, **options: Any) -> int:
       ctckit loss items.jsonl --vocab vocab.json
       ctckit loss items.jsonl --vocab vocab.json -q | sort -t$'\\t' -k3 -gr | head    # the worst fits
     """
-    task, rest = _split(LossTask, options)
+    task, rest = split(LossTask, options)
     return commands.loss(task, manifest, **rest)
 
 
 @ctckit_.command(short_help="Find bad items.", epilog=_EPILOG)
-@_of_items
-@click.option("-o", "--output", "errors", type=_PATH, metavar="FILE", help="Also list bad items here, as JSON lines.")
+@of_items
+@of_texts
+@of_runs
+@click.option("-o", "--output", "errors", type=PATH, metavar="FILE", help="Also list bad items here, as JSON lines.")
 def check(manifest: Path, **options: Any) -> int:
     """Find the items of the MANIFEST that are invalid or cannot be aligned, and give the reason.
 
@@ -275,7 +259,7 @@ def check(manifest: Path, **options: Any) -> int:
     Example:
       ctckit check items.jsonl --vocab vocab.json && python train.py
     """
-    task, rest = _split(CheckTask, options)
+    task, rest = split(CheckTask, options)
     return commands.check(task, manifest, **rest)
 
 
@@ -300,7 +284,7 @@ def bench(seconds: float) -> int:
 
 
 @ctckit_.command(short_help="Try it without any data.")
-@click.option("--html", type=_PATH, metavar="FILE", help="Write a page that plays the sound.")
+@click.option("--html", type=PATH, metavar="FILE", help="Write a page that plays the sound.")
 @click.option("--text", default="she sells sea shells", show_default=True, help="The text: letters and spaces.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the durations and the noise.")
 def demo(html: Path | None, text: str, seed: int) -> int:
@@ -312,11 +296,3 @@ def demo(html: Path | None, text: str, seed: int) -> int:
     from ctckit.cli import demo as demonstration  # noqa: PLC0415
 
     return demonstration.show(text, html, seed)
-
-
-def _split(kind: type[_TaskT], options: dict[str, Any]) -> tuple[_TaskT, dict[str, Any]]:
-    """Make a task of the options that are its fields; return the other options, too."""
-    rest = dict(options)
-    task = kind(**{field.name: rest.pop(field.name) for field in fields(kind) if field.name in rest})
-    rest["ray"] = rest.pop("ray_address") or rest["ray"]
-    return task, rest

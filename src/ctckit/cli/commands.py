@@ -15,11 +15,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from ctckit.cli.error_table import show_error_rates
 from ctckit.cli.page_file import PageFile, refuse_other_files
 from ctckit.cli.streams import console, plain, say, stdout_is_utf8
 from ctckit.corpus import (
     AlignTask,
     CheckTask,
+    DecodeTask,
+    ErrorRates,
     Item,
     ItemWarning,
     LossTask,
@@ -33,37 +36,56 @@ from ctckit.corpus.clashes import refuse_clashes
 from ctckit.corpus.pipeline import errors_file
 from ctckit.corpus.results import read_results, result_line
 
-__all__ = ["align", "check", "loss"]
+__all__ = ["align", "check", "decode", "loss"]
 
 _SHOWN = 20  # bad items listed on the terminal; a file lists all
 
 
-def align(
-    task: AlignTask, manifest: Path, *, output: Path | None, errors: Path | None, folder: Path | None,
-    html: Path | None, html_items: int, html_any_audio: bool, quiet: bool, **options: Any,
-) -> int:  # fmt: skip
+def align(task: AlignTask, manifest: Path, **options: Any) -> int:
     """Align; write results, files and page; return the exit code."""
+    return _write_items("aligned", task, manifest, **options)
+
+
+def decode(task: DecodeTask, manifest: Path, *, worst: int, **options: Any) -> int:
+    """Decode; write results, files and page; show error rates; return the exit code."""
+    return _write_items("decoded", task, manifest, rates=ErrorRates(worst), **options)
+
+
+def _write_items(
+    what: str, task: Task, manifest: Path, *, output: Path | None, errors: Path | None, folder: Path | None,
+    html: Path | None, html_items: int, html_any_audio: bool, quiet: bool, rates: ErrorRates | None = None,
+    **options: Any,
+) -> int:  # fmt: skip
+    """Do a task; write results, files and page; show error rates; return the exit code."""
     errors = errors_file(output, errors)
     refuse_clashes(task, manifest, {"the results": output, "the errors": errors, "the page": html}, folder)
     page = PageFile(html_items if html is not None else 0)
     watch: list[Callable[[Outcome], None]] = [page.see]
+    if rates is not None:
+        watch.append(rates.see)
     if html is not None:
         refuse_other_files(html)
     if output is None and folder is None and html is None:
         digest, ascii_only = task.digest(), not stdout_is_utf8()
         watch.append(lambda outcome: _print_result(outcome, digest, ascii_only=ascii_only))
     bad = _BadItems()
+    before: set[str] = set()
     with _progress(manifest, options.get("limit"), quiet=quiet) as (step, skip):
 
         def skipped(item: Item) -> None:
             page.skip(item)
+            before.add(item.id)
             skip(item)
 
         summary = _process(
             task, manifest, output=output, errors=errors, folder=folder, watch=[*watch, bad.see, step],
             skipped=skipped, **options,
         )  # fmt: skip
-    _print_summary("aligned", summary, bad, errors, quiet=quiet)
+    _print_summary(what, summary, bad, errors, quiet=quiet)
+    if rates is not None and not quiet:
+        for entry in _results_of(before, output):
+            rates.add(entry["id"], entry)
+        show_error_rates(rates)
     if html is not None:
         left_out = page.write(html, manifest, output, any_audio=html_any_audio)
         for reason in left_out or ():
@@ -71,6 +93,14 @@ def align(
         if left_out is not None and not quiet:
             say(Text(f"the page: {html}"))
     return 1 if summary.failed else 0
+
+
+def _results_of(names: set[str], output: Path | None) -> Iterator[dict[str, Any]]:
+    """Yield the results of an earlier run, by the ids of their items."""
+    if names and output is not None:
+        for entry in read_results(output):
+            if entry["id"] in names:
+                yield entry
 
 
 def loss(
@@ -94,10 +124,8 @@ def loss(
         summary = _process(
             task, manifest, output=output, errors=errors, watch=[*watch, bad.see, step], skipped=skip_one, **options
         )
-    if skipped and output is not None:
-        for entry in read_results(output):
-            if entry["id"] in skipped:
-                totals.add(entry)
+    for entry in _results_of(skipped, output):
+        totals.add(entry)
     _print_summary("measured", summary, bad, errors, quiet=quiet)
     if totals.items and not quiet:
         say(

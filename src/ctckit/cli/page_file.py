@@ -35,7 +35,10 @@ def refuse_other_files(path: Path) -> None:
 
 
 class PageFile:
-    """The first alignments, for the page. Those of an earlier run are read from the results file."""
+    """The first results, for the page: alignments, or decodings with one.
+
+    Those of an earlier run are read from the results file.
+    """
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -72,7 +75,8 @@ class PageFile:
         for name, alignment in self.alignments.items():
             if alignment is not None:
                 allowed = _allowed(audio[name], manifest, left_out, any_audio=any_audio)
-                shown.append(PageItem(alignment, name, allowed))
+                decoding = alignment if "alignment" in alignment else None
+                shown.append(PageItem(alignment.get("alignment", alignment), name, allowed, decoding))
         if not shown:
             return None
         title = manifest.stem if len(shown) > 1 else f"{manifest.stem}: {shown[0].name}"

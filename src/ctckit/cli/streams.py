@@ -82,7 +82,7 @@ def console() -> Console:
     return Console(stderr=True, soft_wrap=True)
 
 
-def say(message: RenderableType, style: str | None = None) -> None:
-    """Print to the standard error; ignore a closed or full stream."""
+def say(message: RenderableType, style: str | None = None, *, soft_wrap: bool = True) -> None:
+    """Print to the standard error; ignore a closed or full stream. A table is fitted without `soft_wrap`."""
     with contextlib.suppress(OSError, ValueError):
-        console().print(message, style=style, highlight=False)
+        console().print(message, style=style, highlight=False, soft_wrap=soft_wrap)

@@ -3,22 +3,24 @@
     python examples/digits.py
 
 takes about a minute. The network is trained on lines such as "4 0 7 1 1 9" and their digits, without their positions:
-the CTC loss sums over all possible positions. Then `ctckit.posteriors` locates the digits. The lines are composed of
-single digits (digit_lines.py), so the true positions are known, and the program measures the distance to them.
+the CTC loss sums over all possible positions. `ctckit.greedy_decode` and `ctckit.Decoder` read other lines, and
+`ctckit.posteriors` locates their digits. The lines are composed of single digits (digit_lines.py), so the true
+positions are known, and the program measures the distance to them.
 
 Read from top to bottom: the network, training, reading, locating, a picture.
 """
 
 import argparse
 import time
-from itertools import groupby
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
 from digit_lines import BLANK, HEIGHT, Batch, DigitLines, Line, collate, split
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -27,6 +29,7 @@ import ctckit
 from ctckit import plot
 
 TEST_LINES = 500
+VOCABULARY = ["-", *"0123456789"]  # the token of each class; "-" stands for the blank
 
 # --- 1. The network: from a picture to the scores of 11 classes in every pixel column. --------------------------------
 
@@ -101,18 +104,34 @@ def race(logits: Tensor, batch: Batch, *, torch_first: bool) -> tuple[float, flo
     return seconds[torch_loss], seconds[ctckit_loss]
 
 
-# --- 3. Reading: take the best class of every frame, merge repeats, drop blanks. --------------------------------------
+# --- 3. Reading, in two ways. -----------------------------------------------------------------------------------------
 
 
-def read(logits: Tensor, batch: Batch) -> list[list[int]]:
-    """Return the digits of each line."""
-    best = logits.argmax(2).tolist()
-    rows = (row[:width] for row, width in zip(best, batch.widths.tolist(), strict=True))
-    return [[label - 1 for label, _ in groupby(row) if label != BLANK] for row in rows]
+def read_greedily(logits: Tensor, batch: Batch) -> list[ctckit.Decoding]:
+    """Take the best class of every column, merge repeats, and drop blanks."""
+    found = ctckit.greedy_decode(logits, batch.widths, blank=BLANK, logits=True)
+    return cast("list[ctckit.Decoding]", found)
 
 
-def edit_distance(a: list[int], b: list[int]) -> int:
-    """Return how many digits must be inserted, deleted or replaced to turn `a` into `b`."""
+def read(logits: Tensor, batch: Batch) -> list[ctckit.Decoding]:
+    """Find the most probable texts: a beam search adds up all paths of a text, and the greedy reading is one path."""
+    decoder = ctckit.Decoder(VOCABULARY, beam_width=16, nbest=5, blank=BLANK, logits=True)
+    return cast("list[ctckit.Decoding]", decoder(logits, batch.widths))
+
+
+def wrong(tokens: Sequence[int], line: Line) -> int:
+    """Return how many digits of a reading are wrong, missing or inserted."""
+    return edit_distance(tokens, [digit + 1 for digit in line.digits])
+
+
+def error_rate(readings: list[ctckit.Decoding], lines: list[Line]) -> float:
+    """Return how many digits are wrong, missing or inserted, per digit of the lines."""
+    errors = sum(wrong(reading.tokens, line) for reading, line in zip(readings, lines, strict=True))
+    return errors / sum(len(line.digits) for line in lines)
+
+
+def edit_distance(a: Sequence[int], b: Sequence[int]) -> int:
+    """Return how many numbers must be inserted, deleted or replaced to turn `a` into `b`."""
     row = list(range(len(b) + 1))
     for i, x in enumerate(a, start=1):
         diagonal, row[0] = row[0], i
@@ -157,28 +176,28 @@ def expected_spans(occupancy: np.ndarray) -> np.ndarray:
 class Result(NamedTuple):
     """The results on the test lines."""
 
-    error_rate: float  # wrong, missing and inserted digits, per digit of the lines
     distances: np.ndarray  # (digits,) pixels between the expected and the true centre
     bounds: np.ndarray  # (digits, 2) pixels between begin and end of the label and the first and last column of ink
-    texts: list[list[int]]  # the digits read, line by line
+    greedy: list[ctckit.Decoding]  # the greedy readings, line by line
+    readings: list[ctckit.Decoding]  # the most probable texts, line by line
     places: list[np.ndarray]  # the occupancy, line by line
 
 
 @torch.inference_mode()
 def evaluate(network: Reader, lines: list[Line], device: str = "cpu") -> Result:
     """Read lines of digits that are not in the training set, and locate their digits."""
-    texts, places = [], []
+    greedy, readings, places = [], [], []
     for start in range(0, len(lines), 50):
         batch = to(device, collate(lines[start : start + 50]))
         logits = network(batch.images)
-        texts += read(logits, batch)
+        greedy += read_greedily(logits, batch)
+        readings += read(logits, batch)
         places += locate(logits, batch)
-    errors = sum(edit_distance(text, line.digits.tolist()) for text, line in zip(texts, lines, strict=True))
     misses = [centres(place) - line.spans.mean(1) for place, line in zip(places, lines, strict=True)]
     distances = np.abs(np.concatenate(misses))
     found = np.concatenate([expected_spans(place) for place in places])
     bounds = np.abs(found - np.concatenate([line.spans for line in lines]))
-    return Result(errors / len(distances), distances, bounds, texts, places)
+    return Result(distances, bounds, greedy, readings, places)
 
 
 # --- 5. The picture. --------------------------------------------------------------------------------------------------
@@ -188,29 +207,57 @@ Bars: the probability that the digit is emitted in this column, given the digits
 Numbers stand at the expected position of their digit. Shaded: the true position, which training does not use."""
 
 
-def widest(lines: list[Line], count: int = 4, among: int = 50) -> list[int]:
+def widest(lines: list[Line], count: int = 3, among: int = 50) -> list[int]:
     """Return the indices of the widest of the first lines, in their order: they fill the width of the picture."""
     by_width = sorted(range(min(among, len(lines))), key=lambda n: lines[n].image.shape[1])
     return sorted(by_width[-count:])
 
 
-def draw(lines: list[Line], texts: list[list[int]], places: list[np.ndarray]) -> Figure:
-    """Draw each line, below it the probability of each digit in each column, and the true positions as shaded spans."""
+def least_sure(readings: list[ctckit.Decoding]) -> int:
+    """Return the index of the line whose most probable text is least probable."""
+    return min(range(len(readings)), key=lambda n: readings[n].confidence or 0.0)
+
+
+def draw(lines: list[Line], readings: list[ctckit.Decoding], places: list[np.ndarray]) -> Figure:
+    """Draw each line, below it the probability of each digit in each column, and the true positions as shaded spans.
+
+    Below the last line stand its most probable texts.
+    """
     width = max(line.image.shape[1] for line in lines)
-    figure = Figure(figsize=(8, 0.9 + 210 / width * len(lines)), layout="constrained")
+    figure = Figure(figsize=(8, 2.4 + 210 / width * len(lines)), layout="constrained")
     figure.suptitle("Handwritten digits of the test set, read and located by CTC", x=0.012, ha="left", weight="bold")
-    rows = figure.subplots(len(lines), sharex=True, squeeze=False)[:, 0]
-    for ax, line, text, place in zip(rows, lines, texts, places, strict=True):
+    *rows, texts = figure.subplots(len(lines) + 1, height_ratios=[210 / width] * len(lines) + [1.2])
+    for ax, line, reading, place in zip(rows, lines, readings, places, strict=True):
         plot.posteriors(place, line.digits, image=line.image, spans=line.spans, ax=ax)
-        wrong = edit_distance(text, line.digits.tolist())
-        verdict = f"{wrong} wrong" if wrong else "correct"
-        ax.set_title(f"read as {' '.join(map(str, text))} ({verdict})", loc="left", size=9)
+        ax.set_title(f"read as {reading.text} ({verdict(reading.tokens, line)})", loc="left", size=9)
         ax.set_ylabel("occupancy", y=0.18, size=8)
         ax.tick_params(labelsize=8)
-    rows[-1].set_xlim(0, width)
+        ax.set_xlim(0, width)
+        ax.set_xlabel("")
     rows[-1].set_xlabel("pixel column (= frame)", size=9)
+    draw_texts(texts, readings[-1], lines[-1])
     figure.supxlabel(CAPTION, x=0.012, ha="left", size=8, color="dimgrey")
     return figure
+
+
+def verdict(tokens: Sequence[int], line: Line) -> str:
+    """Say how many digits are wrong."""
+    errors = wrong(tokens, line)
+    return f"{errors} wrong" if errors else "correct"
+
+
+def draw_texts(ax: Axes, reading: ctckit.Decoding, line: Line) -> None:
+    """Draw the most probable texts of a line as bars as long as their probabilities."""
+    for row, text in enumerate(reading.nbest):
+        probability = text.confidence or 0.0
+        ax.barh(row, probability, height=0.7, color="tab:blue" if verdict(text.tokens, line) == "correct" else "silver")
+        ax.text(probability + 0.01, row, f"{probability:.1%} ({verdict(text.tokens, line)})", va="center", size=8)
+    ax.set_yticks(range(len(reading.nbest)), [text.text or "" for text in reading.nbest], size=8)
+    ax.invert_yaxis()  # the most probable is on top
+    ax.set_xlim(0, 1)
+    ax.set_xticks([])
+    ax.spines[["top", "right", "bottom"]].set_visible(False)
+    ax.set_title("the most probable texts of this line, of which the network is least sure", loc="left", size=9)
 
 
 # --- Devices, options, report. ----------------------------------------------------------------------------------------
@@ -254,17 +301,21 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"time inside the loss (logits to gradient, {options.threads} thread{'s' * (options.threads > 1)}):")
     print(f"    torch   {1e3 * theirs:7.3f} ms a batch {theirs * options.steps:8.3f} s for all {options.steps}")
     print(f"    ctckit  {1e3 * ours:7.3f} ms a batch {ours * options.steps:8.3f} s, {theirs / ours:.1f} times faster")
-    print(f"label error rate on {len(lines)} test lines: {result.error_rate:.2%}")
+    misread = error_rate(result.readings, lines)
+    proved = sum(reading.certified is True for reading in result.readings)
+    print(f"digits misread on {len(lines)} test lines:")
+    print(f"    greedy       {error_rate(result.greedy, lines):6.2%}")
+    print(f"    beam search  {misread:6.2%}, and {proved} texts are proved to be the most probable ones")
     left, right = np.median(result.bounds, axis=0)
     print(f"distance of digits from their true centres: {near:.2f} pixels (median), {far:.2f} (90th percentile)")
     print(f"distance of labels from the ink (medians): {left:.2f} pixels at the begin, {right:.2f} pixels at the end")
 
-    shown = widest(lines)
-    picture = draw([lines[n] for n in shown], [result.texts[n] for n in shown], [result.places[n] for n in shown])
+    shown = [*widest(lines), least_sure(result.readings)]
+    picture = draw([lines[n] for n in shown], [result.readings[n] for n in shown], [result.places[n] for n in shown])
     options.out.parent.mkdir(parents=True, exist_ok=True)
     picture.savefig(options.out, dpi=200)
     print(
-        f"In {time.perf_counter() - began:.0f} s the network learnt to read with {result.error_rate:.1%} label errors "
+        f"In {time.perf_counter() - began:.0f} s the network learnt to read with {misread:.1%} label errors "
         f"and to locate digits to {near:.1f} pixels (median): see {options.out}"
     )
 

@@ -103,12 +103,15 @@ def test_edit_distance(digits: Any, a: list[int], b: list[int], distance: int) -
 
 def test_reading_merges_repeats_and_drops_blanks_within_the_width(digits: Any) -> None:
     best = torch.tensor([[0, 4, 4, 0, 4, 8, 0, 1], [2, 2, 2, 9, 9, 9, 9, 9]])
-    logits = torch.nn.functional.one_hot(best, 11).float()
+    logits = 20.0 * torch.nn.functional.one_hot(best, 11)
     nothing = torch.empty(0)
 
-    texts = digits.read(logits, digits.Batch(nothing, torch.tensor([8, 3]), nothing, nothing))
+    batch = digits.Batch(nothing, torch.tensor([8, 3]), nothing, nothing)
 
-    assert texts == [[3, 3, 7, 0], [1]]
+    assert [reading.tokens for reading in digits.read_greedily(logits, batch)] == [(4, 4, 8, 1), (2,)]
+    readings = digits.read(logits, batch)
+    assert [reading.text for reading in readings] == ["3370", "1"]
+    assert all(reading.certified for reading in readings)
 
 
 def test_a_digit_is_located_at_the_mean_of_its_columns(digits: Any, digit_lines: Any) -> None:
@@ -139,7 +142,11 @@ def test_a_short_run_reports_and_draws(
     digits.main(["--steps", "3", "--out", str(picture)])
 
     report = capsys.readouterr().out.splitlines()
-    assert any("label error rate" in line for line in report)
+    at = report.index("digits misread on 50 test lines:")
+    assert "greedy" in report[at + 1]
+    assert "beam search" in report[at + 2]
+    assert "%" in report[at + 1]
+    assert "%" in report[at + 2]
     assert any("from the ink" in line and "pixels" in line for line in report)
     assert any("torch" in line and "ms" in line for line in report)
     assert report[-1].endswith(str(picture))
@@ -147,25 +154,42 @@ def test_a_short_run_reports_and_draws(
 
 
 def test_the_picture_uses_its_width(digits: Any, digit_lines: Any) -> None:
-    """Each line covers 90% of its axes, and the axes 85% of the figure: the rest is the vertical axis."""
+    """Each line covers 90% of its axes, and the axes 85% of the figure: the rest is the vertical axis. Below are the
+    texts of the last line, with their probabilities.
+    """
     _, for_test = digit_lines.split()
     lines = digit_lines.DigitLines(for_test, seed=1).lines(50)
     shown = [lines[n] for n in digits.widest(lines)]
-    assert len(shown) == 4
-    assert min(line.image.shape[1] for line in shown) >= sorted(line.image.shape[1] for line in lines)[-4]
+    assert len(shown) == 3
+    assert min(line.image.shape[1] for line in shown) >= sorted(line.image.shape[1] for line in lines)[-3]
     places = [np.full((line.image.shape[1], 2 * len(line.digits) + 1), 0.1) for line in shown]
+    rows = [2.0 * torch.nn.functional.one_hot(torch.from_numpy(np.repeat(line.digits + 1, 2)), 11) for line in shown]
+    decoder = ctckit.Decoder(digits.VOCABULARY, nbest=5, logits=True)
+    readings: list[Any] = [decoder(row) for row in rows]
 
-    figure = digits.draw(shown, [line.digits.tolist() for line in shown], places)
+    figure = digits.draw(shown, readings, places)
 
     figure.draw_without_rendering()
-    assert len(figure.axes) == 4
-    for ax in figure.axes:
+    *drawn, texts = figure.axes
+    assert len(drawn) == 3
+    assert [label.get_text() for label in texts.get_yticklabels()] == [one.text for one in readings[-1].nbest]
+    lengths = [bar.get_width() for bar in texts.patches]
+    np.testing.assert_allclose(lengths, [one.confidence for one in readings[-1].nbest])
+    assert all(text.get_text().startswith(f"{size:.1%}") for text, size in zip(texts.texts, lengths, strict=True))
+    for ax in drawn:
         left, right, *_ = ax.images[0].get_extent()
         (x0, _), (x1, _) = ax.transData.transform([(left, 0), (right, 0)])
         assert x1 - x0 >= 0.9 * ax.get_window_extent().width
         assert ax.get_window_extent().width >= 0.85 * figure.bbox.width
     # Fewer lines than are wanted.
     assert digits.widest(lines[:2]) == [0, 1]
+
+
+def test_the_least_sure_line_is_shown(digits: Any) -> None:
+    decoder = ctckit.Decoder(["-", "a"], nbest=2)
+    readings = [decoder(torch.tensor([[p, 1 - p]]).log()) for p in (0.1, 0.45, 0.8)]
+
+    assert digits.least_sure(readings) == 1
 
 
 def test_training_is_repeatable_and_moves_every_weight(digits: Any, digit_lines: Any) -> None:
@@ -320,6 +344,14 @@ def test_the_picture_of_speech_explains_its_lines_and_colours(speech: Any, spoke
     assert not truth.get_xlabel()
 
 
+def test_phonemes_misread_are_counted_for_both_ways_of_reading(speech: Any) -> None:
+    """The best path of the first item says nothing, its most probable phonemes are those spoken."""
+    log_probs = torch.tensor([[[0.6, 0.4, 0.0], [0.6, 0.4, 0.0]], [[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]]).log()
+    batch = speech.Batch(torch.empty(0), torch.tensor([2, 2]), torch.tensor([[1, 0], [1, 2]]), torch.tensor([1, 2]))
+
+    assert speech.misread(log_probs, batch).tolist() == [3, 2]
+
+
 @pytest.mark.usefixtures("speaker")
 def test_a_short_run_with_speech_reports_draws_and_writes_a_page(
     speech: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -331,6 +363,8 @@ def test_a_short_run_with_speech_reports_draws_and_writes_a_page(
 
     report = capsys.readouterr().out.splitlines()
     assert sum("best path" in line for line in report) == 2
+    assert report[1].endswith("phonemes misread")
+    assert report[2].split()[-2:] == ["greedy", "beam"]
     assert report[-1].endswith("speech.html")
     assert (tmp_path / "speech.png").read_bytes().startswith(b"\x89PNG")
     assert "data:audio/" in (tmp_path / "speech.html").read_text(encoding="utf-8")

@@ -104,8 +104,8 @@ def draw() -> Figure:
             end = COLUMN * frame - 0.08, after[arc.end]
             colour = GREY if arc.start == arc.end else ACCENT
             axes.plot(*zip(start, end, strict=True), color=colour, lw=0.6 + 6 * arc.mass, alpha=0.75, zorder=0)
-        chances = "   ".join(f"{name} {probability:g}" for name, probability in zip(NAMES, p, strict=True))
-        axes.text(COLUMN * frame, 0.95, f"frame {frame}:  {chances}", size=9, color=INK)
+        chances = ", ".join(f"{name} {chance:g}" for name, chance in zip(("blank", *NAMES[1:]), p, strict=True))
+        axes.text(COLUMN * frame, 0.95, f"frame {frame}: {chances}", size=9, color=INK)
         beam, before = rows[:WIDTH], after
     check(beam)
     axes.set(xlim=(-0.15, COLUMN * len(FRAMES) + 2.2), ylim=(min(before.values()) - 0.5, 1.4))

@@ -51,6 +51,32 @@ inline unsigned bits_of(I32 mask) {
 #endif
 }
 
+// Of the last `count` classes of a row, fewer than kSumLanes: lanes [first, first + kLanes); -infinity beyond the last.
+template <class Real>
+inline F64 load_last(const Real* row, std::int64_t count, int first) {
+  constexpr Real filler = -std::numeric_limits<Real>::infinity();
+  if constexpr (sizeof(Real) == 8) {
+    const std::int64_t left = count - first;
+    return left >= kLanes ? load<F64>(row + first) : load_first<F64>(row + first, left > 0 ? left : 0, filler);
+  } else if constexpr (kLanes > 2) {
+    return widen_half(half_of<F32Half>(load_first<F32>(row, count, filler), first / kLanes));
+  } else {
+    F64 values = broadcast<F64>(static_cast<double>(filler));
+    for (int j = 0; j < kLanes; ++j)
+      if (first + j < count) values[j] = static_cast<double>(row[first + j]);
+    return values;
+  }
+}
+
+// Elements of an array.
+template <std::size_t... Lane>
+inline F64 gather(const double* from, const std::int32_t* indices, std::index_sequence<Lane...>) {
+  return F64{from[indices[Lane]]...};
+}
+inline F64 gather(const double* from, const std::int32_t* indices) {
+  return gather(from, indices, std::make_index_sequence<kLanes>{});
+}
+
 // Calls `use` with the first of kLanes classes and their e^(x - offset), for all classes of a row, and returns the sum.
 // The classes are padded with zeros to whole groups of kSumLanes.
 template <class Real, class Use>
@@ -65,11 +91,8 @@ inline double sum_row(const Real* row, std::int64_t classes, double offset, Use 
     }
   }
   if (c < classes) {
-    double last[kSumLanes];
-    for (int j = 0; j < kSumLanes; ++j)
-      last[j] = c + j < classes ? static_cast<double>(row[c + j]) : -std::numeric_limits<double>::infinity();
     for (int j = 0; j < kSumVectors; ++j) {
-      const F64 p = exponential(load<F64>(last + j * kLanes) - offset);
+      const F64 p = exponential(load_last(row + c, classes - c, j * kLanes) - offset);
       use(c + j * kLanes, p);
       sums[j] += p;
     }

@@ -7,6 +7,7 @@
 #include <functional>
 #include <mutex>
 #include <numeric>
+#include <utility>
 
 #include "base/workers.hpp"
 
@@ -15,6 +16,8 @@ namespace {
 
 // Frames of a search that are worth a thread, see base/schedule.cpp.
 constexpr double kFramesPerThread = 200;
+// Bytes of a search that a thread keeps between items.
+constexpr std::size_t kMostMemory = std::size_t{1} << 22;
 
 // Calls `work` for each item, on up to `threads` threads, the longest first.
 void for_each_item(const Batch& batch, int threads, double frames_per_thread,
@@ -82,11 +85,14 @@ std::vector<DecodedItem> decode(const Batch& batch, const DecodingOptions& optio
   std::vector<DecodedItem> items(static_cast<std::size_t>(batch.items));
   for_each_item(batch, threads, kFramesPerThread, [&](std::int64_t n) {
     DecodedItem& item = items[static_cast<std::size_t>(n)];
-    Search search(options.search, scorers);
+    thread_local SearchMemory memory;
+    Search search(options.search, scorers, std::exchange(memory, {}));
     decoding.advance(search.state(), batch, n, 0, batch.input_lengths[n]);
     search.finish();
     item.beam = std::make_unique<FinalBeam>(search);
     item.hypotheses = hypotheses_of(*item.beam, scorers, options.hypotheses);
+    memory = search.take_memory();
+    if (memory.bytes() > kMostMemory) memory = {};
     if (!options.rescore) return;
     std::vector<std::vector<std::int32_t>> labellings;
     for (const DecodedHypothesis& hypothesis : item.hypotheses) labellings.push_back(hypothesis.classes);

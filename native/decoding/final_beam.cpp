@@ -8,16 +8,15 @@
 
 namespace ctckit {
 
-FinalBeam::FinalBeam(Search& search)
-    : tree_(std::move(search.tree())),
-      nodes_(search.state().beam.node, search.state().beam.node + search.state().size),
+FinalBeam::FinalBeam(const Search& search)
+    : nodes_(search.state().beam.node, search.state().beam.node + search.state().size),
+      tree_(search.tree().part(nodes_)),
       status_(search.state().status),
       log_beam_mass_(status_ == SearchStatus::searching ? search.log_beam_mass() : -INFINITY),
       frames_(search.state().frames),
       log_normalisers_(search.state().log_normalisers),
       has_sums_(search.state().sums_frames),
       sums_(search.state().sums) {
-  tree_.compact(nodes_);
   if (status_ != SearchStatus::searching) nodes_.clear();
   for (std::int32_t rank = 0; rank < size(); ++rank) log_masses_.push_back(search.log_mass(rank));
 }

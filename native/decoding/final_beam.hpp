@@ -23,7 +23,7 @@ struct Certificate {
 class FinalBeam {
  public:
   // Takes the prefixes of a search, which must have ended by `finish`.
-  explicit FinalBeam(Search& search);
+  explicit FinalBeam(const Search& search);
 
   std::int64_t size() const { return static_cast<std::int64_t>(nodes_.size()); }
   std::vector<std::int32_t> classes(std::int64_t rank) const;
@@ -40,8 +40,8 @@ class FinalBeam {
                       const Kernels& kernels, const DecodingKernels& decoding) const;
 
  private:
-  PrefixTree tree_;
   std::vector<std::int32_t> nodes_;
+  PrefixTree tree_;
   std::vector<double> log_masses_;
   SearchStatus status_;
   double log_beam_mass_;

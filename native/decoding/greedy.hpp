@@ -80,7 +80,7 @@ GreedyPath greedy_path(const Rows& rows, const Batch& batch, std::int64_t n, std
     }
     path.score += static_cast<double>(max);
     if (batch.logits && max > -infinity) {
-      Row<Real> row{values, batch.classes, static_cast<double>(max)};
+      Row<Real> row{values, batch.classes, nullptr, static_cast<double>(max)};
       const double normaliser = row.normalise();
       path.score -= normaliser;
       path.log_normalisers += normaliser;

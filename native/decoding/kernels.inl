@@ -28,7 +28,10 @@ void advance(SearchState& state, const Batch& batch, std::int64_t n, std::int64_
     using Real = typename Rows::Real;
     for (std::int64_t t = begin; t < end; ++t) {
       if (t + 1 < end) rows.prefetch(t + 1);
-      if (!FrameStep<Real>(state, rows.row(t, static_cast<Real*>(state.row))).run()) return;
+      const Real* next = nullptr;
+      if constexpr (Rows::kNative)
+        if (rows.in_place() && t + 1 < end) next = rows.address(t + 1);
+      if (!FrameStep<Real>(state, rows.row(t, static_cast<Real*>(state.row)), next).run()) return;
     }
   });
 }

@@ -1,7 +1,8 @@
 // The prefixes of a search, as a tree: a node is a prefix, its parent the prefix without the last class.
 //
-// A prefix that was dropped and comes back must get its old node, because prefixes that continue it may still be in the
-// beam. So a child is looked up in a hash table of (parent, class). The search asks only for prefixes that it keeps.
+// A prefix that leaves the beam and comes back must get its old node if prefixes that continue it may still be in the
+// beam. So every node has a list of its children that have left and have children: it is short, and seldom needed. With
+// scorers a hash table of (parent, class) has all nodes instead, so that each step is scored once.
 //
 // This file is compiled once, not per instruction set: the kernels call it, and none of it is inlined into them.
 #pragma once
@@ -17,15 +18,18 @@ class PrefixTree {
  public:
   static constexpr std::int32_t kRoot = 0;
 
-  struct Child {
-    std::int32_t node;
-    bool has_children;  // false for a new node
-  };
-
+  PrefixTree() : PrefixTree(0) {}
   explicit PrefixTree(int scorers);
 
-  // The node of a prefix with one more class, which is made if there is none.
-  Child child(std::int32_t node, std::int32_t clazz);
+  // Makes it the tree of the empty prefix alone. Memory is kept.
+  void reset(int scorers);
+
+  // Writes the nodes of prefixes with one more class each, which are made unless they are found. The pairs are
+  // distinct. Returns whether one of the nodes has children.
+  bool children(const std::int32_t* nodes, const std::int32_t* classes, std::int64_t count, std::int32_t* found);
+  // Takes notice that prefixes leave the beam.
+  void leave(const std::int32_t* nodes, std::int64_t count);
+  bool has_children(std::int32_t node) const { return nodes_[static_cast<std::size_t>(node)].has_children; }
   std::int32_t parent(std::int32_t node) const;  // -1 for the root
 
   // The scorers' states of a prefix, and the sum of the log-gains of its last class. A new child has neither.
@@ -39,6 +43,9 @@ class PrefixTree {
   // `beam`. While all prefixes of the beam agree on the root's next class, it becomes a class of `stable`.
   void compact(std::span<std::int32_t> beam);
 
+  // A tree of the beam's prefixes alone, with new numbers, which are written to `beam`. It makes no children.
+  PrefixTree part(std::span<std::int32_t> beam) const;
+
   // The classes that all later prefixes start with: those before the root.
   const std::vector<std::int32_t>& stable() const { return stable_; }
   // Appends the classes from the root to a node.
@@ -46,20 +53,22 @@ class PrefixTree {
   std::size_t bytes() const;
 
  private:
-  std::int32_t add(std::int32_t parent, std::int32_t clazz);
-  void insert(std::int32_t node);
+  std::size_t keep(std::span<std::int32_t> beam, PrefixTree& to) const;
   void rehash(std::size_t slots);
+  std::int32_t find(std::int32_t parent, std::int32_t clazz) const;
+  void insert(std::int32_t node);
   std::size_t slot_of(std::int32_t parent, std::int32_t clazz) const;
 
   struct Node {
     std::int32_t parent, clazz;
-    bool has_children;
+    std::int32_t first_left = -1, next_left = -1;  // of the list of its children that have left; of its own list
+    bool has_children = false, has_left = false;
   };
   std::vector<Node> nodes_;
   int scorers_;
   std::vector<std::int32_t> states_;  // of each node, one per scorer
   std::vector<double> gains_;         // of each node; NaN if not known; empty without scorers
-  std::vector<std::int32_t> table_;   // open addressing: nodes, or -1
+  std::vector<std::int32_t> table_;   // open addressing: nodes, or -1; only with scorers
   std::vector<std::int32_t> stable_;
   std::size_t limit_;  // of nodes
 };

@@ -9,6 +9,7 @@
 
 #include "decoding/arithmetic.hpp"
 #include "decoding/search.hpp"
+#include "simd/softmax.hpp"
 
 namespace ctckit::CTCKIT_ISA {
 namespace {
@@ -16,26 +17,44 @@ namespace {
 constexpr double kMostProbability = 0x1p87;     // that the beam's scale holds
 constexpr double kLeastProbability = 0x1p-800;  // of a frame's best class, likewise
 
+// The largest value of a row; NaN if there is one.
+template <class Real>
+Real largest_or_nan(const Real* row, std::int64_t classes) {
+  using Vector = typename VectorOf<Real>::Values;
+  using Integers = typename VectorOf<Real>::Integers;
+  constexpr int width = sizeof(Vector) / sizeof(Real);
+  constexpr Real infinity = std::numeric_limits<Real>::infinity();
+  Vector best[2] = {broadcast<Vector>(-infinity), broadcast<Vector>(-infinity)};
+  Integers nan{};
+  std::int64_t c = 0;
+  for (; c + 2 * width <= classes; c += 2 * width) {
+    const Vector a = load<Vector>(row + c), b = load<Vector>(row + c + width);
+    best[0] = larger(a, best[0]);
+    best[1] = larger(b, best[1]);
+    nan |= (a != a) | (b != b);
+  }
+  for (; c < classes; c += width) {
+    const Vector a = c + width <= classes ? load<Vector>(row + c) : load_tail(row + c, classes - c);
+    best[0] = larger(a, best[0]);
+    nan |= a != a;
+  }
+  if (any_lane(nan)) return std::numeric_limits<Real>::quiet_NaN();
+  return largest_of_lanes(larger(best[0], best[1]));
+}
+
 template <class Real>
 struct Row {
   static constexpr Real kInfinity = std::numeric_limits<Real>::infinity();
 
   const Real* values;
   std::int64_t classes;
+  const Real* next = nullptr;  // the row after this one, if it may be prefetched
   double offset = 0;
   double scale = 1;
 
   F64 probabilities(F64 x) const { return exponential(x - offset) * scale; }
 
-  // The largest value; NaN if there is one.
-  Real largest() const {
-    Real max = -kInfinity;
-    for (std::int64_t c = 0; c < classes; ++c) {
-      if (values[c] != values[c]) return values[c];
-      max = values[c] > max ? values[c] : max;
-    }
-    return max;
-  }
+  Real largest() const { return largest_or_nan(values, classes); }
 
   // Sets the offset to the largest value, unless that is infinite. Returns the largest value.
   Real shift() {
@@ -46,7 +65,9 @@ struct Row {
 
   // Makes the sum of the row 1, and returns the log of what it was.
   double normalise() {
-    const double sum = sum_row(values, classes, offset, [](std::int64_t, F64) {});
+    return normalise(sum_row(values, classes, offset, [](std::int64_t, F64) {}));
+  }
+  double normalise(double sum) {
     scale = 1 / sum;
     return offset + std::log(sum);
   }
@@ -57,9 +78,9 @@ inline void add_sum(FrameSums& sums, double sum) {
   sums.least = sum < sums.least ? sum : sums.least;
   sums.largest = sum <= sums.largest ? sums.largest : sum;
   sums.product *= sum;
+  if (sums.product >= 0x1p-99 && sums.product < 0x1p100) return;
   if (!(sums.product > 0 && sums.product < std::numeric_limits<double>::infinity())) return;
   const int exponent = std::ilogb(sums.product);
-  if (exponent > -100 && exponent < 100) return;
   sums.product = std::ldexp(sums.product, -exponent);
   sums.exponent += exponent;
 }

@@ -1,7 +1,9 @@
 #include "decoding/search.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <numeric>
 #include <stdexcept>
@@ -42,31 +44,37 @@ void take_beam(Block& block, std::int64_t capacity, bool scored, Beam& beam) {
   beam.label = block.take<double>(capacity);
   beam.node = block.take<std::int32_t>(capacity);
   beam.last = block.take<std::int32_t>(capacity);
-  beam.parent = block.take<std::int32_t>(capacity);
   beam.entry = block.take<std::int32_t>(capacity);
   beam.factor = block.take<double>(scored ? capacity : 0);
 }
 
-void take_all(Block& block, SearchState& s) {
-  const std::int64_t classes = s.options.classes, room = std::max(classes, s.most_candidates);
-  const bool scored = s.scorer_count > 0;
-  for (Beam* const beam : {&s.beam, &s.spare, &s.next}) take_beam(block, s.capacity, scored, *beam);
+void take_candidates(Block& block, std::int64_t count, Candidates& candidates) {
+  candidates.score = block.take<double>(count);
+  candidates.rank = block.take<std::int32_t>(count);
+  candidates.last = block.take<std::int32_t>(count);
+}
+
+// The beams come first: they are cleared.
+void take_beams(Block& block, SearchState& s) {
+  for (Beam* const beam : {&s.beam, &s.spare, &s.next}) take_beam(block, s.capacity, s.scorer_count > 0, *beam);
+}
+
+void take_scratch(Block& block, SearchState& s) {
+  const std::int64_t classes = s.options.classes, room = std::max(classes, s.capacity + s.most_candidates);
   s.probability = block.take<double>(s.sums_frames ? classes : 0);
-  for (double** const array : {&s.last_probability, &s.passed, &s.source}) *array = block.take<double>(s.capacity);
-  s.token = block.take<std::int32_t>(classes);
-  s.token_probability = block.take<double>(classes);
-  s.stays = block.take<Candidate>(s.capacity);
-  s.chosen = block.take<Candidate>(s.capacity);
-  s.candidates = block.take<Candidate>(room);
-  s.sorting = block.take<Candidate>(room);
+  for (double** const array : {&s.last_probability, &s.source}) *array = block.take<double>(s.capacity);
+  for (std::int32_t** const array : {&s.token, &s.found_token}) *array = block.take<std::int32_t>(classes);
+  for (double** const array : {&s.token_probability, &s.found_probability}) *array = block.take<double>(classes);
+  for (Candidates* const candidates : {&s.candidates, &s.other_candidates})
+    take_candidates(block, s.most_candidates, *candidates);
+  for (double** const array : {&s.keys, &s.new_keys, &s.merged_keys, &s.sorting}) *array = block.take<double>(room);
   s.runs = block.take<std::int32_t>(room);
-  s.stay_runs = block.take<std::int32_t>(s.capacity);
-  s.moved = block.take<std::int32_t>(s.capacity);
-  const std::int64_t pending = scored ? s.most_pending : 0;
-  s.pending_rank = block.take<std::int32_t>(pending);
-  s.pending_class = block.take<std::int32_t>(pending);
-  s.pending_mass = block.take<double>(pending);
-  s.pending_gain = block.take<double>(pending);
+  s.moved = block.take<std::int32_t>(2 * s.capacity + 1);
+  for (std::int32_t** const array : {&s.order, &s.news, &s.matches, &s.new_parent, &s.new_class, &s.new_node})
+    *array = block.take<std::int32_t>(s.capacity);
+  const std::int64_t pending = s.scorer_count > 0 ? s.most_pending : 0;
+  for (std::int32_t** const array : {&s.pending_rank, &s.pending_class}) *array = block.take<std::int32_t>(pending);
+  for (double** const array : {&s.pending_mass, &s.pending_gain}) *array = block.take<double>(pending);
   s.maxima = block.take<double>(classes);
   s.row = block.take<double>(classes);
 }
@@ -78,12 +86,16 @@ std::string gain_error(const char* method, double gain) {
 
 }  // namespace
 
-Search::Search(const SearchOptions& options, std::vector<Scorer*> scorers)
-    : scorers_(std::move(scorers)), tree_(static_cast<int>(scorers_.size())), state_{} {
+Search::Search(const SearchOptions& options, std::vector<Scorer*> scorers, SearchMemory memory)
+    : scorers_(std::move(scorers)), memory_(std::move(memory)), state_{} {
   SearchState& s = state_;
+  PrefixTree& tree = memory_.tree;
+  tree.reset(static_cast<int>(scorers_.size()));
   s.options = options;
-  s.capacity = padded(options.width + 1);
-  s.most_candidates = padded(4 * std::int64_t{options.width});
+  s.capacity = padded(options.width + kPadding);  // a vector may begin behind the last prefix
+  s.most_candidates = padded(4 * std::int64_t{options.width} + 64);
+  s.index_bits = std::bit_width(static_cast<std::uint64_t>(options.width + s.most_candidates + kPadding));
+  s.token_bits = std::bit_width(static_cast<std::uint64_t>(options.classes + kPadding));
   s.most_pending = kMostPending;
   s.sums_frames = options.classes <= std::max<std::int64_t>(kFewClasses, options.width);
   s.scorers = scorers_.data();
@@ -91,24 +103,33 @@ Search::Search(const SearchOptions& options, std::vector<Scorer*> scorers)
   double gain = 0;
   for (Scorer* const scorer : scorers_) gain += scorer->largest_gain();
   s.largest_factor = std::exp(gain);
-  s.tree = &tree_;
+  s.tree = &tree;
   Block count(nullptr);
-  take_all(count, s);
-  bytes_ = count.used();
-  memory_.reset(new std::byte[bytes_ + kLine]());
-  void* base = memory_.get();
-  std::size_t space = bytes_ + kLine;
-  Block block(static_cast<std::byte*>(std::align(kLine, bytes_, base, space)));
-  take_all(block, s);
+  take_beams(count, s);
+  const std::size_t beams = count.used();
+  take_scratch(count, s);
+  const std::size_t used = count.used();
+  if (memory_.block_bytes < used + kLine) {
+    memory_.block_bytes = used + kLine;
+    memory_.block.reset(new std::byte[memory_.block_bytes]);
+  }
+  void* base = memory_.block.get();
+  std::size_t space = memory_.block_bytes;
+  base = std::align(kLine, used, base, space);
+  Block block(static_cast<std::byte*>(base));
+  std::memset(base, 0, beams);
+  take_beams(block, s);
+  take_scratch(block, s);
 
   s.size = 1;
   s.beam.masses[0] = s.beam.masses[s.capacity] = std::ldexp(1.0, 700);
-  s.beam.last[0] = static_cast<std::int32_t>(options.classes);
-  s.beam.parent[0] = -1;
-  s.beam.entry[0] = static_cast<std::int32_t>(2 * s.capacity);
+  for (const Beam& beam : {s.beam, s.spare, s.next}) {  // without prefixes
+    std::fill_n(beam.last, s.capacity, static_cast<std::int32_t>(options.classes));
+    std::fill_n(beam.entry, s.capacity, static_cast<std::int32_t>(2 * s.capacity));
+  }
   s.exponent = -700;
   s.status = SearchStatus::searching;
-  for (std::size_t k = 0; k < scorers_.size(); ++k) tree_.states(PrefixTree::kRoot)[k] = scorers_[k]->initial();
+  for (std::size_t k = 0; k < scorers_.size(); ++k) tree.states(PrefixTree::kRoot)[k] = scorers_[k]->initial();
 }
 
 void Search::finish() {
@@ -118,7 +139,7 @@ void Search::finish() {
   std::vector<double> total(s.beam.masses + s.capacity, s.beam.masses + s.capacity + s.size), gains(size);
   std::vector<std::int32_t> states(size);
   for (std::size_t k = 0; k < scorers_.size(); ++k) {
-    for (std::size_t i = 0; i < size; ++i) states[i] = tree_.states(s.beam.node[i])[k];
+    for (std::size_t i = 0; i < size; ++i) states[i] = s.tree->states(s.beam.node[i])[k];
     scorers_[k]->finish(states, gains);
     for (std::size_t i = 0; i < size; ++i) {
       if (!(gains[i] <= kMostGain)) throw std::invalid_argument(gain_error("finish", gains[i]));
@@ -152,24 +173,23 @@ double Search::log_beam_mass() const {
 }
 
 std::vector<std::int32_t> Search::classes(std::int32_t rank) const {
-  std::vector<std::int32_t> found = tree_.stable();
-  tree_.append_classes(state_.beam.node[rank], found);
+  std::vector<std::int32_t> found = tree().stable();
+  tree().append_classes(state_.beam.node[rank], found);
   return found;
 }
 
 std::vector<std::int32_t> Search::stable() {
   compact(state_);
-  return tree_.stable();
+  return tree().stable();
 }
-
-std::size_t Search::bytes() const { return sizeof(Search) + bytes_ + tree_.bytes(); }
 
 void score_steps(SearchState& s, std::int64_t count) {
   // The steps that have not been scored before.
   std::vector<std::int32_t> nodes(static_cast<std::size_t>(count)), parents, children, classes;
   for (std::int64_t k = 0; k < count; ++k) {
     const std::int32_t parent = s.beam.node[s.pending_rank[k]];
-    const std::int32_t child = nodes[static_cast<std::size_t>(k)] = s.tree->child(parent, s.pending_class[k]).node;
+    std::int32_t& child = nodes[static_cast<std::size_t>(k)];
+    s.tree->children(&parent, &s.pending_class[k], 1, &child);
     if (!std::isnan(s.tree->gain(child))) continue;
     parents.push_back(parent);
     children.push_back(child);

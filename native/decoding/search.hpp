@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "decoding/prefix_tree.hpp"
@@ -39,17 +40,17 @@ enum class SearchStatus : int {
 struct Beam {
   double* masses;  // of the paths that end in blank, [0, capacity), and of all paths, [capacity, 2 capacity); then 0
   double* label;   // of the paths that end in the last class
-  std::int32_t* node;    // in the tree
-  std::int32_t* last;    // its last class; `classes` for the empty prefix
-  std::int32_t* parent;  // the place in the beam of the prefix without the last class; -1 if it is not there
-  std::int32_t* entry;   // where `masses` has the mass that the parent passes on when its child's last class is emitted
-  double* factor;        // e^gain of the step to its last class; only with scorers
+  std::int32_t* node;   // in the tree
+  std::int32_t* last;   // its last class; `classes` for the empty prefix
+  std::int32_t* entry;  // where `masses` has the mass that the parent passes on when its child's last class is emitted
+  double* factor;       // e^gain of the step to its last class; only with scorers
 };
 
-// A prefix that may enter the beam. Of equal scores the lower key comes first.
-struct Candidate {
-  double score;
-  std::uint64_t key;  // the rank of a prefix that stays; of a new one: the parent's rank << 32 | class
+// New prefixes that may enter the beam.
+struct Candidates {
+  double* score;
+  std::int32_t* rank;  // of the parent
+  std::int32_t* last;  // class
 };
 
 // Mass that leaves by pruning is known exactly where every class of a frame is summed.
@@ -61,7 +62,7 @@ struct FrameSums {
 
 struct SearchState {
   SearchOptions options;
-  std::int64_t capacity;  // of the arrays: width, padded
+  std::int64_t capacity;  // of the arrays: width and a vector, padded
   std::int32_t size;      // of the beam
   Beam beam, spare, next;
   std::int64_t exponent;   // masses are times 2^-exponent
@@ -74,12 +75,15 @@ struct SearchState {
   SearchStatus status;  // the frame that has ended the search is number `frames`
 
   // Scratch memory.
-  double *probability, *last_probability, *passed, *source;
-  std::int32_t* token;
-  double* token_probability;
-  Candidate *stays, *chosen, *candidates, *sorting;
-  std::int32_t *runs, *stay_runs, *moved;
+  double *probability, *last_probability, *source;
+  std::int32_t *token, *found_token;
+  double *token_probability, *found_probability;
+  Candidates candidates, other_candidates;
   std::int64_t most_candidates;
+  int index_bits, token_bits;  // of keys, see order.hpp
+  double *keys, *new_keys, *merged_keys, *sorting;
+  std::int32_t *runs, *order, *moved, *news, *matches;
+  std::int32_t *new_parent, *new_class, *new_node;
   std::int32_t *pending_rank, *pending_class;  // steps that wait for the scorers' gains
   double *pending_mass, *pending_gain;
   std::int64_t most_pending;
@@ -92,9 +96,18 @@ struct SearchState {
   double largest_factor;  // e^(an upper bound of the log-gain of a step)
 };
 
+// What a search takes long to get from the system, and may leave to the next one.
+struct SearchMemory {
+  std::unique_ptr<std::byte[]> block;
+  std::size_t block_bytes = 0;
+  PrefixTree tree;
+
+  std::size_t bytes() const { return block_bytes + tree.bytes(); }
+};
+
 class Search {
  public:
-  Search(const SearchOptions& options, std::vector<Scorer*> scorers);
+  Search(const SearchOptions& options, std::vector<Scorer*> scorers, SearchMemory memory = {});
   Search(const Search&) = delete;
   Search& operator=(const Search&) = delete;
 
@@ -108,15 +121,14 @@ class Search {
   double log_beam_mass() const;  // of all prefixes of the beam
   // The longest prefix that all hypotheses share: it can never change.
   std::vector<std::int32_t> stable();
-  PrefixTree& tree() { return tree_; }
-  std::size_t bytes() const;
+  const PrefixTree& tree() const { return memory_.tree; }
+  std::size_t bytes() const { return sizeof(Search) + memory_.bytes(); }
+  SearchMemory take_memory() { return std::move(memory_); }  // (nothing else is called afterwards)
 
  private:
   std::vector<Scorer*> scorers_;
-  PrefixTree tree_;
+  SearchMemory memory_;
   SearchState state_;
-  std::unique_ptr<std::byte[]> memory_;
-  std::size_t bytes_ = 0;
 };
 
 // Called by the kernels, and compiled once.

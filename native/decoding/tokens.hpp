@@ -31,28 +31,36 @@ class TokenSearch {
     } else if (!scan_values(least, most)) {
       return -1;
     }
-    const Candidate* const sorted = sort_nearly_sorted(s_.candidates, found_, s_.runs, s_.sorting);
-    found_ = found_ < most ? found_ : most;
-    for (std::int64_t r = 0; r < found_; ++r) {
-      s_.token[r] = static_cast<std::int32_t>(sorted[r].key);
-      s_.token_probability[r] = sorted[r].score;
-    }
-    return found_;
+    sort_found();
+    return found_ < most ? found_ : most;
   }
 
  private:
-  void take(double probability, std::int64_t c) {
-    s_.candidates[found_] = {probability, static_cast<std::uint64_t>(c)};
-    found_ += c != s_.options.blank;
+  // Sorts what was found: the largest probability first, then the lowest class.
+  void sort_found() {
+    const Keys keys(s_.token_bits);
+    for (std::int64_t r = 0; r < found_; r += kLanes)
+      store(s_.new_keys + r, keys.of(load<F64>(s_.found_probability + r), r));
+    double* const sorted = sort(s_.new_keys, found_, s_.runs, s_.sorting);
+    if (keys.has_close(sorted, found_)) {
+      const double* const p = s_.found_probability;
+      order_ties(keys, sorted, found_,
+                 [p](std::int32_t a, std::int32_t b) { return p[a] > p[b] || (p[a] == p[b] && a < b); });
+    }
+    for (std::int64_t r = 0; r < found_; ++r) {
+      const std::int32_t at = keys.index(sorted[r]);
+      s_.token[r] = s_.found_token[at];
+      s_.token_probability[r] = s_.found_probability[at];
+    }
   }
 
   void scan_probabilities(double least) {
     for (std::int64_t c = 0; c < row_.classes; c += kLanes) {
       const F64 p = load<F64>(s_.probability + c);
-      for (unsigned bits = bits_of((I64)((p >= least) & (p > 0.0))); bits != 0; bits &= bits - 1) {
-        const std::int64_t at = c + __builtin_ctz(bits);
-        take(s_.probability[at], at);
-      }
+      const unsigned bits = bits_of((I64)((p >= least) & (p > 0.0)));
+      compress(s_.found_probability + found_, p, bits);
+      compress(s_.found_token + found_, half_of_integers(static_cast<std::int32_t>(c)), bits);
+      found_ += __builtin_popcount(bits);
     }
   }
 
@@ -62,8 +70,8 @@ class TokenSearch {
       const double limit = std::log(least / row_.scale) + row_.offset;
       bound = static_cast<Real>(limit - kSlack * (1 + std::fabs(limit)));
     }
-    std::int64_t count = 0;
-    if (!collect_above(bound, 2 * most + 64, count)) count = collect_most(bound, most + 1);  // one may be the blank
+    const std::int64_t count = collect(bound, most + 1);  // one may be the blank
+    if (count < 0) return false;
     for (std::int64_t r = 0; r < count; r += kLanes) {
       F64 x;
       for (int j = 0; j < kLanes; ++j)
@@ -73,66 +81,62 @@ class TokenSearch {
     for (std::int64_t r = 0; r < count; ++r) {
       const double p = s_.token_probability[r];
       if (!(p <= kMostProbability)) return false;
-      if (p >= least && p > 0) take(p, s_.token[r]);
+      s_.found_probability[found_] = p;
+      s_.found_token[found_] = s_.token[r];
+      found_ += (p >= least) & (p > 0) & (s_.token[r] != s_.options.blank);
     }
     return true;
   }
 
-  // Writes the classes whose values are above the bound, or NaN, to `token`. Returns false if they are more than
-  // `most`.
-  bool collect_above(Real bound, std::int64_t most, std::int64_t& count) {
-    count = 0;
-    const auto append = [&](std::int64_t c, unsigned bits) {
-      for (; bits != 0; bits &= bits - 1) s_.token[count++] = static_cast<std::int32_t>(c + __builtin_ctz(bits));
-    };
+  // Writes the classes with the `most` largest values above the bound, and maybe some more, to `token`, in their order.
+  // Returns how many; -1 for NaN or +infinity, unless those are among what is written.
+  std::int64_t collect(Real bound, std::int64_t most) {
     constexpr int unroll = 4;
-    std::int64_t c = 0;
+    std::int64_t count = 0, room = 2 * most + 64, c = 0;
     for (; c + unroll * kWidth <= row_.classes; c += unroll * kWidth) {
+      if (row_.next != nullptr)
+        for (int j = 0; j < unroll; ++j) __builtin_prefetch(row_.next + c + j * kWidth, 0, 2);
       Integers above[unroll];
       for (int j = 0; j < unroll; ++j)
         above[j] = ~(Integers)(load<Vector>(row_.values + c + j * kWidth) <= bound);  // true for NaN
       if (!any_lane((above[0] | above[1]) | (above[2] | above[3]))) continue;
-      for (int j = 0; j < unroll; ++j) append(c + j * kWidth, bits_of(above[j]));
-      if (count > most) return false;
+      for (int j = 0; j < unroll; ++j) {
+        const unsigned bits = bits_of(above[j]);
+        const auto first = static_cast<std::int32_t>(c + j * kWidth);
+        if constexpr (sizeof(Real) == 4) compress(s_.token + count, integers(first), bits);
+        if constexpr (sizeof(Real) == 8) compress(s_.token + count, half_of_integers(first), bits);
+        count += __builtin_popcount(bits);
+      }
+      if (count <= room) continue;
+      count = narrow(bound, count, most);
+      if (count < 0) return -1;
+      room = 2 * count > room ? 2 * count : room;
     }
     for (; c < row_.classes; ++c)
       if (!(row_.values[c] <= bound)) s_.token[count++] = static_cast<std::int32_t>(c);
-    return true;
-  }
-
-  // Writes the classes with the `most` largest values, and maybe some more, to `token`; of equal values those of the
-  // lowest classes. All values that are NaN or +infinity are among them.
-  std::int64_t collect_most(Real bound, std::int64_t most) {
-    const Real least = std::fmax(bound, bound_of_most(most));
-    std::int64_t count = 0;
-    collect_above(least, row_.classes, count);
-    // Values as large as this, or by so little smaller that their probabilities may be equal.
-    const double about = static_cast<double>(least) - 1e-14;
-    std::int64_t equal = 0;
-    for (std::int64_t c = 0; c < row_.classes && equal < most; ++c) {
-      if (row_.values[c] > least || static_cast<double>(row_.values[c]) < about) continue;
-      s_.token[count++] = static_cast<std::int32_t>(c);
-      equal += row_.values[c] == least;
-    }
     return count;
   }
 
-  // A lower bound of the row's `most` largest values: the `most`-th largest of the largest values of groups.
-  Real bound_of_most(std::int64_t most) {
-    const std::int64_t vectors = row_.classes / kWidth;
-    std::int64_t size = row_.classes / (3 * most);  // of a group
-    size = size < 1 ? 1 : size > 64 ? 64 : size;
-    Real* const maxima = static_cast<Real*>(s_.maxima);
-    std::int64_t groups = 0;
-    for (std::int64_t v = 0; v + size <= vectors; v += size, groups += kWidth) {
-      Vector max = load<Vector>(row_.values + v * kWidth);
-      for (std::int64_t k = 1; k < size; ++k) max = larger(load<Vector>(row_.values + (v + k) * kWidth), max);
-      store(maxima + groups, max);
+  // Of the classes in `token`, keeps those with the `most` largest values, and of equal values those of the lowest
+  // classes. No value up to the new bound in a later class is among the largest. Returns how many are kept.
+  std::int64_t narrow(Real& bound, std::int64_t count, std::int64_t most) {
+    Real* const values = static_cast<Real*>(s_.maxima);
+    for (std::int64_t k = 0; k < count; ++k) {
+      values[k] = row_.values[s_.token[k]];
+      if (!(values[k] < kInfinity)) return -1;
     }
-    if (groups < most) return -kInfinity;
-    for (std::int64_t k = 0; k < groups; ++k)
-      if (!(maxima[k] < kInfinity)) return -kInfinity;
-    return nth_largest(maxima, groups, most - 1);
+    const Real least = nth_largest(values, count, most - 1);
+    // Values that are smaller by so little may have the same probability.
+    bound = static_cast<Real>(static_cast<double>(least) - 2e-14);
+    std::int64_t kept = 0, equal = 0;
+    for (std::int64_t k = 0; k < count; ++k) {
+      const std::int32_t c = s_.token[k];
+      const Real x = row_.values[c];
+      s_.token[kept] = c;
+      kept += x > bound || (x == least && equal < most);
+      equal += x == least;
+    }
+    return kept;
   }
 
   SearchState& s_;

@@ -264,6 +264,13 @@ inline I64 widen_half(I32Half v) {
   return __builtin_convertvector(v, I64);
 #endif
 }
+inline I32Half narrow_half(I64 v) {
+#if CTCKIT_VECTOR_BYTES == 64
+  return (I32Half)_mm512_maskz_cvtepi64_epi32(kAll8, (__m512i)v);
+#else
+  return __builtin_convertvector(v, I32Half);
+#endif
+}
 inline F64 load_widened(const double* from) { return load<F64>(from); }
 inline F64 load_widened(const float* from) { return widen_half(load<F32Half>(from)); }
 template <class Half, class Vector>

@@ -1,0 +1,112 @@
+// The places of the prefixes in a beam, and the step to the next one.
+#pragma once
+
+#include "decoding/ranking.hpp"
+
+namespace ctckit::CTCKIT_ISA {
+namespace {
+
+// Where there is no mass.
+inline std::int32_t no_entry(const SearchState& s) { return static_cast<std::int32_t>(2 * s.capacity); }
+
+// Where a prefix's mass is that it passes on by class c.
+inline std::int32_t entry_from(const SearchState& s, std::int32_t parent, std::int32_t c) {
+  return s.beam.last[parent] == c ? parent : static_cast<std::int32_t>(s.capacity) + parent;
+}
+
+// The place of a prefix's parent; behind all prefixes if it is not in the beam.
+inline std::int32_t parent_of(const SearchState& s, std::int32_t i) {
+  const std::int32_t entry = s.beam.entry[i], capacity = static_cast<std::int32_t>(s.capacity);
+  return entry < capacity ? entry : entry - capacity;
+}
+
+// Lanes behind the last prefix have no mass.
+inline void clear_behind(const SearchState& s, const Beam& beam, std::int32_t size) {
+  store(beam.masses + size, F64{});
+  store(beam.masses + s.capacity + size, F64{});
+  store(beam.label + size, F64{});
+  store(beam.last + size, broadcast<I32>(static_cast<std::int32_t>(s.options.classes)));
+  store(beam.entry + size, broadcast<I32>(no_entry(s)));
+  beam.masses[no_entry(s)] = 0;
+}
+
+// New prefixes that have come back may be the parents of prefixes that stayed.
+CTCKIT_COLD inline void adopt(SearchState& s, std::int32_t news) {
+  for (std::int32_t k = 0; k < news; ++k) {
+    const std::int32_t at = s.news[k], node = s.beam.node[at];
+    if (!s.tree->has_children(node)) continue;
+    for (std::int32_t j = 0; j < s.size; ++j)
+      if (s.tree->parent(s.beam.node[j]) == node) s.beam.entry[j] = entry_from(s, at, s.beam.last[j]);
+  }
+}
+
+// Makes the first `count` of the ranked prefixes the beam. `spare` has the masses of those that stay.
+inline void rearrange(SearchState& s, const Keys& keys, std::int32_t count) {
+  const Beam &from = s.beam, &masses = s.spare, &to = s.next;
+  const std::int64_t capacity = s.capacity;
+  const std::int32_t size = s.size;
+  std::int32_t *const order = s.order, *const moved = s.moved, *const news = s.news, *const olds = s.matches;
+  std::int32_t new_count = 0, old_count = 0;
+  for (std::int32_t k = 0; k < count; k += kLanes) {
+    const I64 indices = keys.indices(load<F64>(s.keys + k));
+    store(order + k, narrow_half(indices));
+    const unsigned lanes = count - k < kLanes ? (1u << (count - k)) - 1 : ~0u >> (32 - kLanes);
+    const unsigned is_old = bits_of((I64)(indices < size)) & lanes;
+    compress(olds + old_count, half_of_integers(k), is_old);
+    compress(news + new_count, half_of_integers(k), is_old ^ lanes);
+    old_count += __builtin_popcount(is_old);
+    new_count += __builtin_popcount(is_old ^ lanes);
+  }
+  // The new place of each entry.
+  for (std::int32_t i = 0; i < size; ++i) moved[i] = moved[capacity + i] = no_entry(s);
+  moved[no_entry(s)] = no_entry(s);
+  for (std::int32_t n = 0; n < old_count; ++n) {
+    const std::int32_t k = olds[n], i = order[k];
+    moved[i] = k;
+    moved[capacity + i] = static_cast<std::int32_t>(capacity) + k;
+  }
+  for (std::int32_t n = 0; n < old_count; ++n) {
+    const std::int32_t k = olds[n], i = order[k];
+    to.masses[k] = masses.masses[i];
+    to.label[k] = masses.label[i];
+    to.node[k] = from.node[i];
+    to.last[k] = from.last[i];
+    to.entry[k] = moved[from.entry[i]];
+    if (s.scorer_count > 0) to.factor[k] = from.factor[i];
+  }
+  bool returned = false;
+  if (new_count > 0) {
+    for (std::int32_t n = 0; n < new_count; ++n) {
+      const std::int32_t k = news[n], q = order[k] - size, rank = s.candidates.rank[q], last = s.candidates.last[q];
+      to.masses[k] = 0;
+      to.label[k] = s.candidates.score[q];
+      to.last[k] = last;
+      to.entry[k] = moved[entry_from(s, rank, last)];
+      s.new_parent[n] = from.node[rank];
+      s.new_class[n] = last;
+    }
+    returned = s.tree->children(s.new_parent, s.new_class, new_count, s.new_node);
+    for (std::int32_t n = 0; n < new_count; ++n) {
+      to.node[news[n]] = s.new_node[n];
+      if (s.scorer_count > 0) to.factor[news[n]] = exponential_of(s.tree->gain(s.new_node[n]));
+    }
+  }
+  if (old_count < size && s.scorer_count == 0) {
+    std::int32_t left = 0;
+    for (std::int32_t i = 0; i < size; ++i) {
+      order[left] = from.node[i];
+      left += moved[i] == no_entry(s);
+    }
+    s.tree->leave(order, left);
+  }
+  for (std::int32_t k = 0; k < count; k += kLanes)
+    store(to.masses + capacity + k, load<F64>(to.masses + k) + load<F64>(to.label + k));
+  clear_behind(s, to, count);
+  s.size = count;
+  exchange(s.beam, s.next);
+  if (returned) adopt(s, new_count);
+  if (s.tree->is_full()) compact(s);
+}
+
+}  // namespace
+}  // namespace ctckit::CTCKIT_ISA

@@ -80,8 +80,8 @@ void take_scratch(Block& block, SearchState& s) {
 }
 
 std::string gain_error(const char* method, double gain) {
-  return "a scorer's " + std::string(method) + " returned a log-gain of " + std::to_string(gain) +
-         " nats, but a gain must be at most 75 nats, and not NaN";
+  return "the scorers' " + std::string(method) + " returned gains of " + std::to_string(gain) +
+         " nats together, but they must be below 75 nats, and not NaN";
 }
 
 }  // namespace
@@ -136,15 +136,16 @@ void Search::finish() {
   SearchState& s = state_;
   if (scorers_.empty() || s.status != SearchStatus::searching) return;
   const auto size = static_cast<std::size_t>(s.size);
-  std::vector<double> total(s.beam.masses + s.capacity, s.beam.masses + s.capacity + s.size), gains(size);
+  std::vector<double> total(s.beam.masses + s.capacity, s.beam.masses + s.capacity + s.size), gains(size), sums(size);
   std::vector<std::int32_t> states(size);
   for (std::size_t k = 0; k < scorers_.size(); ++k) {
     for (std::size_t i = 0; i < size; ++i) states[i] = s.tree->states(s.beam.node[i])[k];
     scorers_[k]->finish(states, gains);
-    for (std::size_t i = 0; i < size; ++i) {
-      if (!(gains[i] <= kMostGain)) throw std::invalid_argument(gain_error("finish", gains[i]));
-      total[i] *= std::exp(gains[i]);
-    }
+    for (std::size_t i = 0; i < size; ++i) sums[i] += gains[i];
+  }
+  for (std::size_t i = 0; i < size; ++i) {
+    if (!(sums[i] < kMostGain)) throw std::invalid_argument(gain_error("finish", sums[i]));
+    total[i] *= std::exp(sums[i]);
   }
   std::vector<std::size_t> order(size);
   std::iota(order.begin(), order.end(), std::size_t{0});
@@ -207,7 +208,7 @@ void score_steps(SearchState& s, std::int64_t count) {
       }
     }
     for (std::size_t k = 0; k < children.size(); ++k) {
-      if (!(sums[k] <= kMostGain)) throw std::invalid_argument(gain_error("advance", sums[k]));
+      if (!(sums[k] < kMostGain)) throw std::invalid_argument(gain_error("advance", sums[k]));
       s.tree->set_gain(children[k], sums[k]);
     }
   }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "decoding/standard_mode.hpp"
 #include "simd/exponential.hpp"
 
 namespace ctckit::CTCKIT_ISA {
@@ -101,31 +102,6 @@ inline double sum_row(const Real* row, std::int64_t classes, double offset, Use 
   for (int j = 0; j < kSumVectors; ++j) store(lanes + j * kLanes, sums[j]);
   return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
 }
-
-// Sets the processor's floating-point mode to the standard one for a while: a caller may have set subnormal numbers to
-// be flushed, on its own thread only.
-class StandardMode {
- public:
-#if defined(__x86_64__) || defined(_M_X64)
-  StandardMode() : saved_(_mm_getcsr()) { _mm_setcsr(0x1f80); }
-  ~StandardMode() { _mm_setcsr(saved_); }
-
- private:
-  unsigned saved_;
-#elif defined(__aarch64__)
-  StandardMode() {
-    __asm__ volatile("mrs %0, fpcr" : "=r"(saved_));
-    __asm__ volatile("msr fpcr, xzr" ::: "memory");
-  }
-  ~StandardMode() { __asm__ volatile("msr fpcr, %0" ::"r"(saved_) : "memory"); }
-
- private:
-  std::uint64_t saved_;
-#endif
- public:
-  StandardMode(const StandardMode&) = delete;
-  StandardMode& operator=(const StandardMode&) = delete;
-};
 
 }  // namespace
 }  // namespace ctckit::CTCKIT_ISA

@@ -9,6 +9,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "decoding/standard_mode.hpp"
+
 namespace ctckit {
 namespace {
 
@@ -135,6 +137,7 @@ Search::Search(const SearchOptions& options, std::vector<Scorer*> scorers, Searc
 void Search::finish() {
   SearchState& s = state_;
   if (scorers_.empty() || s.status != SearchStatus::searching) return;
+  const StandardMode mode;  // masses may be subnormal numbers
   const auto size = static_cast<std::size_t>(s.size);
   std::vector<double> total(s.beam.masses + s.capacity, s.beam.masses + s.capacity + s.size), gains(size), sums(size);
   std::vector<std::int32_t> states(size);
@@ -162,11 +165,13 @@ void Search::finish() {
 
 double Search::log_mass(std::int32_t rank) const {
   constexpr double kLog2 = 0.693147180559945309417;
+  const StandardMode mode;
   const SearchState& s = state_;
   return std::log(s.beam.masses[s.capacity + rank]) + static_cast<double>(s.exponent) * kLog2 + s.log_offset;
 }
 
 double Search::log_beam_mass() const {
+  const StandardMode mode;
   const double* const total = state_.beam.masses + state_.capacity;
   double sum = 0;  // of the least first
   for (std::int32_t i = state_.size; i-- > 0;) sum += total[i];

@@ -14,7 +14,8 @@
 // prefix
 //   can enter only if (i + 1) r <= width: each of the i + 1 prefixes up to it has r better classes, of which at most
 //   one is weakened because it repeats the last class. Where such a pair makes no new prefix, a prefix that stays has
-//   its mass. This does not hold with scorers.
+//   its mass. This does not hold with scorers. (The rank does not count classes that are more probable by so little
+//   that products may be rounded to the same number: a tie is decided by the class.)
 #pragma once
 
 #include "decoding/next_beam.hpp"
@@ -194,10 +195,14 @@ class FrameStep {
 
   // Collects the new prefixes that may enter the beam.
   void collect() {
+    std::int64_t near = 0, equal = 0;  // the first class whose products may be equal to this one's; that is as probable
     for (std::int64_t r = 0; r < tokens_; ++r) {
       const double p = s_.token_probability[r];
       if (total_[0] * p < bound_) break;
-      const std::int64_t most = r == 0 || s_.options.width / r > s_.size ? s_.size : s_.options.width / r;
+      if (p < s_.token_probability[equal]) equal = r;
+      while (may_not_tie(s_.token_probability[near], p)) ++near;
+      const std::int64_t rank = r - (equal - near);
+      const std::int64_t most = rank == 0 || s_.options.width / rank > s_.size ? s_.size : s_.options.width / rank;
       const std::int32_t c = s_.token[r];
       ranking_.reserve(most, bound_);
       mark(c);

@@ -11,6 +11,9 @@ namespace {
 // For bounds that rounding errors must not make too tight.
 constexpr double kSlack = 1e-6;
 
+// Whether the larger of two probabilities has the larger product with every mass, whatever the rounding.
+inline bool may_not_tie(double larger, double smaller) { return smaller < larger * (1 - 0x1p-50); }
+
 // Writes the classes and their probabilities to `SearchState::token` and `token_probability`.
 template <class Real>
 class TokenSearch {
@@ -32,7 +35,11 @@ class TokenSearch {
       return -1;
     }
     sort_found();
-    return found_ < most ? found_ : most;
+    if (found_ <= most) return found_;
+    const double least_kept = s_.token_probability[most - 1];
+    std::int64_t near = most;  // and, of those that may tie with the last of them, the less probable ones
+    while (near < found_ && !may_not_tie(least_kept, s_.token_probability[near])) ++near;
+    return s_.token_probability[near - 1] < least_kept ? near : most;
   }
 
  private:

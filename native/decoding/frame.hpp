@@ -49,9 +49,11 @@ class FrameStep {
     }
     shifted_ = s_.options.logits;
     Result result = step();
-    if (result == Result::out_of_range && !shifted_) {
+    if (result != Result::done && !shifted_) {
       const Real max = row_.shift();
       if (!(max < row_.kInfinity)) return end(SearchStatus::not_finite);
+      if (result == Result::nothing_left && static_cast<double>(max) >= kLeastLogProbability)
+        return end(SearchStatus::no_mass);
       shifted_ = true;
       result = step();
       s_.log_offset += row_.offset;
@@ -63,7 +65,7 @@ class FrameStep {
   }
 
  private:
-  enum class Result { done, out_of_range };
+  enum class Result { done, out_of_range, nothing_left };
 
   bool end(SearchStatus status) {
     s_.status = status;
@@ -73,11 +75,12 @@ class FrameStep {
   Result step() {
     double blank = 0;
     if (!(s_.sums_frames ? read_all(blank) : read_named(blank))) return Result::out_of_range;
-    if (blank > s_.options.blank_ceiling) return apply_blank(blank);
+    if (blank > threshold(s_.options.blank_ceiling)) return apply_blank(blank);
     stay(blank);
     double least = bound_ / total_[0] * (1 - kSlack);
     if (is_scored()) least /= s_.largest_factor;
-    least = least > s_.options.token_floor ? least : s_.options.token_floor;
+    const double floor = threshold(s_.options.token_floor);
+    least = least > floor ? least : floor;
     // The prefix of rank 0 is extended by the classes of the ranks 0 to `width`.
     const std::int64_t most = !is_scored() ? s_.options.width + std::int64_t{1} : row_.classes;
     tokens_ = TokenSearch<Real>(s_, row_).find(least, most);
@@ -92,6 +95,12 @@ class FrameStep {
       }
     }
     return select();
+  }
+
+  // A threshold of probabilities, as those of a frame with an offset are to be compared with.
+  double threshold(double probability) const {
+    const bool is_changed = row_.offset != 0 && !s_.options.logits && probability > 0 && probability < kInfinity;
+    return is_changed ? probability * std::exp(-row_.offset) : probability;
   }
 
   // ---------------------------------------------------------------------------------------------------- probabilities
@@ -292,7 +301,7 @@ class FrameStep {
       const double score = ranking_.score(count - 1);
       if (score >= cut && score > 0) break;
     }
-    if (count == 0) return Result::out_of_range;
+    if (count == 0) return Result::nothing_left;
     if (!is_enough(largest)) return Result::out_of_range;
     rearrange(s_, ranking_.keys(), static_cast<std::int32_t>(count));
     return Result::done;

@@ -190,8 +190,9 @@ class FrameStep {
       store(s_.beam.label + i, F64{});
     }
     const std::int32_t before = s_.size;
-    while (s_.size > 0 && total[s_.size - 1] == 0) --s_.size;
-    if (s_.size == 0) return Result::out_of_range;
+    const double cut = total[0] * s_.options.beam_factor;
+    while (s_.size > 0 && !(total[s_.size - 1] >= cut && total[s_.size - 1] > 0)) --s_.size;
+    if (s_.size == 0) return Result::nothing_left;
     if (s_.size == before) return Result::done;
     for (std::int32_t i = 0; i < s_.size; ++i)
       if (parent_of(s_, i) >= s_.size) s_.beam.entry[i] = no_entry(s_);

@@ -88,7 +88,10 @@ std::vector<double> log_likelihoods(const Batch& batch, std::int64_t n,
   };
   const std::int64_t frames = batch.input_lengths[n], columns = static_cast<std::int64_t>(classes.size());
   std::vector<double> emissions(static_cast<std::size_t>(frames * columns) + 1);
-  decoding.gather(batch, n, classes.data(), columns, emissions.data());
+  // The normalisers are known. But where they are far from 0, the sums of logits and of normalisers would cancel.
+  const bool normalises = batch.logits && !(std::fabs(log_normalisers) <= 1e3 * static_cast<double>(frames));
+  std::vector<double> buffer(normalises ? static_cast<std::size_t>(batch.classes) : 0);
+  decoding.gather(batch, n, classes.data(), columns, emissions.data(), normalises ? buffer.data() : nullptr);
 
   std::vector<std::int64_t> labels, offsets, target_lengths;
   for (const std::vector<std::int32_t>& labelling : labellings) {
@@ -113,7 +116,7 @@ std::vector<double> log_likelihoods(const Batch& batch, std::int64_t n,
   likelihoods.blank = column_of(batch.blank);
   likelihoods.nll = values.data();
   run(kernels, likelihoods, 1);
-  for (double& value : values) value = -value - log_normalisers;
+  for (double& value : values) value = -value - (normalises ? 0 : log_normalisers);
   return values;
 }
 

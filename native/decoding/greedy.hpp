@@ -78,12 +78,12 @@ GreedyPath greedy_path(const Rows& rows, const Batch& batch, std::int64_t n, std
       path.status = SearchStatus::no_mass;
       path.frame = t;
     }
-    path.score += static_cast<double>(max);
     if (batch.logits && max > -infinity) {
       Row<Real> row{values, batch.classes, nullptr, static_cast<double>(max)};
-      const double normaliser = row.normalise();
-      path.score -= normaliser;
-      path.log_normalisers += normaliser;
+      path.log_normalisers += row.normalise();
+      path.score += std::log(row.scale);  // the largest logit minus the normaliser, without a difference
+    } else {
+      path.score += static_cast<double>(max);
     }
     if (best != before && best != batch.blank) classes[path.count++] = static_cast<std::int32_t>(best);
     before = best;

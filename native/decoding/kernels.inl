@@ -54,11 +54,20 @@ FrameSums sum_frames(const Batch& batch, std::int64_t n, void* buffer) {
   });
 }
 
-void gather(const Batch& batch, std::int64_t n, const std::int64_t* classes, std::int64_t count, double* out) {
-  with_rows(batch, n, [&](const auto& rows) {
-    for (std::int64_t t = 0; t < batch.input_lengths[n]; ++t) {
+void gather(const Batch& batch, std::int64_t n, const std::int64_t* classes, std::int64_t count, double* out,
+            void* buffer) {
+  const StandardMode mode;
+  with_rows(batch, n, [&]<class Rows>(const Rows& rows) {
+    using Real = typename Rows::Real;
+    for (std::int64_t t = 0; t < batch.input_lengths[n]; ++t, out += count) {
       const auto values = rows.values(t);
-      for (std::int64_t k = 0; k < count; ++k) out[t * count + k] = static_cast<double>(values[classes[k]]);
+      for (std::int64_t k = 0; k < count; ++k) out[k] = static_cast<double>(values[classes[k]]);
+      if (buffer == nullptr) continue;
+      Row<Real> row{rows.row(t, static_cast<Real*>(buffer)), batch.classes};
+      if (!(row.shift() > -row.kInfinity)) continue;  // no class is possible
+      row.normalise();
+      const double log_scale = std::log(row.scale);
+      for (std::int64_t k = 0; k < count; ++k) out[k] = (out[k] - row.offset) + log_scale;
     }
   });
 }

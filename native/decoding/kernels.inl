@@ -48,7 +48,9 @@ FrameSums sum_frames(const Batch& batch, std::int64_t n, void* buffer) {
     FrameSums sums;
     for (std::int64_t t = 0; t < batch.input_lengths[n]; ++t) {
       const Row<Real> row{rows.row(t, static_cast<Real*>(buffer)), batch.classes};
-      add_sum(sums, sum_row(row.values, row.classes, 0, [](std::int64_t, F64) {}));
+      const double sum = sum_row(row.values, row.classes, 0, [](std::int64_t, F64) {});
+      const bool is_known = sum >= kLeastProbability && sum <= kMostProbability;
+      add_sum(sums, is_known ? sum : std::numeric_limits<double>::infinity());
     }
     return sums;
   });

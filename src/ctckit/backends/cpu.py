@@ -212,11 +212,11 @@ class _Certify:
     def __call__(self, exact: Sequence[float], tolerance: float) -> Certificate:
         x = self._emissions[:, self._item]
         frames = min(self._beam.frames, x.shape[0])
-        is_normalised, _, lost, is_proved = self._beam.certify(
+        is_normalised, log_total, lost, is_proved = self._beam.certify(
             _DTYPES[x.dtype], x.data_ptr(), frames, x.shape[1], x.stride(), self._options.blank, self._options.logits,
             exact, tolerance,
         )  # fmt: skip
-        return Certificate(is_normalised, lost, is_proved)
+        return Certificate(is_normalised, lost if math.isfinite(log_total) else None, is_proved)
 
 
 class _Stream:

@@ -40,8 +40,9 @@ class Certificate(NamedTuple):
 
     is_normalised: bool
     """Whether the probabilities of every frame add up to 1, within the tolerance."""
-    lost: float
-    """The share of the probability of all labellings that no prefix of the beam has."""
+    lost: float | None
+    """The share of the probability of all labellings that no prefix of the beam has; None if it is not known, because
+    the emissions are too far from normalised."""
     is_proved: bool
     """Whether the best hypothesis is proved to be the most probable of all labellings."""
 

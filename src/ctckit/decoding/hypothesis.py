@@ -150,7 +150,8 @@ class Decoding:
     def lost(self) -> float | None:
         """The share of the probability of all labellings that the search has lost by pruning, from 0 to 1.
 
-        None with scorers, for greedy decoding and for streams.
+        None with scorers, for greedy decoding and for streams; and for emissions of which some frame's probabilities
+        add up to more than e^60 or less than e^-554.
         """
         return self._item.lost
 

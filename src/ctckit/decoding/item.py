@@ -89,8 +89,9 @@ class Item:
         """The certificate, computed when it is first asked for."""
         if not self._is_certificate_known and self._emissions is not None:
             if self._result is not None and self._result.certify is not None:
-                tolerance = _TOLERANCE.get(self._emissions.dtype, _TOLERANCE_OTHERS)
-                self._certificate = self._result.certify(self._exact, tolerance)
+                self._certificate = self._result.certify(self._exact, _tolerance_of(self._emissions))
+            elif self._result is None and self.log_beam_mass is None:  # of greedy decoding
+                self._certificate = Certificate(self._logits or _add_up(self._emissions), None, is_proved=False)
             self._is_certificate_known = True
         return self._certificate
 
@@ -151,3 +152,13 @@ class Item:
             self.spelt(tokens)
         state = self.__dict__ | {"_certificate": self._known, "_is_certificate_known": True}
         return state | {"_align": None, "_emissions": None, "_result": None, "_vocabulary": None, "_spelling": None}
+
+
+def _tolerance_of(emissions: Tensor) -> float:
+    return _TOLERANCE.get(emissions.dtype, _TOLERANCE_OTHERS)
+
+
+def _add_up(emissions: Tensor) -> bool:
+    """Return whether the probabilities of every frame add up to 1."""
+    off = emissions.double().logsumexp(1).expm1().abs()
+    return bool((off <= _tolerance_of(emissions)).all())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,10 @@ __all__ = ["Scorer", "TokenBias", "checked_scorers"]
 
 _States = npt.NDArray[np.int32]
 _Gains = npt.NDArray[np.float64]
+
+_LEAST_STATE: Final = -(2**31)
+_LARGEST_STATE: Final = 2**31 - 1
+_SHOWN: Final = 60  # characters of a wrong value
 
 
 class TokenBias:
@@ -91,14 +95,14 @@ class _Checked:
         self._scorer, self._name = scorer, name
 
     def initial(self) -> int:
-        return int(self._scorer.initial())
+        return int(self._states([self._scorer.initial()], "initial")[0])
 
     def advance(self, states: _States, tokens: _States) -> tuple[_Gains, _States]:
         states, tokens = np.asarray(states, dtype=np.int32), np.asarray(tokens, dtype=np.int32)
         found: Any = self._scorer.advance(states, tokens)
         if not isinstance(found, tuple) or len(found) != 2:
             raise ArgumentTypeError(f"{self._name}.advance must return a pair, the gains and the next states")
-        after = np.ascontiguousarray(found[1], dtype=np.int32)
+        after = self._states(found[1], "advance")
         if after.shape != states.shape:
             raise ArgumentValueError(
                 f"{self._name}.advance returned states of shape {after.shape} for {len(states)} steps: return one each"
@@ -110,13 +114,39 @@ class _Checked:
         return self._gains(self._scorer.finish(states), len(states), "finish")
 
     def largest_gain(self) -> float:
-        largest = float(self._scorer.largest_gain())
+        found: Any = self._scorer.largest_gain()
+        try:
+            largest = float(found)
+        except (TypeError, ValueError):
+            raise ArgumentTypeError(f"{self._name}.largest_gain returned {found!r}, but must return nats") from None
         if math.isnan(largest):
             raise ArgumentValueError(f"{self._name}.largest_gain returned NaN, but must return nats, or inf")
         return largest
 
+    def _states(self, values: Any, method: str) -> _States:
+        states = np.asarray(values)
+        if not states.size:
+            return np.zeros(states.shape, dtype=np.int32)
+        if states.dtype.kind not in "iu":  # whole numbers of more than 64 bits are objects
+            raise ArgumentTypeError(
+                f"{self._name}.{method} returned the states {_cut(values)}, but a state must be a whole number of 32 "
+                f"bits"
+            )
+        least, largest = int(states.min()), int(states.max())
+        if least < _LEAST_STATE or largest > _LARGEST_STATE:
+            wrong = least if least < _LEAST_STATE else largest
+            raise ArgumentValueError(
+                f"{self._name}.{method} returned the state {wrong}, but a state must be a whole number of 32 bits"
+            )
+        return np.ascontiguousarray(states, dtype=np.int32)
+
     def _gains(self, values: Any, count: int, method: str) -> _Gains:
-        gains = np.ascontiguousarray(values, dtype=np.float64)
+        try:
+            gains = np.asarray(values, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise ArgumentTypeError(
+                f"{self._name}.{method} returned the gains {_cut(values)}, but must return an array of numbers"
+            ) from None
         if gains.shape != (count,):
             raise ArgumentValueError(
                 f"{self._name}.{method} returned gains of shape {gains.shape} for {count} states: return one each"
@@ -126,7 +156,7 @@ class _Checked:
             raise ArgumentValueError(
                 f"{self._name}.{method} returned the gain {gains[wrong[0]]}, but a gain must be below {LARGEST:g} nats"
             )
-        return gains
+        return np.ascontiguousarray(gains)
 
 
 def checked_scorers(scorers: Any) -> list[Scorer]:
@@ -139,6 +169,8 @@ def checked_scorers(scorers: Any) -> list[Scorer]:
         raise ArgumentTypeError(f"scorers is a {type(scorers).__name__}, but must be a list or tuple of scorers")
     found: list[Scorer] = []
     for place, scorer in enumerate(scorers):
+        if isinstance(scorer, type):
+            raise ArgumentTypeError(f"scorers[{place}] is the class {scorer.__name__}: pass an object of it")
         missing = [
             name
             for name in ("initial", "advance", "finish", "largest_gain")
@@ -149,5 +181,11 @@ def checked_scorers(scorers: Any) -> list[Scorer]:
                 f"scorers[{place}] is a {type(scorer).__name__} without the method {missing[0]}: see "
                 f"ctckit.decoding.scorers"
             )
-        found.append(scorer if isinstance(scorer, TokenBias) else _Checked(scorer, f"scorers[{place}]"))
+        # (A subclass may have methods of its own, which the twin in C++ does not know.)
+        found.append(scorer if type(scorer) is TokenBias else _Checked(scorer, f"scorers[{place}]"))
     return found
+
+
+def _cut(values: Any) -> str:
+    shown = repr(values)
+    return shown if len(shown) <= _SHOWN else shown[: _SHOWN - 1] + "\N{HORIZONTAL ELLIPSIS}"

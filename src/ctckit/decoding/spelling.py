@@ -35,7 +35,8 @@ class Spelling:
         pieces = [piece for token in tokens if (piece := self._piece(token)) is not None]
         transcript = self._vocabulary.in_words(pieces)
         if transcript.words or self._vocabulary.shows_words:
-            return transcript.text, tuple(transcript.words)
+            words = tuple(word for word in transcript.words if word)  # a mark alone spells nothing
+            return " ".join(words), words
         return "".join(piece.text for piece in pieces), ()
 
     def _piece(self, token: int) -> Piece | None:

@@ -146,8 +146,9 @@ class DecodeTask(Task):
     def _decoded(self, emissions: Tensor, vocabulary: Vocabulary) -> Decoding:
         if self.greedy:
             vocabulary.require_classes(emissions.shape[1], "log_probs")
-            gated, blank = gate(emissions, None, blank_of(vocabulary, emissions.shape[1], self.blank), batch_first=True)
-            assert blank is not None  # noqa: S101  # for the type checker
+            gated = gate(emissions, None, batch_first=True)
+            classes = emissions.shape[1]
+            blank = checked_blank(blank_of(vocabulary, classes, self.blank), classes, "log_probs")
             options = {"vocabulary": vocabulary, "spelling": Spelling(vocabulary)}
             return greedy_batch(gated, blank, logits=self.logits, rescore=self.rescore, item_options=options)[0]
         width = tuple(self.beam_width) if isinstance(self.beam_width, (tuple, list)) else self.beam_width

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ctckit.backends.searches import SearchOptions, Status
 from ctckit.errors import ArgumentTypeError, ArgumentValueError
-from ctckit.lattice import Lengths, as_int, checked_blank, gate_emissions, item_name, validate_input_lengths
+from ctckit.lattice import Lengths, as_int, gate_emissions, item_name, validate_input_lengths
 from ctckit.lattice.plausibility import are_probabilities, implausible
 from ctckit.lattice.tensor_kinds import require_memory
 
@@ -32,6 +32,7 @@ BeamWidth: TypeAlias = int | tuple[int, int]
 Invalid: TypeAlias = Literal["raise", "none"]
 
 _MOST_WIDTH: Final = 1 << 20
+_MOST_NATS: Final = 1e6
 
 
 class Emissions(NamedTuple):
@@ -53,7 +54,7 @@ class Pruning(NamedTuple):
     blank_threshold: float | None
 
     def check(self) -> Pruning:
-        """Check the thresholds.
+        """Check the thresholds, and return them as a search takes them.
 
         Raises:
             ArgumentTypeError: if one is no number.
@@ -69,13 +70,13 @@ class Pruning(NamedTuple):
                 raise ArgumentValueError(f"beam_threshold is {value}, but must be above 0 nats")
             if name != "beam_threshold" and not 0 <= value <= 1:
                 raise ArgumentValueError(f"{name} is {value}, but a probability must be from 0 to 1")
-        return self
+        if self.beam_threshold is None:
+            return self
+        return self._replace(beam_threshold=min(self.beam_threshold, _MOST_NATS))  # an int may be too large for floats
 
 
-def gate(
-    log_probs: Tensor, input_lengths: Lengths, blank: int | None, *, batch_first: bool
-) -> tuple[Emissions, int | None]:
-    """Check emissions, their lengths and the blank, and bring them to the CPU.
+def gate(log_probs: Any, input_lengths: Lengths, *, batch_first: bool) -> Emissions:
+    """Check emissions and their lengths, and bring them to the CPU.
 
     Raises:
         ArgumentTypeError: as `ctckit.forced_align`.
@@ -91,11 +92,9 @@ def gate(
         given, input_lengths, batch_first=batch_first, name="log_probs", needs_numbers=True
     )
     require_memory(x, "log_probs")
-    if blank is not None:
-        blank = checked_blank(blank, x.shape[2], "log_probs")
     if input_lengths is not None:
         validate_input_lengths(lengths, x.shape[0])
-    return Emissions(x.detach(), lengths, batched), blank
+    return Emissions(x.detach(), lengths, batched)
 
 
 def widths(beam_width: Any, nbest: Any) -> tuple[int, int, int]:
@@ -155,12 +154,12 @@ def problem_of(status: Status, frame: int, options: SearchOptions | None) -> str
 def check_plausible(emissions: Emissions, item: int, score: float, *, logits: bool) -> None:
     """Refuse probabilities, and warn of other values that are no log-probabilities.
 
-    The score of the best hypothesis shows cheaply whether to look: it is above 0 only if values are.
+    The score of the best hypothesis shows cheaply whether to look: it is below 0 unless some values are 0 or above.
 
     Raises:
         ArgumentValueError: for probabilities in place of their logarithms.
     """
-    if not logits and score <= 0.01:
+    if not logits and score < 0:
         return
     x = emissions.values[: int(emissions.lengths[item]), item]
     if len(x) == 0 or (logits and float(x[0].amin()) < 0):

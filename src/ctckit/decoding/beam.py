@@ -24,7 +24,7 @@ from ctckit.decoding.arguments import (
 from ctckit.decoding.hypothesis import Decoding, Hypothesis
 from ctckit.decoding.item import Item
 from ctckit.decoding.scorers import Scorer, checked_scorers
-from ctckit.lattice import Lengths
+from ctckit.lattice import Lengths, checked_blank
 
 __all__ = ["beam_search", "decoding_of", "hypothesis_of", "search_batch"]
 
@@ -155,8 +155,8 @@ def beam_search(
     first, largest, hypotheses = widths(beam_width, nbest)
     pruning = Pruning(beam_threshold, token_threshold, blank_threshold).check()
     used = checked_scorers(scorers)
-    emissions, number = gate(log_probs, input_lengths, blank, batch_first=batch_first)
-    assert number is not None  # noqa: S101  # for the type checker
+    emissions = gate(log_probs, input_lengths, batch_first=batch_first)
+    number = checked_blank(blank, emissions.values.shape[2], "log_probs")
     options = SearchOptions(number, first, hypotheses, logits, rescore, *pruning)
     results = search_batch(emissions, options, largest, used, invalid, {})
     return results if emissions.batched else results[0]

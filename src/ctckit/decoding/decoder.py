@@ -102,7 +102,7 @@ class Decoder:
             ArgumentTypeError: as `ctckit.beam_search`.
             ArgumentValueError: as `ctckit.beam_search`; for emissions with fewer classes than the vocabulary.
         """
-        emissions, _ = gate(log_probs, input_lengths, None, batch_first=batch_first)
+        emissions = gate(log_probs, input_lengths, batch_first=batch_first)
         options = self._options_for(emissions.values.shape[2])
         results = search_batch(emissions, options, self._largest, self._scorers, self._invalid, self._item_options)
         return results if emissions.batched else results[0]

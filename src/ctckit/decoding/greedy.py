@@ -11,7 +11,7 @@ from ctckit.backends.searches import GreedyResult
 from ctckit.decoding.arguments import Emissions, check_plausible, gate, not_finite, problem_of
 from ctckit.decoding.hypothesis import Decoding, Hypothesis
 from ctckit.decoding.item import Item
-from ctckit.lattice import Lengths
+from ctckit.lattice import Lengths, checked_blank
 
 __all__ = ["greedy_batch", "greedy_decode"]
 
@@ -55,8 +55,8 @@ def greedy_decode(
         >>> decoding.tokens, round(decoding.path_score, 2)
         ((1, 1), -1.2)
     """
-    emissions, number = gate(log_probs, input_lengths, blank, batch_first=batch_first)
-    assert number is not None  # noqa: S101  # for the type checker
+    emissions = gate(log_probs, input_lengths, batch_first=batch_first)
+    number = checked_blank(blank, emissions.values.shape[2], "log_probs")
     decodings = greedy_batch(emissions, number, logits=logits, rescore=rescore, item_options={})
     return decodings if emissions.batched else decodings[0]
 

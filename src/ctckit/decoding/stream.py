@@ -75,11 +75,8 @@ class Stream:
         """
         if self._is_finished:
             raise ArgumentValueError("the stream is finished: start another one with Decoder.stream()")
-        if self._status == "not_finite":
-            raise ArgumentValueError(
-                f"the stream ended at frame {self._ended_at}, which holds NaN or +inf: start another one"
-            )
-        emissions, _ = gate(log_probs, None, None, batch_first=True)
+        self._require_no_error("start another one")
+        emissions = gate(log_probs, None, batch_first=True)
         if emissions.batched:
             raise ArgumentValueError(
                 f"log_probs has shape {tuple(log_probs.shape)}, but a stream takes the frames of one item, (T, C): "

@@ -126,7 +126,7 @@ class _Stream:
     """See `ctckit.backends.searches.SearchStream`. It searches all frames again whenever it is asked."""
 
     def __init__(self, classes: int, options: SearchOptions, scorers: Scorers) -> None:
-        self._frames = torch.empty(0, classes, dtype=torch.float64)
+        self._frames = torch.empty(0, classes, dtype=torch.float64, device="cpu")
         self._options, self._scorers = options._replace(rescore=False), scorers
 
     def push(self, emissions: Tensor) -> tuple[Status, int]:
@@ -189,7 +189,7 @@ def _search(emissions: Tensor, options: SearchOptions, scorers: Scorers, hypothe
     found = [
         Found(entry.tokens, entry.score, score, gain) for entry, score, gain in zip(best, scores, gains, strict=True)
     ]
-    mass = float(torch.tensor([entry.score for entry in beam], dtype=torch.float64).logsumexp(0))
+    mass = float(torch.tensor([entry.score for entry in beam], dtype=torch.float64, device="cpu").logsumexp(0))
 
     def certify(exact: Sequence[float], tolerance: float) -> Certificate:
         sums = x.logsumexp(1)
@@ -233,6 +233,6 @@ def _gains(tokens: tuple[int, ...], scorers: Scorers) -> tuple[float, ...]:
 
 
 def _log_likelihoods(x: Tensor, labellings: list[tuple[int, ...]], blank: int) -> list[float]:
-    lengths = torch.full((len(labellings),), len(x), dtype=torch.int64)
+    lengths = torch.full((len(labellings),), len(x), dtype=torch.int64, device="cpu")
     lattice = Lattice.of_rows(labellings, lengths, blank)
     return (-reference.ctc(x[:, None].expand(-1, len(labellings), -1), lattice, logits=False)).tolist()

@@ -123,7 +123,8 @@ class Decoder:
             >>> stream.finish().text
             'ab'
         """
-        return Stream(self._options_for, self._scorers, self.vocabulary, self._spelling, self._frame_duration)
+        needed = max(self.vocabulary.size, self.vocabulary.classes_needed, 1 + (self._blank or 0))
+        return Stream(self._options_for, self._scorers, self.vocabulary, self._spelling, self._frame_duration, needed)
 
     def __repr__(self) -> str:
         width = self._options.width if self._largest == self._options.width else (self._options.width, self._largest)

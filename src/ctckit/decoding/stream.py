@@ -37,8 +37,10 @@ class Stream:
     A stream is not rescored: its scores are the beam's sums. The times of `Decoding.alignment` are computed from each
     piece when its tokens become stable.
 
-    Memory does not grow with the length of the signal, but for the tokens, about 100 bytes each. It holds the search
-    (see `memory`), and the emissions from the last stable token on, of at most 4,096 frames.
+    Memory does not grow with the length of the signal, but for the tokens: about 100 bytes for each that is stable, and
+    up to 40 for each prefix of the beam and each token that is not. (A place at which two tokens are nearly equally
+    probable stays open as long as the beam holds both.) It holds the search (see `memory`), and the emissions from the
+    last stable token on, of at most 4,096 frames.
     """
 
     def __init__(
@@ -48,8 +50,9 @@ class Stream:
         vocabulary: Vocabulary,
         spelling: Spelling,
         frame_duration: float | None,
+        least_classes: int,
     ) -> None:
-        self._options_for, self._scorers = options_for, scorers
+        self._options_for, self._scorers, self._least_classes = options_for, scorers, least_classes
         self._vocabulary, self._spelling, self._frame_duration = vocabulary, spelling, frame_duration
         self._search: SearchStream | None = None
         self._options: SearchOptions | None = None
@@ -58,6 +61,8 @@ class Stream:
         self._status: Status = "done"
         self._ended_at = 0  # the frame at which the search ended early
         self._is_finished = False
+        self._has_failed = False
+        self._said: tuple[int, ...] = ()  # the tokens of the best hypothesis, at the end
         self._times: _Times | None = None
 
     # ----------------------------------------------------------------------------------------------------------- input
@@ -71,7 +76,7 @@ class Stream:
         Raises:
             ArgumentTypeError: as `ctckit.beam_search`.
             ArgumentValueError: as `ctckit.beam_search`; for another number of classes than before; after `finish`; and
-                for frames with NaN or +inf, after which the stream has ended.
+                for frames with NaN or +inf, after which the stream has ended, as after an error of a scorer.
         """
         if self._is_finished:
             raise ArgumentValueError("the stream is finished: start another one with Decoder.stream()")
@@ -90,7 +95,9 @@ class Stream:
             return
         self._check(emissions, chunk)
         before = self._frames
+        self._has_failed = True  # unless what follows returns: it may be a scorer that raises an error
         self._status, reached = self._search.push(chunk)
+        self._has_failed = False
         if self._status == "not_finite":
             self._ended_at = reached
             raise not_finite(emissions, 0, reached - before)
@@ -100,12 +107,20 @@ class Stream:
             return
         self._times.push(chunk, len(self._search.stable()), self._search.best)
 
+    def _require_no_error(self, remedy: str) -> None:
+        if self._status == "not_finite":
+            raise ArgumentValueError(f"the stream ended at frame {self._ended_at}, which holds NaN or +inf: {remedy}")
+        if self._has_failed:
+            raise ArgumentValueError(
+                f"the stream was ended by an error after frame {self._frames}, of a scorer or of memory: {remedy}"
+            )
+
     def _start(self, classes: int) -> None:
         if self._search is None:
             self._classes = classes
             self._options = self._options_for(classes)._replace(rescore=False)
             self._search = host_backend().search_stream(classes, self._options, self._scorers)
-            self._times = _Times(self._options, self._vocabulary)
+            self._times = _Times(self._options, self._vocabulary, classes)
         elif classes != self._classes:
             raise ArgumentValueError(f"log_probs has {classes} classes, but the stream began with {self._classes}")
 
@@ -125,11 +140,15 @@ class Stream:
     @property
     def tokens(self) -> tuple[int, ...]:
         """The classes of the best prefix so far."""
+        if self._is_finished:
+            return self._said
         return self._search.best() if self._search is not None and self._status == "done" else ()
 
     @property
     def stable_tokens(self) -> tuple[int, ...]:
-        """The classes that can no longer change: those that all prefixes of the beam start with."""
+        """The classes that can no longer change: those that all prefixes of the beam start with; at the end, all."""
+        if self._is_finished:
+            return self._said
         return self._search.stable() if self._search is not None else ()
 
     @property
@@ -144,7 +163,9 @@ class Stream:
 
     @property
     def memory(self) -> int:
-        """Bytes that the search and the kept emissions take."""
+        """Bytes that the search and the kept emissions take; 0 at the end."""
+        if self._is_finished:
+            return 0
         kept = 0 if self._times is None else self._times.memory
         return kept + (0 if self._search is None else self._search.memory)
 
@@ -152,18 +173,18 @@ class Stream:
         """End the stream and return its decoding, as `ctckit.Decoder` does for all frames at once without rescoring.
 
         Raises:
-            ArgumentValueError: if the stream is finished already, or has ended by NaN or +inf.
+            ArgumentValueError: if the stream is finished already, or has ended by NaN, +inf or an error of a scorer.
         """
-        if self._is_finished or self._status == "not_finite":
-            why = "finished already" if self._is_finished else f"ended by NaN or +inf in frame {self._ended_at}"
-            raise ArgumentValueError(f"the stream is {why}")
+        if self._is_finished:
+            raise ArgumentValueError("the stream is finished already")
+        self._require_no_error("it has no result")
         if self._search is None:
-            self._start(max(1, self._vocabulary.size, self._vocabulary.classes_needed))
+            self._start(self._least_classes)
         assert self._search is not None and self._options is not None and self._times is not None  # noqa: S101, PT018
         self._is_finished = True
         result = self._search.finish(self._options.hypotheses)
         own = Item(
-            torch.empty(0, self._classes),
+            torch.empty(0, self._classes, device="cpu"),
             blank=self._options.blank,
             logits=self._options.logits,
             vocabulary=self._vocabulary,
@@ -174,6 +195,7 @@ class Stream:
         hypotheses = tuple(hypothesis_of(found, own, exact=False) for found in result.hypotheses)
         if hypotheses:
             tokens, times = hypotheses[0].tokens, self._times
+            self._said = tokens
             own.align_by(lambda: times.alignment(tokens, self._frames, self._frame_duration))
         return Decoding(hypotheses, None, problem_of(result.status, result.frame, self._options), own)
 
@@ -181,8 +203,8 @@ class Stream:
 class _Times:
     """The frames of a stream's tokens, found piece by piece."""
 
-    def __init__(self, options: SearchOptions, vocabulary: Vocabulary) -> None:
-        self._options, self._vocabulary = options, vocabulary
+    def __init__(self, options: SearchOptions, vocabulary: Vocabulary, classes: int) -> None:
+        self._options, self._vocabulary, self._classes = options, vocabulary, classes
         self._chunks: list[Tensor] = []  # the emissions from frame `first` on
         self._first = 0
         self._runs: list[TokenRun] = []  # of tokens whose frames are known
@@ -194,6 +216,8 @@ class _Times:
 
     def push(self, chunk: Tensor, stable: int, best: Callable[[], tuple[int, ...]]) -> None:
         """Keep frames, and find those of the stable tokens but the last, whose frames are not known."""
+        if not len(chunk):
+            return
         self._chunks.append(chunk.clone())
         pending = sum(map(len, self._chunks))
         if stable - 1 <= len(self._runs) and pending <= _MOST_PENDING:
@@ -215,7 +239,7 @@ class _Times:
 
     def alignment(self, tokens: tuple[int, ...], frames: int, frame_duration: float | None) -> Alignment:
         """Return the alignment of all tokens, at the end of the stream."""
-        x = torch.cat(self._chunks) if self._chunks else torch.empty(0, 1)
+        x = torch.cat(self._chunks) if self._chunks else torch.empty(0, self._classes, device="cpu")
         path = self._path(x, tokens)
         if path is not None:
             self._keep(runs_of(path), path, len(x))
@@ -251,4 +275,4 @@ class _Times:
             raises=False,
             batched=False,
         )
-        return paths_of([request], x[:, None], x[:, None], torch.tensor([len(x)]), search)[0]
+        return paths_of([request], x[:, None], x[:, None], torch.tensor([len(x)], device="cpu"), search)[0]

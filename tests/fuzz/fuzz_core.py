@@ -30,6 +30,7 @@ from torch import Tensor
 import ctckit
 from ctckit import WILDCARD, Alternatives, backends
 from ctckit.lattice import gate
+from tests.fuzz import fuzz_decoding
 from tests.tools.cases import Arguments, Case
 from tests.tools.exact_answers import exact, run_on_dirty_memory, same_bits
 
@@ -176,6 +177,8 @@ def check(problem: Problem) -> None:
     check_paths(arguments, tables["states"][0], logits=logits)
     if case.items and case.classes <= 300 and case.frames <= 70:
         check_graph(problem)
+    if case.items:
+        check_decoding(problem)
 
 
 def check_paths(arguments: Arguments, by_state: Tensor, *, logits: bool) -> None:
@@ -231,6 +234,14 @@ def check_graph(problem: Problem) -> None:
     if occupancy.dtype != torch.float64:
         off += torch.finfo(occupancy.dtype).eps
     torch.testing.assert_close(occupancy, by_state, rtol=0, atol=off, equal_nan=True, msg="occupancy of a pattern")
+
+
+def check_decoding(problem: Problem) -> None:
+    """Decode the batch; the loss's rules for NaN are not those of decoders, which read every class."""
+    r, case = random.Random(problem.number), problem.case  # noqa: S311
+    frames = case.input_lengths[0]
+    question = fuzz_decoding.draw(r, frames, case.classes, case.blank, logits=problem.logits)
+    fuzz_decoding.check(problem.x, tuple(case.input_lengths), question)
 
 
 def main() -> None:

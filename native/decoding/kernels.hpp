@@ -25,8 +25,8 @@ struct DecodingKernels {
   GreedyPath (*greedy)(const Batch& batch, std::int64_t n, std::int32_t* classes, void* buffer);
   // The sums of each frame's probabilities.
   FrameSums (*sum_frames)(const Batch& batch, std::int64_t n, void* buffer);
-  // Writes the emissions of some classes of item n, (frames, count), as doubles. With a buffer for a row of doubles they
-  // are logits, and the frame's log-normaliser is subtracted.
+  // Writes the emissions of some classes of item n, (frames, count), as doubles. With a buffer for a row of doubles
+  // they are logits, and the frame's log-normaliser is subtracted.
   void (*gather)(const Batch& batch, std::int64_t n, const std::int64_t* classes, std::int64_t count, double* out,
                  void* buffer);
   double (*exponential)(double x);

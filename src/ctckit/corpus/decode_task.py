@@ -29,6 +29,7 @@ from ctckit.decoding.decoder import Decoder
 from ctckit.decoding.greedy import greedy_batch
 from ctckit.decoding.hypothesis import Decoding
 from ctckit.decoding.spelling import Spelling
+from ctckit.lattice import checked_blank
 from ctckit.lattice.diagnosis import Problem
 from ctckit.lattice.plausibility import implausible
 from ctckit.output.alignment import Alignment

@@ -151,22 +151,33 @@ def problem_of(status: Status, frame: int, options: SearchOptions | None) -> str
     return f"no labelling has a probability above 0 after frame {frame}{why}: all that it needs is -inf"
 
 
-def check_plausible(emissions: Emissions, item: int, score: float, *, logits: bool) -> None:
+def check_plausible(emissions: Emissions, item: int, score: float, *, logits: bool, level: int | None) -> bool:
     """Refuse probabilities, and warn of other values that are no log-probabilities.
 
     The score of the best hypothesis shows cheaply whether to look: it is below 0 unless some values are 0 or above.
+
+    Args:
+        emissions: the batch.
+        item: the item.
+        score: the score of its best hypothesis.
+        logits: whether the emissions are logits.
+        level: how many calls above this one the user's line is; None not to warn.
+
+    Returns:
+        Whether it has warned.
 
     Raises:
         ArgumentValueError: for probabilities in place of their logarithms.
     """
     if not logits and score < 0:
-        return
+        return False
     x = emissions.values[: int(emissions.lengths[item]), item]
     if len(x) == 0 or (logits and float(x[0].amin()) < 0):
-        return
+        return False
     where = f"item {item}: " if emissions.batched else ""
     problems = [problem for problem in implausible(x, logits=logits) if problem.kind in ("positive", "unnormalised")]
     if problems and are_probabilities(x):
         raise ArgumentValueError(where + problems[0].message)
-    if problems:
-        warnings.warn(where + problems[0].message, UserWarning, stacklevel=4)
+    if problems and level is not None:
+        warnings.warn(where + problems[0].message, UserWarning, stacklevel=level + 1)
+    return bool(problems)

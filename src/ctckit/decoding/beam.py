@@ -185,6 +185,7 @@ def search_batch(
     """
     found: list[Decoding | None] = [None] * emissions.values.shape[1]
     left = list(range(len(found)))
+    warned = False
     while left:
         part = emissions
         if len(left) < len(found):
@@ -196,7 +197,11 @@ def search_batch(
                     raise not_finite(emissions, item, result.frame)
                 continue
             decoding = decoding_of(emissions, item, result, options, item_options)
-            check_plausible(emissions, item, decoding.acoustic_score or 0.0, logits=options.logits)
+            score = decoding.acoustic_score or 0.0
+            # A warning is for the caller of the caller, once.
+            warned = (
+                check_plausible(emissions, item, score, logits=options.logits, level=None if warned else 3) or warned
+            )
             found[item] = decoding
         if options.width >= largest:
             break

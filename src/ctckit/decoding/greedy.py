@@ -78,13 +78,20 @@ def greedy_batch(
     """
     results = host_backend().greedy_decode(emissions.values, emissions.lengths, blank, logits=logits, rescore=rescore)
     options = {"blank": blank, "logits": logits, **item_options}
-    return [_decoding(emissions, item, result, options) for item, result in enumerate(results)]
+    decodings: list[Decoding] = []
+    warned = False
+    for item, result in enumerate(results):
+        if result.status == "not_finite":
+            raise not_finite(emissions, item, result.frame)
+        # A warning is for the caller of the caller, once.
+        warned = (
+            check_plausible(emissions, item, result.path_score, logits=logits, level=None if warned else 3) or warned
+        )
+        decodings.append(_decoding(emissions, item, result, options))
+    return decodings
 
 
 def _decoding(emissions: Emissions, item: int, result: GreedyResult, options: dict[str, Any]) -> Decoding:
-    if result.status == "not_finite":
-        raise not_finite(emissions, item, result.frame)
-    check_plausible(emissions, item, result.path_score, logits=options["logits"])
     own = Item(emissions.values[: int(emissions.lengths[item]), item], **options)
     own.rows = [result.tokens]
     problem = problem_of(result.status, result.frame, None)

@@ -64,6 +64,7 @@ class Stream:
         self._has_failed = False
         self._said: tuple[int, ...] = ()  # the tokens of the best hypothesis, at the end
         self._times: _Times | None = None
+        self._has_warned = False
 
     # ----------------------------------------------------------------------------------------------------------- input
 
@@ -128,7 +129,10 @@ class Stream:
         assert self._options is not None  # noqa: S101  # for the type checker
         if chunk.numel():
             largest = float(chunk.amax())
-            check_plausible(emissions, 0, largest if largest < torch.inf else 0.0, logits=self._options.logits)
+            score = largest if largest < torch.inf else 0.0
+            level = None if self._has_warned else 3
+            warned = check_plausible(emissions, 0, score, logits=self._options.logits, level=level)
+            self._has_warned = self._has_warned or warned
 
     # --------------------------------------------------------------------------------------------------- what was said
 

@@ -187,6 +187,7 @@ class Stream {
       : scorers_(scorers), search_(options, scorers_.pointers) {}
 
   void push(int dtype, std::uintptr_t emissions, std::int64_t frames, std::pair<std::int64_t, std::int64_t> strides) {
+    require_open();
     const SearchOptions& options = search_.state().options;
     const Batch batch = batch_of(dtype, emissions, {frames, 1, options.classes}, {strides.first, 0, strides.second},
                                  reinterpret_cast<std::uintptr_t>(&frames), options.blank, options.logits);
@@ -195,11 +196,21 @@ class Stream {
     if (search_.state().status == SearchStatus::searching) decoding.advance(search_.state(), batch, 0, 0, frames);
   }
   nb::tuple best() const {
+    require_open();
     if (search_.state().status != SearchStatus::searching) return nb::make_tuple();
     return tuple_of(search_.classes(0));
   }
-  nb::tuple stable() { return tuple_of(search_.stable()); }
+  nb::tuple stable() {
+    require_open();
+    return tuple_of(search_.stable());
+  }
+  std::size_t count_stable() {
+    require_open();
+    return search_.stable().size();
+  }
   nb::tuple finish(std::int64_t hypotheses) {
+    require_open();
+    is_finished_ = true;
     std::unique_ptr<FinalBeam> beam;
     std::vector<DecodedHypothesis> found;
     {
@@ -215,8 +226,13 @@ class Stream {
   std::size_t bytes() const { return search_.bytes(); }
 
  private:
+  void require_open() const {
+    if (is_finished_) throw nb::value_error("the stream is finished");
+  }
+
   Scorers scorers_;
   Search search_;
+  bool is_finished_ = false;  // its prefixes have been taken
 };
 
 }  // namespace
@@ -245,6 +261,7 @@ void define_decoding(nb::module_& m) {
       .def("push", &Stream::push, nb::arg("dtype"), nb::arg("emissions"), nb::arg("frames"), nb::arg("strides"))
       .def("best", &Stream::best)
       .def("stable", &Stream::stable)
+      .def("count_stable", &Stream::count_stable)
       .def("finish", &Stream::finish, nb::arg("hypotheses"))
       .def_prop_ro("frames", &Stream::frames)
       .def_prop_ro("status", &Stream::status)

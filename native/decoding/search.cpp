@@ -184,7 +184,7 @@ std::vector<std::int32_t> Search::classes(std::int32_t rank) const {
   return found;
 }
 
-std::vector<std::int32_t> Search::stable() {
+const std::vector<std::int32_t>& Search::stable() {
   compact(state_);
   return tree().stable();
 }

@@ -120,7 +120,7 @@ class Search {
   double log_mass(std::int32_t rank) const;
   double log_beam_mass() const;  // of all prefixes of the beam
   // The longest prefix that all hypotheses share: it can never change.
-  std::vector<std::int32_t> stable();
+  const std::vector<std::int32_t>& stable();
   const PrefixTree& tree() const { return memory_.tree; }
   std::size_t bytes() const { return sizeof(Search) + memory_.bytes(); }
   SearchMemory take_memory() { return std::move(memory_); }  // (nothing else is called afterwards)

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 import ctckit
+from ctckit.backends import cpu as core_backend
+from ctckit.backends.searches import SearchOptions
 from ctckit.decoding.scorers import TokenBias
 from tests.decoding.problems import KINDS, emissions
 from tests.decoding.results import bits
@@ -176,6 +178,19 @@ def test_no_frames_at_all(make: Callable[[], Any]) -> None:
     stream = ctckit.Decoder(["-", "a"]).stream()
     stream.push(torch.zeros(0, 2))
     assert stream.finish().text == ""
+
+
+@pytest.mark.usefixtures("core")
+def test_the_core_refuses_a_stream_that_is_finished() -> None:
+    """Its prefixes have been taken."""
+    search = core_backend.search_stream(3, SearchOptions(0, 4, 1), [])
+    search.push(torch.zeros(2, 3).log_softmax(1))
+    assert search.count_stable() == len(search.stable())
+    search.finish(1)
+    calls = (search.best, search.stable, search.count_stable, lambda: search.finish(1))
+    for call in (*calls, lambda: search.push(torch.zeros(1, 3).log_softmax(1))):
+        with pytest.raises(ValueError, match="the stream is finished"):
+            call()
 
 
 def test_what_is_refused(backend: str) -> None:

@@ -236,6 +236,9 @@ class _Stream:
     def stable(self) -> tuple[int, ...]:
         return self._stream.stable()
 
+    def count_stable(self) -> int:
+        return self._stream.count_stable()
+
     def finish(self, hypotheses: int) -> SearchResult:
         return _search_result(*self._stream.finish(hypotheses), None)
 

@@ -147,6 +147,9 @@ class _Stream:
             shared += 1
         return beam[0][:shared]
 
+    def count_stable(self) -> int:
+        return len(self.stable())
+
     def finish(self, hypotheses: int) -> SearchResult:
         return _search(self._frames, self._options, self._scorers, hypotheses)._replace(certify=None)
 

@@ -99,6 +99,9 @@ class SearchStream(Protocol):
     def stable(self) -> tuple[int, ...]:
         """Return the tokens that all prefixes of the beam start with."""
 
+    def count_stable(self) -> int:
+        """Return how many tokens `stable` has."""
+
     def finish(self, hypotheses: int) -> SearchResult:
         """End the search."""
 

@@ -106,7 +106,7 @@ class Stream:
         if self._status == "no_mass":
             self._ended_at = reached
             return
-        self._times.push(chunk, len(self._search.stable()), self._search.best)
+        self._times.push(chunk, self._search.count_stable(), self._search.best)
 
     def _require_no_error(self, remedy: str) -> None:
         if self._status == "not_finite":

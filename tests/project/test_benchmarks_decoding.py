@@ -1,14 +1,9 @@
-"""The benchmark of decoding: its emissions, what it says about hypotheses, and how it treats other decoders.
-
-ctckit's own search is replaced by the textbook's: the machinery is checked here, not the search.
-"""
+"""The benchmark of decoding: its emissions, what it says about hypotheses, and how it treats other decoders."""
 
 from __future__ import annotations
 
-import itertools
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,8 +15,6 @@ from benchmarks.process import Process, ProcessError
 from benchmarks.settings import Settings, parse_peers
 from benchmarks.timing import Effort
 
-import ctckit
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -30,28 +23,8 @@ if TYPE_CHECKING:
 PEER = parse_peers(["textbook"])
 
 
-def found(item: torch.Tensor, width: int) -> SimpleNamespace:
-    tokens = decoding_calls._textbook(item.double().exp().tolist(), width)
-    return SimpleNamespace(tokens=tokens, certified=len(tokens) > 0)
-
-
-def beam_search(
-    log_probs: torch.Tensor, input_lengths: torch.Tensor | None = None, *, beam_width: int = 16, **_: object
-) -> Any:
-    if input_lengths is None:
-        return found(log_probs, beam_width)
-    return [found(item[:length], beam_width) for item, length in zip(log_probs, input_lengths.tolist(), strict=True)]
-
-
-def greedy_decode(log_probs: torch.Tensor) -> SimpleNamespace:
-    best = [c for c, _ in itertools.groupby(log_probs.argmax(1).tolist()) if c]
-    return SimpleNamespace(tokens=tuple(best))
-
-
 @pytest.fixture(autouse=True)
-def _search(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(ctckit, "beam_search", beam_search, raising=False)
-    monkeypatch.setattr(ctckit, "greedy_decode", greedy_decode, raising=False)
+def _threads() -> Iterator[None]:
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
@@ -138,7 +111,7 @@ def test_a_run_measures_and_shows_everything(tmp_path: Path, monkeypatch: pytest
     )  # fmt: skip
     wider = list(decoding.widths(settings))
     assert [(row["who"], row["beam_width"]) for row in wider] == [("ctckit", 1), ("ctckit", 2), ("textbook", 4)]
-    assert wider[0]["certified"] == 1.0
+    assert wider[0]["certified"] == 0.0
     assert all(row["ms"]["p50"] > 0 for row in wider)
 
     shape = {key: getattr(cases.DECODING["short letters"], key) for key in "TNCS"}
@@ -150,7 +123,7 @@ def test_a_run_measures_and_shows_everything(tmp_path: Path, monkeypatch: pytest
     ]  # fmt: skip
     assert shown["decoding"].rows[0]["fastest peer"] == "textbook"
     assert shown["decoding-probability"].rows[0]["textbook"] == "+0.000"
-    assert shown["decoding-width"].rows[0]["certified"] == "100%"
+    assert shown["decoding-width"].rows[0]["certified"] == "0%"
     assert "decoding: textbook, short letters, width 4" not in documents.summary(results)
     picture = tmp_path / "widths.png"
     if plots.draw(plots.widths, "decoding-width", results, picture):
@@ -201,9 +174,8 @@ def test_decoders_that_are_installed_find_probable_hypotheses(peer: str) -> None
     decode, to_classes = prepare(case.C, Search(8))
     items = [np.exp(item) if peer in decoding_calls.TAKES_PROBABILITIES else item for item in emissions.items]
     loss = decoding.judge(emissions, [list(map(int, to_classes(decode(item)))) for item in items]).loss
-    expected = decoding.judge(
-        emissions, [beam_search(torch.from_numpy(x), beam_width=8).tokens for x in emissions.items]
-    )
+    ours = decoding.Ours(case, 8, emissions)()
+    expected = decoding.judge(emissions, [result.tokens for result in ours])
     assert loss == pytest.approx(expected.loss, abs=1e-6 if distribution.startswith(("fast", "numpy")) else 1.5)
 
 

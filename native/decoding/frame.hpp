@@ -10,8 +10,7 @@
 // The `width` largest of all these are the new beam. Few of the new prefixes need to be looked at:
 //
 // - If the beam is full, the least mass of those that stay is a lower bound of the new beam.
-// - Let a prefix have the rank i, and a class the rank r among the classes without the blank, both from 0. The new
-// prefix
+// - Let a prefix have the rank i, and a class the rank r among the classes without the blank, both from 0. The new one
 //   can enter only if (i + 1) r <= width: each of the i + 1 prefixes up to it has r better classes, of which at most
 //   one is weakened because it repeats the last class. Where such a pair makes no new prefix, a prefix that stays has
 //   its mass. This does not hold with scorers. (The rank does not count classes that are more probable by so little
@@ -147,8 +146,7 @@ class FrameStep {
 
   bool is_scored() const { return s_.scorer_count > 0; }
 
-  // --------------------------------------------------------------------------------------------------- prefixes that
-  // stay
+  // ----------------------------------------------------------------------------------------- prefixes that stay
 
   // Computes the masses of the prefixes that stay, in the spare beam, and their keys.
   void stay(double blank) {
@@ -200,8 +198,7 @@ class FrameStep {
     return Result::done;
   }
 
-  // ---------------------------------------------------------------------------------------------------------- new
-  // prefixes
+  // ---------------------------------------------------------------------------------------------- new prefixes
 
   // Collects the new prefixes that may enter the beam.
   void collect() {
@@ -281,8 +278,7 @@ class FrameStep {
     }
   }
 
-  // ------------------------------------------------------------------------------------------------------------- the
-  // beam
+  // -------------------------------------------------------------------------------------------------- the beam
 
   // Whether the row's values are not too small for the scale, if that has not been checked.
   bool is_enough(double best) const { return shifted_ || s_.sums_frames || best / total_[0] >= kLeastProbability; }

@@ -44,8 +44,8 @@ def is_byte_name(token: str) -> bool:
 def text_of_byte_names(text: str) -> str:
     """Replace runs of bytes' names by the characters that they are in UTF-8.
 
-    >>> text_of_byte_names("caf<0xC3><0xA9>"), text_of_byte_names("<0xC3>")
-    ('café', '\N{REPLACEMENT CHARACTER}')
+    >>> text_of_byte_names("<0xC3><0xA9>t<0xC3><0xA9>"), text_of_byte_names("<0xC3>")
+    ('été', '\N{REPLACEMENT CHARACTER}')
     """
     return _BYTES.sub(
         lambda match: bytes(int(name[3:5], 16) for name in _BYTE.findall(match[0])).decode("utf-8", "replace"), text

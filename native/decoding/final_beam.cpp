@@ -44,8 +44,7 @@ Certificate FinalBeam::certify(const Batch& batch, std::int64_t n, std::vector<d
   found.log_total = std::log(sums.product) + static_cast<double>(sums.exponent) * kLog2;
   if (status_ != SearchStatus::searching) return found;
   // Shares of Z. The rounding errors of a frame's masses, sums and exact probabilities are below this, relative to Z.
-  const double each = batch.dtype == DType::float64 ? 4e-15 : 2e-9;
-  const double slack = each * (static_cast<double>(frames_) + 1000) + 0x1p-50 * std::fabs(log_normalisers_);
+  const double slack = 4e-15 * (static_cast<double>(frames_) + 1000) + 0x1p-50 * std::fabs(log_normalisers_);
   const auto share = [&](double log_probability) { return std::exp(log_probability - found.log_total); };
   double rest = std::max(0.0, 1 - share(log_beam_mass_));
   found.lost = rest;

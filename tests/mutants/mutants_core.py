@@ -48,7 +48,21 @@ _OF_THE_LOSS = (
     "backends/test_simd",
     "loss/test_band",
 )
+_OF_DECODING = (
+    "decoding/test_search",
+    "decoding/test_search_scorers",
+    "decoding/test_enumeration",
+    "decoding/test_certificate",
+    "decoding/test_rescoring",
+    "decoding/test_greedy",
+    "decoding/test_streams",
+    "decoding/test_same_bits",
+    "decoding/test_bad_values",
+)
+_DECODING = ("frame.hpp", "next_beam.hpp", "ranking.hpp", "tokens.hpp", "order.hpp", "row.hpp", "greedy.hpp",
+             "kernels.inl", "prefix_tree.cpp", "search.cpp", "decode.cpp", "final_beam.cpp")  # fmt: skip
 _OF_FILES = {
+    **dict.fromkeys((f"decoding/{name}" for name in _DECODING), _OF_DECODING),
     **dict.fromkeys(
         (
             "loss/item.hpp",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 
 import torch
@@ -257,6 +258,7 @@ def _search_result(beam: _core.FinalBeam, rows: list[_core.FoundRow], certify: _
     return SearchResult(_STATUS[beam.status], beam.frames, hypotheses, beam.log_beam_mass, certify)
 
 
+@lru_cache
 def _search_options(options: SearchOptions, classes: int) -> _core.SearchOptions:
     return _core.SearchOptions(
         classes,

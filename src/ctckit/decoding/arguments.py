@@ -45,6 +45,10 @@ class Emissions(NamedTuple):
     batched: bool
     """Whether the caller's emissions had a batch dimension."""
 
+    def item(self, index: int) -> Tensor:
+        """Return the (T, C) emissions of an item, a view."""
+        return self.values[: int(self.lengths[index]), index]
+
 
 class Pruning(NamedTuple):
     """The thresholds of a search; None for none."""
@@ -60,6 +64,8 @@ class Pruning(NamedTuple):
             ArgumentTypeError: if one is no number.
             ArgumentValueError: if one is out of bounds.
         """
+        if self.beam_threshold is None and self.token_threshold is None and self.blank_threshold is None:
+            return self
         given: dict[str, Any] = self._asdict()
         for name, value in given.items():
             if value is None:
@@ -119,7 +125,8 @@ def widths(beam_width: Any, nbest: Any) -> tuple[int, int, int]:
         raise ArgumentValueError(f"nbest is {count}, but there is at least one hypothesis")
     if count > first:
         raise ArgumentValueError(
-            f"nbest is {count}, but a beam of {first} prefixes has no more hypotheses: pass beam_width={count}"
+            f"nbest is {count}, but a beam of {first} prefixes has no more hypotheses: pass beam_width={count} "
+            f"(--beam {count})"
         )
     return first, largest, count
 
@@ -171,7 +178,7 @@ def check_plausible(emissions: Emissions, item: int, score: float, *, logits: bo
     """
     if not logits and score < 0:
         return False
-    x = emissions.values[: int(emissions.lengths[item]), item]
+    x = emissions.item(item)
     if len(x) == 0 or (logits and float(x[0].amin()) < 0):
         return False
     where = f"item {item}: " if emissions.batched else ""

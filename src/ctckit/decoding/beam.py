@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal, overload
 
 from torch import Tensor
@@ -216,7 +217,7 @@ def decoding_of(
     """Make the decoding of one item from the result of its search."""
     scores = tuple(found.acoustic_score for found in result.hypotheses) if options.rescore else ()
     own = Item(
-        emissions.values[: int(emissions.lengths[item]), item],
+        partial(emissions.item, item),
         blank=options.blank,
         logits=options.logits,
         result=result,
@@ -225,7 +226,7 @@ def decoding_of(
     )
     own.rows = [found.tokens for found in result.hypotheses]
     hypotheses = [hypothesis_of(found, own, exact=options.rescore) for found in result.hypotheses]
-    if options.rescore:
+    if options.rescore and len(hypotheses) > 1:
         hypotheses.sort(key=lambda hypothesis: -(hypothesis.score or 0.0))
     return Decoding(tuple(hypotheses), None, problem_of(result.status, result.frame, options), own)
 

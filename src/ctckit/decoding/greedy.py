@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -92,7 +93,7 @@ def greedy_batch(
 
 
 def _decoding(emissions: Emissions, item: int, result: GreedyResult, options: dict[str, Any]) -> Decoding:
-    own = Item(emissions.values[: int(emissions.lengths[item]), item], **options)
+    own = Item(partial(emissions.item, item), **options)
     own.rows = [result.tokens]
     problem = problem_of(result.status, result.frame, None)
     if problem is not None:

@@ -47,7 +47,7 @@ class Item:
     """One item's emissions and the result of its search.
 
     Args:
-        emissions: (T, C) on the CPU, a view of the batch.
+        emissions: returns the emissions, (T, C) on the CPU, a view of the batch.
         blank: class of the blank.
         logits: whether the emissions are logits.
         result: the result of its search; None for greedy decoding and for streams.
@@ -60,7 +60,7 @@ class Item:
 
     def __init__(
         self,
-        emissions: Tensor,
+        emissions: Callable[[], Tensor],
         *,
         blank: int,
         logits: bool,
@@ -71,7 +71,7 @@ class Item:
         frame_duration: float | None = None,
         log_beam_mass: float | None = None,
     ) -> None:
-        self._emissions: Tensor | None = emissions
+        self._emissions: Callable[[], Tensor] | None = emissions
         self._blank, self._logits, self._frame_duration = blank, logits, frame_duration
         self._result, self._exact = result, exact
         self._vocabulary, self._spelling = vocabulary, spelling
@@ -89,9 +89,9 @@ class Item:
         """The certificate, computed when it is first asked for."""
         if not self._is_certificate_known and self._emissions is not None:
             if self._result is not None and self._result.certify is not None:
-                self._certificate = self._result.certify(self._exact, _tolerance_of(self._emissions))
+                self._certificate = self._result.certify(self._exact, _tolerance_of(self._emissions()))
             elif self._result is None and self.log_beam_mass is None:  # of greedy decoding
-                self._certificate = Certificate(self._logits or _add_up(self._emissions), None, is_proved=False)
+                self._certificate = Certificate(self._logits or _add_up(self._emissions()), None, is_proved=False)
             self._is_certificate_known = True
         return self._certificate
 
@@ -132,7 +132,7 @@ class Item:
                     "this copy of a decoding has no emissions: ask for the alignment before you copy or pickle it"
                 )
             found: Any = align(
-                self._emissions,
+                self._emissions(),
                 list(tokens),
                 self._vocabulary,
                 blank=self._blank,

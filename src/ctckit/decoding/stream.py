@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import torch
@@ -188,7 +189,7 @@ class Stream:
         self._is_finished = True
         result = self._search.finish(self._options.hypotheses)
         own = Item(
-            torch.empty(0, self._classes, device="cpu"),
+            partial(torch.empty, 0, self._classes, device="cpu"),
             blank=self._options.blank,
             logits=self._options.logits,
             vocabulary=self._vocabulary,

@@ -16,7 +16,7 @@ namespace {
 
 constexpr double kMostProbability = 0x1p87;     // that the beam's scale holds
 constexpr double kLeastProbability = 0x1p-800;  // of a frame's best class, likewise
-constexpr double kLeastLogProbability = -554;
+constexpr double kLeastLogProbability = -554;   // about the logarithm of that
 
 // The largest value of a row; NaN if there is one.
 template <class Real>

@@ -19,8 +19,8 @@ constexpr std::int64_t kPadding = 16;  // numbers beyond the end of an array tha
 constexpr std::int64_t kMostPending = 4096;
 // Up to as many classes the probabilities of all of them take less time than those of the classes that matter.
 constexpr std::int64_t kFewClasses = 128;
-constexpr double kMostGain =
-    75;  // nats of a step, for which the scale of the beam has room: src/ctckit/reference/decoding.py
+// Nats of a step, for which the scale of the beam has room: `LARGEST` in src/ctckit/reference/decoding.py.
+constexpr double kMostGain = 75;
 
 std::int64_t padded(std::int64_t count) { return (count + kPadding - 1) / kPadding * kPadding; }
 

@@ -205,3 +205,20 @@ def test_results_have_the_form_of_the_emissions() -> None:
     assert isinstance(by_decoder(X[None]), list)
     assert isinstance(greedy_decode(X), ctckit.Decoding)
     assert isinstance(greedy_decode(X[None]), list)
+
+
+def test_remedies_are_arguments_of_the_call() -> None:
+    """Only a search of whole items has `invalid`."""
+    broken = torch.zeros(3, 2).log_softmax(1)
+    broken[1, 0] = torch.nan
+    decoder = ctckit.Decoder(["-", "a"])
+    calls: dict[str, Callable[[], object]] = {
+        "beam_search": lambda: ctckit.beam_search(broken),
+        "Decoder": lambda: decoder(broken),
+        "greedy_decode": lambda: ctckit.greedy_decode(broken),
+        "Stream": lambda: decoder.stream().push(broken),
+    }
+    for name, call in calls.items():
+        with pytest.raises(ValueError, match="hold NaN in frame 1: look for an overflow") as error:
+            call()
+        assert ("invalid=" in str(error.value)) == (name in {"beam_search", "Decoder"}), name

@@ -137,13 +137,21 @@ def check_invalid(invalid: str) -> None:
         raise ArgumentValueError(f"invalid is {invalid!r}, but must be 'raise' or 'none'")
 
 
-def not_finite(emissions: Emissions, item: int, frame: int) -> ArgumentValueError:
-    """Make the error for an item that holds NaN or +inf, from a frame on."""
+def not_finite(emissions: Emissions, item: int, frame: int, *, may_be_none: bool) -> ArgumentValueError:
+    """Make the error for an item that holds NaN or +inf, from a frame on.
+
+    Args:
+        emissions: the batch.
+        item: the item.
+        frame: its first such frame.
+        may_be_none: whether the caller has the argument ``invalid``.
+    """
     row = emissions.values[frame, item]
     kind = "NaN" if bool(row.isnan().any()) else "+inf"
+    other_remedy = ", or pass invalid='none'" if may_be_none else ""
     return ArgumentValueError(
         f"log_probs of {item_name(item, batched=emissions.batched)} hold {kind} in frame {frame}: look for an overflow "
-        f"or a division by zero in the model (ctckit.check names all places), or pass invalid='none'"
+        f"or a division by zero in the model (ctckit.check names all places){other_remedy}"
     )
 
 

@@ -195,7 +195,7 @@ def search_batch(
         for item, result in zip(left, results, strict=True):
             if result.status == "not_finite":
                 if invalid == "raise":
-                    raise not_finite(emissions, item, result.frame)
+                    raise not_finite(emissions, item, result.frame, may_be_none=True)
                 continue
             decoding = decoding_of(emissions, item, result, options, item_options)
             score = decoding.acoustic_score or 0.0

@@ -83,7 +83,7 @@ def greedy_batch(
     warned = False
     for item, result in enumerate(results):
         if result.status == "not_finite":
-            raise not_finite(emissions, item, result.frame)
+            raise not_finite(emissions, item, result.frame, may_be_none=False)
         # A warning is for the caller of the caller, once.
         warned = (
             check_plausible(emissions, item, result.path_score, logits=logits, level=None if warned else 3) or warned

@@ -102,7 +102,7 @@ class Stream:
         self._has_failed = False
         if self._status == "not_finite":
             self._ended_at = reached
-            raise not_finite(emissions, 0, reached - before)
+            raise not_finite(emissions, 0, reached - before, may_be_none=False)
         self._frames += len(chunk)
         if self._status == "no_mass":
             self._ended_at = reached

@@ -93,10 +93,13 @@ def widths(settings: Settings) -> Iterator[Row]:
 
 
 class Ours:
-    """ctckit's search of all items, one after another, as a user would call it."""
+    """ctckit's search of all items: in one call for the padded batch, or one item after another."""
 
-    def __init__(self, case: cases.Case, width: int, emissions: EmissionSet, **more: object) -> None:
+    def __init__(
+        self, case: cases.Case, width: int, emissions: EmissionSet, *, one_by_one: bool = False, **more: object
+    ) -> None:
         self.items = [torch.from_numpy(item) for item in emissions.items]
+        self.batch = None if one_by_one else padded(self.items)
         self.options: dict[str, Any] = {"beam_width": width, **more}
         if case.name in PRUNED:
             self.options |= {"beam_threshold": PREFIX_NATS, "token_threshold": math.exp(CLASS_NATS)}
@@ -104,7 +107,16 @@ class Ours:
     def __call__(self) -> list[Any]:
         """Decode."""
         search: Callable[..., Any] = ctckit.beam_search
+        if self.batch is not None:
+            found: list[Any] = search(*self.batch, **self.options)
+            return found
         return decode_all(lambda item: search(item, **self.options), self.items)
+
+
+def padded(items: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """A batch (N, T, C), and the frames of each item."""
+    lengths = torch.tensor([len(item) for item in items])
+    return torch.nn.utils.rnn.pad_sequence(list(items), batch_first=True), lengths
 
 
 def judge(emissions: EmissionSet, found: Sequence[Sequence[int]]) -> Found:
@@ -135,13 +147,16 @@ def judged(rows: Sequence[Row], case: cases.Case) -> Iterator[Row]:
     """Say of each peer whether the goal counts beside it: whether its hypotheses are as probable as ours.
 
     With many classes all count, since only those finish that are pruned, and they find worse hypotheses. With few, a
-    peer that is pruned does not count: a case of its own compares it with a search that is pruned, too.
+    peer that is pruned does not count: a case of its own compares it with a search that is pruned, too. There, a peer
+    does not count that leaves out classes alone, but must be beaten.
     """
     able = [row for row in rows if "ratio" in row]
-    fair = [row for row in able if case.C >= LARGE or not prunes(row["peer"])]
+    does_less = [row for row in able if case.name in PRUNED and row["peer"] in decoding_calls.PRUNE_CLASSES_ALONE]
+    fair = [row for row in able if row not in does_less and (case.C >= LARGE or not prunes(row["peer"]))]
     equal = [row for row in fair if case.C >= LARGE or row["worse_by"] >= -EQUAL]
     for row in rows:
-        yield row | {"counts": row in (equal or fair)} if "ratio" in row else row
+        judgement = {"counts": row in (equal or fair), "does_less": row in does_less}
+        yield row | judgement if "ratio" in row else row
 
 
 def _emissions(case: cases.Case, settings: Settings) -> EmissionSet:
@@ -187,13 +202,16 @@ def _meet(peer: Process, ours: Ours, emissions: EmissionSet, effort: Effort) -> 
 
 
 def _search_alone(case: cases.Case, width: int, emissions: EmissionSet, effort: Effort) -> Row:
-    """The call, and the call that does not compute the exact score of what it found."""
+    """With and without the exact score of what it found; in one call, and in a call for each item."""
     torch.set_num_threads(1)
     ours = Ours(case, width, emissions)
     found = judge(emissions, [list(result.tokens) for result in ours()])
-    measured = compare(Call(ours), Call(Ours(case, width, emissions, rescore=False)), effort)
+    alone = Call(Ours(case, width, emissions, rescore=False))
+    measured = compare(Call(ours), alone, effort)
+    calls = compare(Call(Ours(case, width, emissions, rescore=False, one_by_one=True)), alone, effort)
     row = {"who": "without the exact score", "case": case.name, "beam_width": width}
-    return row | _each_of(measured, emissions) | found._asdict()
+    call_ms = _each_of(calls, emissions)["first_ms"]
+    return row | _each_of(measured, emissions) | found._asdict() | {"call_ms": call_ms}
 
 
 def _greedy(case: cases.Case, emissions: EmissionSet, effort: Effort) -> Row:
@@ -218,8 +236,7 @@ def _collapsed(path: np.ndarray) -> list[int]:
 def _batch(case: cases.Case, threads: int, effort: Effort) -> Row:
     """One call for a batch, on one thread and on more."""
     items = emission_sets.make(replace(case, N=max(case.N, BATCH))).items[:BATCH]
-    lengths = torch.tensor([len(item) for item in items])
-    batch = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(item) for item in items], batch_first=True)
+    batch, lengths = padded([torch.from_numpy(item) for item in items])
     search: Callable[..., Any] = ctckit.beam_search
     run = Call(lambda: search(batch, lengths, beam_width=BATCH_WIDTH))
     once(run)

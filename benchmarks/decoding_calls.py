@@ -165,6 +165,7 @@ DECODERS: dict[str, tuple[Callable[[int, Search], Prepared], str, str]] = {
 }
 TAKES_PROBABILITIES = ("fast-ctc-decode", "fast-ctc-decoder", "fast-ctc-decoder-pruned")
 CANNOT_PRUNE = ("textbook",)
+PRUNE_CLASSES_ALONE = ("fast-ctc-decode", "fast-ctc-decoder")  # not prefixes
 
 
 def prunes(peer: str) -> bool:

@@ -126,5 +126,7 @@ def decoding(row: Row) -> dict[str, Goal]:
         return {"ratio": DECODING_THREADS} if row["threads"] == 2 else {}
     if "worse_by" not in row:
         return {}
-    goal = DECODING.get((row["case"], row["beam_width"])) if row["counts"] else None
+    goal = PEER if row["does_less"] else None
+    if row["counts"]:
+        goal = DECODING.get((row["case"], row["beam_width"]))
     return {"worse_by": NOT_WORSE} if goal is None else {"ratio": goal, "worse_by": NOT_WORSE}

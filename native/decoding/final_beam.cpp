@@ -15,7 +15,7 @@ FinalBeam::FinalBeam(const Search& search)
       log_beam_mass_(status_ == SearchStatus::searching ? search.log_beam_mass() : -INFINITY),
       frames_(search.state().frames),
       log_normalisers_(search.state().log_normalisers),
-      has_sums_(search.state().sums_frames),
+      has_sums_(search.state().reading == Reading::all),
       sums_(search.state().sums) {
   if (status_ != SearchStatus::searching) nodes_.clear();
   for (std::int32_t rank = 0; rank < size(); ++rank) log_masses_.push_back(search.log_mass(rank));

@@ -44,7 +44,7 @@ class FrameStep {
     if (s_.options.logits) {
       const Real max = row_.shift();
       if (!(max < row_.kInfinity)) return end(SearchStatus::not_finite);
-      if (max > -row_.kInfinity && !s_.sums_frames) s_.log_normalisers += row_.normalise();
+      if (max > -row_.kInfinity && s_.reading == Reading::named) s_.log_normalisers += row_.normalise();
     }
     shifted_ = s_.options.logits;
     Result result = step();
@@ -73,7 +73,7 @@ class FrameStep {
 
   Result step() {
     double blank = 0;
-    if (!(s_.sums_frames ? read_all(blank) : read_named(blank))) return Result::out_of_range;
+    if (!(s_.reading == Reading::named ? read_named(blank) : read_many(blank))) return Result::out_of_range;
     if (blank > threshold(s_.options.blank_ceiling)) return apply_blank(blank);
     stay(blank);
     double least = bound_ / total_[0] * (1 - kSlack);
@@ -106,8 +106,36 @@ class FrameStep {
 
   static bool is_in_range(double p) { return p >= kLeastProbability && p <= kMostProbability; }
 
-  // Computes the probabilities of all classes. Returns false if they are out of the beam's scale.
-  bool read_all(double& blank) {
+  // Computes the probabilities of all classes, or of groups. Returns false if they are out of the beam's scale.
+  bool read_many(double& blank) {
+    if (!(s_.reading == Reading::groups && !shifted_ ? read_groups() : read_all())) return false;
+    s_.probability[row_.classes] = 0;  // of the empty prefix's last class
+    blank = s_.probability[s_.options.blank];
+    s_.probability[s_.options.blank] = 0;  // it extends no prefix
+    return true;
+  }
+
+  // Of the groups with the blank, with the last class of a prefix, and with a class above the least value.
+  bool read_groups() {
+    std::uint64_t groups = s_.last_groups | std::uint64_t{1} << (s_.options.blank / kGroup);
+    groups |= groups_above(row_.values, row_.classes, static_cast<Real>(s_.least_value));
+    s_.groups = groups & ~std::uint64_t{0} >> (64 - (row_.classes + kGroup - 1) / kGroup);
+    F64 sums{};
+    for (groups = s_.groups; groups != 0; groups &= groups - 1) {
+      const std::int64_t c = kGroup * std::int64_t{__builtin_ctzll(groups)};
+      for (int j = 0; j < kSumVectors; ++j) {
+        const F64 x = c + kGroup <= row_.classes ? load_widened(row_.values + c + j * kLanes)
+                                                 : load_last(row_.values + c, row_.classes - c, j * kLanes);
+        const F64 p = exponential(x);
+        store(s_.probability + c + j * kLanes, p);
+        sums += p;
+      }
+    }
+    return is_in_range(sum_of_lanes(sums)) || read_all();  // (also NaN is in a group)
+  }
+
+  bool read_all() {
+    s_.groups = ~std::uint64_t{0};
     const double sum = sum_row(row_.values, row_.classes, row_.offset,
                                [this](std::int64_t c, F64 p) { store(s_.probability + c, p); });
     if (!is_in_range(sum)) return false;
@@ -115,9 +143,6 @@ class FrameStep {
     if (row_.scale != 1)
       for (std::int64_t c = 0; c < row_.classes; c += kLanes)
         store(s_.probability + c, load<F64>(s_.probability + c) * row_.scale);
-    s_.probability[row_.classes] = 0;  // of the empty prefix's last class
-    blank = s_.probability[s_.options.blank];
-    s_.probability[s_.options.blank] = 0;  // it extends no prefix
     if (!s_.options.logits) add_sum(s_.sums, shifted_ ? kInfinity : sum);
     return true;
   }
@@ -154,7 +179,8 @@ class FrameStep {
     double* const total = to.masses + s_.capacity;
     F64 least = broadcast<F64>(kInfinity), largest{};
     for (std::int64_t i = 0; i < s_.size; i += kLanes) {
-      const F64 last = s_.sums_frames ? gather(s_.probability, from.last + i) : load<F64>(s_.last_probability + i);
+      const F64 last =
+          s_.reading == Reading::named ? load<F64>(s_.last_probability + i) : gather(s_.probability, from.last + i);
       F64 passed = gather(from.masses, from.entry + i) * last;
       if (is_scored()) passed = passed * load<F64>(from.factor + i);
       const F64 in_blank = load<F64>(total_ + i) * blank;
@@ -176,7 +202,7 @@ class FrameStep {
 
   // A frame whose blank is above the ceiling: all prefixes stay, by the blank alone.
   Result apply_blank(double blank) {
-    if (!s_.sums_frames) {  // a NaN or +infinity must not pass unseen
+    if (s_.reading == Reading::named) {  // a NaN or +infinity must not pass unseen
       const Real max = row_.largest();
       if (!(max < row_.kInfinity)) return Result::out_of_range;
     }
@@ -281,7 +307,9 @@ class FrameStep {
   // -------------------------------------------------------------------------------------------------- the beam
 
   // Whether the row's values are not too small for the scale, if that has not been checked.
-  bool is_enough(double best) const { return shifted_ || s_.sums_frames || best / total_[0] >= kLeastProbability; }
+  bool is_enough(double best) const {
+    return shifted_ || s_.reading != Reading::named || best / total_[0] >= kLeastProbability;
+  }
 
   Result select() {
     const double best = s_.spare.masses[s_.capacity];

@@ -102,6 +102,10 @@ inline void rearrange(SearchState& s, const Keys& keys, std::int32_t count) {
   for (std::int32_t k = 0; k < count; k += kLanes)
     store(to.masses + capacity + k, load<F64>(to.masses + k) + load<F64>(to.label + k));
   clear_behind(s, to, count);
+  if (s.reading == Reading::groups) {
+    s.last_groups = 0;
+    for (std::int32_t k = 0; k < count; ++k) s.last_groups |= std::uint64_t{1} << (to.last[k] / kGroup);
+  }
   s.size = count;
   exchange(s.beam, s.next);
   if (returned) adopt(s, new_count);

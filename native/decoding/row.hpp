@@ -74,6 +74,26 @@ struct Row {
   }
 };
 
+// The groups that have a value above a bound, or NaN; a bit each.
+template <class Real>
+std::uint64_t groups_above(const Real* row, std::int64_t classes, Real bound) {
+  using Vector = typename VectorOf<Real>::Values;
+  using Integers = typename VectorOf<Real>::Integers;
+  constexpr int width = sizeof(Vector) / sizeof(Real);
+  std::uint64_t groups = 0;
+  for (std::int64_t c = 0; c < classes; c += width) {
+    const Vector x = c + width <= classes ? load<Vector>(row + c) : load_tail(row + c, classes - c);
+    const std::uint64_t lanes = bits_of(~(Integers)(x <= bound));
+    if constexpr (width == 2 * kGroup) {
+      groups |= std::uint64_t{(lanes & 0xff) != 0} << (c / kGroup) | std::uint64_t{lanes >> kGroup != 0}
+                                                                         << (c / kGroup + 1);
+    } else {
+      groups |= std::uint64_t{lanes != 0} << (c / kGroup);
+    }
+  }
+  return groups;
+}
+
 // Counts a frame whose probabilities have a sum; infinity for a sum that is not known.
 inline void add_sum(FrameSums& sums, double sum) {
   sums.least = sum < sums.least ? sum : sums.least;

@@ -63,7 +63,7 @@ void take_beams(Block& block, SearchState& s) {
 
 void take_scratch(Block& block, SearchState& s) {
   const std::int64_t classes = s.options.classes, room = std::max(classes, s.capacity + s.most_candidates);
-  s.probability = block.take<double>(s.sums_frames ? classes : 0);
+  s.probability = block.take<double>(s.reading == Reading::named ? 0 : classes);
   for (double** const array : {&s.last_probability, &s.source}) *array = block.take<double>(s.capacity);
   for (std::int32_t** const array : {&s.token, &s.found_token}) *array = block.take<std::int32_t>(classes);
   for (double** const array : {&s.token_probability, &s.found_probability}) *array = block.take<double>(classes);
@@ -79,6 +79,18 @@ void take_scratch(Block& block, SearchState& s) {
   for (double** const array : {&s.pending_mass, &s.pending_gain}) *array = block.take<double>(pending);
   s.maxima = block.take<double>(classes);
   s.row = block.take<double>(classes);
+}
+
+Reading reading_of(const SearchOptions& options) {
+  if (options.classes > std::max<std::int64_t>(kFewClasses, options.width)) return Reading::named;
+  const bool has_floor = options.token_floor > 0 && !options.logits;  // (logits need the sum of all classes)
+  return has_floor && options.classes <= kMostGroupedClasses ? Reading::groups : Reading::all;
+}
+
+// Less than the logarithm, by more than rounding errors.
+double below_logarithm(double x) {
+  const double log_x = std::log(x);
+  return log_x - 1e-6 * (1 + std::fabs(log_x));
 }
 
 std::string gain_error(const char* method, double gain) {
@@ -99,7 +111,8 @@ Search::Search(const SearchOptions& options, std::vector<Scorer*> scorers, Searc
   s.index_bits = std::bit_width(static_cast<std::uint64_t>(options.width + s.most_candidates + kPadding));
   s.token_bits = std::bit_width(static_cast<std::uint64_t>(options.classes + kPadding));
   s.most_pending = kMostPending;
-  s.sums_frames = options.classes <= std::max<std::int64_t>(kFewClasses, options.width);
+  s.reading = reading_of(options);
+  if (s.reading == Reading::groups) s.least_value = below_logarithm(options.token_floor);
   s.scorers = scorers_.data();
   s.scorer_count = static_cast<int>(scorers_.size());
   double gain = 0;
@@ -129,6 +142,7 @@ Search::Search(const SearchOptions& options, std::vector<Scorer*> scorers, Searc
     std::fill_n(beam.last, s.capacity, static_cast<std::int32_t>(options.classes));
     std::fill_n(beam.entry, s.capacity, static_cast<std::int32_t>(2 * s.capacity));
   }
+  s.last_groups = 0;
   s.exponent = -700;
   s.status = SearchStatus::searching;
   for (std::size_t k = 0; k < scorers_.size(); ++k) tree.states(PrefixTree::kRoot)[k] = scorers_[k]->initial();

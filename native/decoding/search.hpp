@@ -60,6 +60,15 @@ struct FrameSums {
   double least = 1, largest = 1;  // sum of a frame
 };
 
+// The classes of a frame whose probabilities are computed.
+enum class Reading {
+  all,     // their sums are known
+  groups,  // of kGroup classes each, where one of them matters
+  named,   // the blank, the last classes of prefixes, and those that may extend a prefix
+};
+constexpr int kGroup = 8;
+constexpr std::int64_t kMostGroupedClasses = 63 * kGroup;  // a bit for each group, and one for the empty prefix
+
 struct SearchState {
   SearchOptions options;
   std::int64_t capacity;  // of the arrays: width and a vector, padded
@@ -69,10 +78,13 @@ struct SearchState {
   double log_offset;       // and times e^-log_offset
   double log_normalisers;  // the sum over frames of the logits' log-normalisers
 
-  bool sums_frames;  // whether every class's probability is computed in every frame, and `sums` is known
-  FrameSums sums;
-  std::int64_t frames;  // so far
-  SearchStatus status;  // the frame that has ended the search is number `frames`
+  Reading reading;
+  FrameSums sums;             // with Reading::all
+  double least_value;         // with Reading::groups: a class whose emission is not larger extends no prefix
+  std::uint64_t last_groups;  // those with the last class of a prefix, a bit each
+  std::uint64_t groups;       // those whose probabilities are known in this frame
+  std::int64_t frames;        // so far
+  SearchStatus status;        // the frame that has ended the search is number `frames`
 
   // Scratch memory.
   double *probability, *last_probability, *source;

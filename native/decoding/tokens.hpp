@@ -19,6 +19,7 @@ template <class Real>
 class TokenSearch {
   using Vector = typename VectorOf<Real>::Values;
   using Integers = typename VectorOf<Real>::Integers;
+  static constexpr std::int64_t kFew = 3;  // that are faster to insert one by one
   static constexpr int kWidth = sizeof(Vector) / sizeof(Real);
   static constexpr Real kInfinity = std::numeric_limits<Real>::infinity();
 
@@ -29,7 +30,7 @@ class TokenSearch {
   // how many; -1 if a value of the row is NaN or too large.
   std::int64_t find(double least, std::int64_t most) {
     found_ = 0;
-    if (s_.sums_frames) {
+    if (s_.reading != Reading::named) {
       scan_probabilities(least);
     } else if (!scan_values(least, most)) {
       return -1;
@@ -45,6 +46,7 @@ class TokenSearch {
  private:
   // Sorts what was found: the largest probability first, then the lowest class.
   void sort_found() {
+    if (found_ <= kFew) return insert_found();
     const Keys keys(s_.token_bits);
     for (std::int64_t r = 0; r < found_; r += kLanes)
       store(s_.new_keys + r, keys.of(load<F64>(s_.found_probability + r), r));
@@ -61,8 +63,31 @@ class TokenSearch {
     }
   }
 
+  // The same for a few.
+  void insert_found() {
+    for (std::int64_t r = 0; r < found_; ++r) {
+      const double p = s_.found_probability[r];
+      std::int64_t at = r;
+      for (; at > 0 && s_.token_probability[at - 1] < p; --at) {
+        s_.token[at] = s_.token[at - 1];
+        s_.token_probability[at] = s_.token_probability[at - 1];
+      }
+      s_.token[at] = s_.found_token[r];
+      s_.token_probability[at] = p;
+    }
+  }
+
   void scan_probabilities(double least) {
-    for (std::int64_t c = 0; c < row_.classes; c += kLanes) {
+    if (s_.reading == Reading::all) return scan_probabilities(least, 0, row_.classes);
+    for (std::uint64_t groups = s_.groups; groups != 0; groups &= groups - 1) {
+      const std::int64_t c = kGroup * std::int64_t{__builtin_ctzll(groups)};
+      if (c >= row_.classes) break;
+      scan_probabilities(least, c, c + kGroup < row_.classes ? c + kGroup : row_.classes);
+    }
+  }
+
+  void scan_probabilities(double least, std::int64_t begin, std::int64_t end) {
+    for (std::int64_t c = begin; c < end; c += kLanes) {
       const F64 p = load<F64>(s_.probability + c);
       const unsigned bits = bits_of((I64)((p >= least) & (p > 0.0)));
       compress(s_.found_probability + found_, p, bits);

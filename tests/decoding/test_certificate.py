@@ -98,16 +98,18 @@ def test_what_is_lost(backend: str) -> None:
 
 @pytest.mark.parametrize("classes", [5, 140])
 def test_what_is_lost_does_not_depend_on_how_classes_are_read(core: None, classes: int) -> None:
-    """Of few classes all are summed in the search, of many when the certificate is asked for."""
+    """Of few classes all are summed in the search; of many, and with a threshold, when the certificate is asked for."""
     del core
     x = emissions("held", 30, 5)
     wide = torch.full((30, classes), -math.inf, dtype=torch.float64)
     wide[:, :5] = x
     for width in (1, 4, 20):
-        found, expected = (beam_search(y, beam_width=width, nbest=1) for y in (wide, x))
-        assert found.lost == pytest.approx(expected.lost, abs=1e-12)
-        assert found.certified == expected.certified
-        assert 0 < found.lost < 1
+        expected = beam_search(x, beam_width=width)
+        for y, threshold in ((wide, None), (x, 1e-300), (wide, 1e-300)):
+            found = beam_search(y, beam_width=width, token_threshold=threshold)
+            assert found.lost == pytest.approx(expected.lost, abs=1e-12)
+            assert found.certified == expected.certified
+            assert 0 < found.lost < 1
 
 
 def test_easy_cases(backend: str) -> None:
@@ -179,11 +181,12 @@ def test_tolerance_of_the_dtypes(backend: str) -> None:
 @pytest.mark.filterwarnings("ignore:emissions hold values", "ignore:the probabilities of a frame")
 @pytest.mark.parametrize("classes", [4, 140])
 @pytest.mark.parametrize("offset", [-5.0, 3.0, 40.0, -500.0])
-def test_the_share_of_what_is_not_normalised(core: None, classes: int, offset: float) -> None:
+@pytest.mark.parametrize("threshold", [None, 1e-300])
+def test_the_share_of_what_is_not_normalised(core: None, threshold: float | None, offset: float, classes: int) -> None:
     """What is lost is a share of all, whatever the sums of frames are."""
     del core
     x = emissions("flat", 6, classes)
-    found = beam_search(x + offset, beam_width=3)
+    found = beam_search(x + offset, beam_width=3, token_threshold=threshold)
     assert found.certified is None
     assert found.lost == pytest.approx(beam_search(x, beam_width=3).lost, abs=1e-9)
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from ctckit import _core
 from tests.decoding import textbook
 from tests.decoding.problems import KINDS, core_beam, defined_beam, emissions
 
@@ -72,6 +73,33 @@ def test_thresholds(classes: int, name: str) -> None:
         assert found == expected, (kind, width, seed)
         changed += found != core_beam(x, width, blank)
     assert changed > 5
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("classes", [*range(1, 41), 64, 127, 128, 129, 503, 504, 505, 520])
+def test_token_thresholds_of_every_number_of_classes(classes: int, dtype: torch.dtype) -> None:
+    """Up to 504 classes are read in groups of eight: those that have no class of interest are skipped."""
+    r = random.Random(classes)  # noqa: S311
+    for kind, width in itertools.product(
+        ("held", "sharp", "masked", "wide"), (1, 12, *([classes] if classes > 99 else []))
+    ):
+        x = emissions(kind, 8, classes, seed=width).to(dtype)
+        options: dict[str, Any] = {"token_threshold": r.choice((1e-300, 0.001, 0.05, 0.3))}
+        blank = r.choice((0, classes - 1, r.randrange(classes)))
+        expected = textbook.beam_search(textbook.probabilities(x), beam_width=width, blank=blank, **options)
+        assert core_beam(x, width, blank, **options) == expected, (kind, width, blank)
+
+
+@pytest.mark.parametrize("classes", [2, 30, 140])
+def test_a_class_at_the_threshold_itself(classes: int) -> None:
+    """It makes new prefixes; at a threshold that is larger by a rounding it does not."""
+    r = random.Random(classes)  # noqa: S311
+    for _ in range(40):
+        x = torch.full((1, classes), -20.0, dtype=torch.float64)
+        x[0, classes - 1] = math.log(r.uniform(0.001, 0.4))
+        p = _core.exponential(float(x[0, classes - 1]))
+        assert [tokens for tokens, _ in core_beam(x, 5, token_threshold=p)] == [(classes - 1,), ()]
+        assert [tokens for tokens, _ in core_beam(x, 5, token_threshold=math.nextafter(p, 1))] == [()]
 
 
 @pytest.mark.parametrize("classes", [4, 140])

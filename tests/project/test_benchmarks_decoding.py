@@ -105,6 +105,7 @@ def test_a_run_measures_and_shows_everything(tmp_path: Path, monkeypatch: pytest
     assert (beside["peer"], beside["beam_width"], beside["counts"]) == ("textbook", 4, True)
     assert beside["version"] == f"numpy {np.__version__}"
     assert beside["worse_by"] == 0
+    assert alone["call_ms"]["p50"] > 0
     assert beside["loss"] == alone["loss"] <= greedy["loss"]
     assert (alone["who"], greedy["who"], batch["who"], batch["threads"]) == (
         "without the exact score", "greedy", "batch", 2,
@@ -163,6 +164,11 @@ def test_which_peers_count() -> None:
     assert goals.verdicts(goals.decoding(judged), judged) == {"ratio": "must", "worse_by": "must"}
     judged |= {"counts": False, "worse_by": 0.002}
     assert goals.verdicts(goals.decoding(judged), judged) == {"worse_by": "missed"}
+    rows = [row("ctc-beam-decoder", 0.0), row("fast-ctc-decoder", 0.0)]
+    pruned = list(decoding.judged(rows, cases.DECODING["speech phones, pruned"]))
+    assert [(row["counts"], row["does_less"]) for row in pruned] == [(True, False), (False, True)]
+    slower = pruned[1] | {"ratio": {"p50": 0.9}}
+    assert goals.verdicts(goals.decoding(slower), slower) == {"ratio": "missed", "worse_by": "must"}
 
 
 @pytest.mark.parametrize("peer", [peer for peer in DECODERS if peer in parse_peers(["auto"])])

@@ -64,10 +64,8 @@ class Pruning(NamedTuple):
             ArgumentTypeError: if one is no number.
             ArgumentValueError: if one is out of bounds.
         """
-        if self.beam_threshold is None and self.token_threshold is None and self.blank_threshold is None:
-            return self
-        given: dict[str, Any] = self._asdict()
-        for name, value in given.items():
+        given: tuple[Any, ...] = self
+        for name, value in zip(self._fields, given, strict=True):
             if value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -76,9 +74,9 @@ class Pruning(NamedTuple):
                 raise ArgumentValueError(f"beam_threshold is {value}, but must be above 0 nats")
             if name != "beam_threshold" and not 0 <= value <= 1:
                 raise ArgumentValueError(f"{name} is {value}, but a probability must be from 0 to 1")
-        if self.beam_threshold is None:
+        if self.beam_threshold is None or self.beam_threshold <= _MOST_NATS:
             return self
-        return self._replace(beam_threshold=min(self.beam_threshold, _MOST_NATS))  # an int may be too large for floats
+        return self._replace(beam_threshold=_MOST_NATS)  # an int may be too large for floats
 
 
 def gate(log_probs: Any, input_lengths: Lengths, *, batch_first: bool) -> Emissions:
@@ -115,7 +113,7 @@ def widths(beam_width: Any, nbest: Any) -> tuple[int, int, int]:
         raise ArgumentValueError(
             f"beam_width is {beam_width!r}, but must be a number, or the first and the largest: (8, 512)"
         )
-    first, largest = (as_int(width, "beam_width") for width in pair)
+    first, largest = as_int(pair[0], "beam_width"), as_int(pair[1], "beam_width")
     if not 1 <= first <= largest <= _MOST_WIDTH:
         if first > largest:
             raise ArgumentValueError(f"beam_width is {beam_width!r}, but the first width must not exceed the largest")

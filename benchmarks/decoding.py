@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
+from rapidfuzz.distance import Levenshtein
 
 import ctckit
 from benchmarks import cases, decoding_calls, emission_sets
@@ -122,7 +123,7 @@ def padded(items: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
 def judge(emissions: EmissionSet, found: Sequence[Sequence[int]]) -> Found:
     """How probable the hypotheses are, by the exact loss in float64, and how far they are from what the items say."""
     losses = [_loss(item, labels) for item, labels in zip(emissions.items, found, strict=True)]
-    edits = sum(edit_distance(labels, target) for labels, target in zip(found, emissions.targets, strict=True))
+    edits = sum(Levenshtein.distance(labels, target) for labels, target in zip(found, emissions.targets, strict=True))
     return Found(float(np.mean(losses)), edits / sum(map(len, emissions.targets)))
 
 
@@ -131,16 +132,6 @@ def _loss(item: np.ndarray, labels: Sequence[int]) -> float:
     lengths = torch.tensor([len(item)]), torch.tensor([len(labels)])
     target = torch.tensor([list(labels)], dtype=torch.int64)
     return float(ctckit.ctc_loss(x, target, *lengths, reduction="none"))
-
-
-def edit_distance(a: Sequence[int], b: Sequence[int]) -> int:
-    """The fewest insertions, deletions and replacements that turn one into the other."""
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, start=1):
-        corner, row[0] = row[0], i
-        for j, y in enumerate(b, start=1):
-            corner, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, corner + (x != y))
-    return row[-1]
 
 
 def judged(rows: Sequence[Row], case: cases.Case) -> Iterator[Row]:

@@ -22,6 +22,7 @@ import torch
 from digit_lines import BLANK, HEIGHT, Batch, DigitLines, Line, collate, split
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from rapidfuzz.distance import Levenshtein
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -121,23 +122,13 @@ def read(logits: Tensor, batch: Batch) -> list[ctckit.Decoding]:
 
 def wrong(tokens: Sequence[int], line: Line) -> int:
     """Return how many digits of a reading are wrong, missing or inserted."""
-    return edit_distance(tokens, [digit + 1 for digit in line.digits])
+    return Levenshtein.distance(tokens, [digit + 1 for digit in line.digits.tolist()])
 
 
 def error_rate(readings: list[ctckit.Decoding], lines: list[Line]) -> float:
     """Return how many digits are wrong, missing or inserted, per digit of the lines."""
     errors = sum(wrong(reading.tokens, line) for reading, line in zip(readings, lines, strict=True))
     return errors / sum(len(line.digits) for line in lines)
-
-
-def edit_distance(a: Sequence[int], b: Sequence[int]) -> int:
-    """Return how many numbers must be inserted, deleted or replaced to turn `a` into `b`."""
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, start=1):
-        diagonal, row[0] = row[0], i
-        for j, y in enumerate(b, start=1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (x != y))
-    return row[-1]
 
 
 # --- 4. Locating: given the digits of a line, where is each of them? --------------------------------------------------

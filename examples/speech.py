@@ -21,7 +21,6 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
-from digits import edit_distance
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
@@ -29,6 +28,7 @@ from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from rapidfuzz.distance import Levenshtein
 from spoken import (
     BLANK,
     MELS,
@@ -161,7 +161,7 @@ def misread(log_probs: Tensor, batch: Batch) -> np.ndarray:
     beam = ctckit.beam_search(log_probs, batch.frames, beam_width=16, blank=BLANK)
     spoken = [row[:length] for row, length in zip(batch.targets.tolist(), batch.target_lengths, strict=True)]
     readings = [cast("list[ctckit.Decoding]", found) for found in (greedy, beam)]
-    return np.array([sum(map(edit_distance, (one.tokens for one in found), spoken)) for found in readings])
+    return np.array([sum(map(Levenshtein.distance, (one.tokens for one in found), spoken)) for found in readings])
 
 
 # --- 5. Measuring the errors. -----------------------------------------------------------------------------------------

@@ -71,13 +71,6 @@ def test_probabilities_and_errors_of_hypotheses() -> None:
     assert judged.error_rate == 1.0  # one replaced, two missing, of three
 
 
-@pytest.mark.parametrize(
-    ("a", "b", "distance"), [([], [1, 2], 2), ([1, 2, 3], [1, 3], 1), ([1, 2, 3], [3, 2, 1], 2), ([4], [4], 0)]
-)
-def test_edit_distance(a: list[int], b: list[int], distance: int) -> None:
-    assert decoding.edit_distance(a, b) == decoding.edit_distance(b, a) == distance
-
-
 def test_the_textbook_adds_paths_up() -> None:
     rows = [[0.6, 0.4], [0.6, 0.4]]  # the best path is blank, blank; but three paths spell 1
     assert decoding_calls._textbook(rows, 1) == ()

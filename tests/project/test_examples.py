@@ -12,7 +12,7 @@ import torch
 
 import ctckit
 
-for needed in ("sklearn", "tqdm", "matplotlib"):
+for needed in ("sklearn", "tqdm", "matplotlib", "rapidfuzz"):
     pytest.importorskip(needed)
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -91,14 +91,6 @@ def test_lines_are_the_same_for_the_same_seed(digit_lines: Any) -> None:
 
     assert np.array_equal(one.image, same.image)
     assert one.image.shape != other.image.shape or not np.array_equal(one.image, other.image)
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "distance"),
-    [([], [], 0), ([1, 2], [], 2), ([], [1], 1), ([1, 2, 3], [1, 3], 1), ([1, 2, 3], [3, 2, 1], 2), ([1], [2, 1], 1)],
-)
-def test_edit_distance(digits: Any, a: list[int], b: list[int], distance: int) -> None:
-    assert digits.edit_distance(a, b) == distance
 
 
 def test_reading_merges_repeats_and_drops_blanks_within_the_width(digits: Any) -> None:

@@ -42,6 +42,7 @@ THEIR_WIDTHS = (4, 16, 64, 256)
 SECONDS = 40  # for all items of a case
 EQUAL = 1e-3  # nats: a hypothesis that is less probable by less is as good
 LARGE = 1000  # classes: beyond this, searches that are not pruned take seconds for a line of text
+LEAST_SIGNAL = 100_000  # emissions: a shorter signal is repeated, so that not the call is measured
 QUICK_ITEMS = 2
 
 
@@ -146,7 +147,11 @@ def judged(rows: Sequence[Row], case: cases.Case) -> Iterator[Row]:
     fair = [row for row in able if row not in does_less and (case.C >= LARGE or not prunes(row["peer"]))]
     equal = [row for row in fair if case.C >= LARGE or row["worse_by"] >= -EQUAL]
     for row in rows:
-        judgement = {"counts": row in (equal or fair), "does_less": row in does_less}
+        judgement = {
+            "counts": row in (equal or fair),
+            "does_less": row in does_less,
+            "is_same_search": row in does_less or row in fair,
+        }
         yield row | judgement if "ratio" in row else row
 
 
@@ -212,6 +217,7 @@ def _greedy(case: cases.Case, emissions: EmissionSet, effort: Effort) -> Row:
     greedy = [list(decode(torch.from_numpy(item)).tokens) for item in emissions.items]
     assert greedy == [_collapsed(item.argmax(axis=1)) for item in emissions.items]
     signal = np.concatenate(emissions.items)
+    signal = np.concatenate([signal] * math.ceil(LEAST_SIGNAL / signal.size))
     whole, one = torch.from_numpy(signal), torch.from_numpy(emissions.items[0])
     measured = compare(Call(lambda: decode(whole)), Call(lambda: signal.argmax(axis=1)), effort)
     call_ms = percentiles(in_turn([Call(lambda: decode(one))], effort)[:, 0] * 1e3)

@@ -80,7 +80,8 @@ def decoding_probability(rows: Rows) -> Table:
     note = (
         "ctckit: the mean of -log P of the best hypothesis, in nats, by the exact CTC loss in float64; less is better. "
         "Peers: how much more. errors: edits per label, against what the item says. The goal is that no peer finds "
-        "hypotheses that are more probable by 0.001 nats."
+        "hypotheses that are more probable by 0.001 nats. It does not count for peers that are pruned where ctckit is "
+        "not: they search among fewer prefixes, and what they find may be more probable by chance."
     )
     return Table("Probability of what is found", _per_width(rows, cells), note)
 
@@ -112,8 +113,9 @@ def decoding_greedy(rows: Rows) -> Table:
         }
 
     note = (
-        "Milliseconds for all items of the case as one signal: greedy_decode, and NumPy's argmax of every frame, which "
-        "gives no labels. one item: a call with a single utterance, most of which is the call's own time."
+        "Milliseconds for all items of the case as one signal (repeated, where it is short): greedy_decode, and argmax "
+        "of NumPy for every frame, which gives no labels. one item: a call with a single utterance, most of which is "
+        "the call's own time."
     )
     return Table("Greedy decoding", [cells(row) for row in rows if row.get("who") == "greedy"], note)
 

@@ -147,7 +147,7 @@ def test_which_peers_count() -> None:
         return {"peer": peer, "case": "any", "beam_width": 10, "ratio": {"p50": 40.0}, "worse_by": worse_by}
 
     rows = [row("equal", 0.0005), row("worse", -0.2), row("better", 0.2), row("quick-pruned", 0.0), {"problem": "no"}]
-    few = decoding.judged(rows, cases.DECODING["peaked letters"])
+    few = list(decoding.judged(rows, cases.DECODING["peaked letters"]))
     assert [row.get("counts") for row in few] == [True, False, True, False, None]
     many = decoding.judged(rows, cases.DECODING["noisy lines"])
     assert [row.get("counts") for row in many] == [True, True, True, True, None]
@@ -157,6 +157,8 @@ def test_which_peers_count() -> None:
     assert goals.verdicts(goals.decoding(judged), judged) == {"ratio": "must", "worse_by": "must"}
     judged |= {"counts": False, "worse_by": 0.002}
     assert goals.verdicts(goals.decoding(judged), judged) == {"worse_by": "missed"}
+    assert few[3]["is_same_search"] is False
+    assert goals.decoding(few[3]) == {}
     rows = [row("ctc-beam-decoder", 0.0), row("fast-ctc-decoder", 0.0)]
     pruned = list(decoding.judged(rows, cases.DECODING["speech phones, pruned"]))
     assert [(row["counts"], row["does_less"]) for row in pruned] == [(True, False), (False, True)]

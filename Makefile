@@ -132,7 +132,8 @@ build/fuzz/%.o: %.cpp $(shell find native -name '*.hpp' -o -name '*.inl')
 build/fuzz/core: $(FUZZ_SOURCES:%=build/fuzz/%.o)
 	@$(FUZZ_CXX) -fsanitize=fuzzer,address,undefined -pthread $^ -o $@
 
-fuzz-core: build/fuzz/core
+fuzz-core:
+	@$(MAKE) --no-print-directory -j$(shell getconf _NPROCESSORS_ONLN) build/fuzz/core
 	@mkdir -p build/fuzz/found
 	@ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 build/fuzz/core -max_total_time=$$(($(FUZZ_SECONDS) / 2)) \
 	  -timeout=60 -rss_limit_mb=4096 -max_len=1024 -len_control=0 -verbosity=0 -print_final_stats=1 \
@@ -174,7 +175,8 @@ sanitize: $(VENV)/installed $(VENV)/dev
 	@TSAN_OPTIONS=halt_on_error=1 build/sanitize/workers
 	@$(PIP) install -q --no-build-isolation --no-deps --target $(SANITIZED) \
 	  --config-settings=build-dir=build/sanitize/cmake --config-settings=cmake.build-type=RelWithDebInfo \
-	  --config-settings=cmake.define.CTCKIT_SANITIZE=address,undefined .
+	  --config-settings=cmake.define.CTCKIT_SANITIZE=address,undefined \
+	  "--config-settings=cmake.define.CMAKE_CXX_FLAGS_RELWITHDEBINFO=-O2 -g1 -DNDEBUG" .
 	@nm -D $(SANITIZED)/ctckit/_core*.so | grep -q __asan_report || { echo 'the core is not instrumented'; exit 1; }
 	@PYTHONPATH=$(SANITIZED) LD_PRELOAD="$(RUNTIMES)" \
 	  ASAN_OPTIONS=$(ASAN):malloc_fill_byte=255:max_malloc_fill_size=16777216 \

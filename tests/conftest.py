@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.tools.core_memory import fill_core_memory
-from tests.tools.skip_policy import is_sanitized
+from tests.tools.skip_policy import is_sanitized, thin_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +28,12 @@ BACKENDS = ("cpu",) if is_sanitized() else ("reference", "cpu")
 """The backends to test; with sanitizers only the one that they watch."""
 SIMD_LEVELS = ("avx512", "avx2", "baseline")
 """Every instruction set that is built for some platform."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With sanitizers, leave some cases out."""
+    if is_sanitized():
+        config.hook.pytest_deselected(items=thin_out(items))
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.tools.core_memory import fill_core_memory
-from tests.tools.skip_policy import is_sanitized, thin_out
+from tests.tools.sanitizers import is_sanitized, thin_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from ctckit.lattice import Lattice, gate
 from tests.tools import oracle
 from tests.tools.cases import EDGE_CASES, FORMS, Case, cases, masked, random_case
 from tests.tools.core_memory import fill_core_memory
-from tests.tools.skip_policy import is_sanitized
+from tests.tools.sanitizers import is_sanitized
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from benchmarks.memory import HIGH_WATER_MARK, MALLOC
 
-from tests.tools.skip_policy import is_sanitized
+from tests.tools.sanitizers import is_sanitized
 
 _ROOT = Path(__file__).parents[2]
 

@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.tools.sanitizers import is_sanitized
+
 
 class Allowed(NamedTuple):
     """A skip that CI accepts."""
@@ -43,25 +45,6 @@ ALLOWED = (
 def is_active() -> bool:
     """Whether skips fail."""
     return os.environ.get("CI", "").lower() in ("1", "true") and not os.environ.get("CTCKIT_ANY_SKIP")
-
-
-def is_sanitized() -> bool:
-    """Whether sanitizers watch the core, and nothing else: `make sanitize`."""
-    return "CTCKIT_SANITIZED" in os.environ
-
-
-NUMBERS_ALONE = ("alignment/test_forced_pruning.py", "backends/test_numerics.py", "loss/test_band.py")
-"""Tests whose cases mostly differ in numbers, not in what memory they touch. Sanitizers watch a third of them."""
-
-
-def thin_out(items: list[pytest.Item]) -> list[pytest.Item]:
-    """Take two thirds of the cases of `NUMBERS_ALONE` out of a run with sanitizers, and return them."""
-    left_out = [
-        item for place, item in enumerate(items) if place % 3 > 0 and item.path.as_posix().endswith(NUMBERS_ALONE)
-    ]
-    unwanted = set(left_out)
-    items[:] = [item for item in items if item not in unwanted]
-    return left_out
 
 
 def is_allowed(reason: str) -> bool:

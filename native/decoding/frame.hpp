@@ -117,6 +117,7 @@ class FrameStep {
 
   // Of the groups with the blank, with the last class of a prefix, and with a class above the least value.
   bool read_groups() {
+    static_assert(kGroup == kSumLanes);
     std::uint64_t groups = s_.last_groups | std::uint64_t{1} << (s_.options.blank / kGroup);
     groups |= groups_above(row_.values, row_.classes, static_cast<Real>(s_.least_value));
     s_.groups = groups & ~std::uint64_t{0} >> (64 - (row_.classes + kGroup - 1) / kGroup);

@@ -81,8 +81,8 @@ struct SearchState {
   Reading reading;
   FrameSums sums;             // with Reading::all
   double least_value;         // with Reading::groups: a class whose emission is not larger extends no prefix
-  std::uint64_t last_groups;  // those with the last class of a prefix, a bit each
-  std::uint64_t groups;       // those whose probabilities are known in this frame
+  std::uint64_t last_groups;  // groups with the last class of a prefix, a bit each
+  std::uint64_t groups;       // groups whose probabilities are known in this frame
   std::int64_t frames;        // so far
   SearchStatus status;        // the frame that has ended the search is number `frames`
 

@@ -165,9 +165,7 @@ def checked_scorers(scorers: Any) -> list[Scorer]:
     Raises:
         ArgumentTypeError: if `scorers` is not a sequence of scorers.
     """
-    if isinstance(scorers, tuple) and not scorers:
-        return []
-    if not isinstance(scorers, Sequence) or isinstance(scorers, str):
+    if not isinstance(scorers, (tuple, list, Sequence)) or isinstance(scorers, str):
         raise ArgumentTypeError(f"scorers is a {type(scorers).__name__}, but must be a list or tuple of scorers")
     found: list[Scorer] = []
     for place, scorer in enumerate(scorers):

@@ -150,7 +150,7 @@ def judged(rows: Sequence[Row], case: cases.Case) -> Iterator[Row]:
         judgement = {
             "counts": row in (equal or fair),
             "does_less": row in does_less,
-            "is_same_search": row in does_less or row in fair,
+            "is_comparable": row in does_less or row in fair,
         }
         yield row | judgement if "ratio" in row else row
 

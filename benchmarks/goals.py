@@ -126,7 +126,7 @@ def decoding(row: Row) -> dict[str, Goal]:
         return {"ratio": DECODING_THREADS} if row["threads"] == 2 else {}
     if "worse_by" not in row:
         return {}
-    if not row["is_same_search"]:  # what it finds may be better by chance
+    if not row["is_comparable"]:  # a pruned search may find better hypotheses by chance
         return {}
     goal = PEER if row["does_less"] else None
     if row["counts"]:

@@ -157,7 +157,7 @@ def test_which_peers_count() -> None:
     assert goals.verdicts(goals.decoding(judged), judged) == {"ratio": "must", "worse_by": "must"}
     judged |= {"counts": False, "worse_by": 0.002}
     assert goals.verdicts(goals.decoding(judged), judged) == {"worse_by": "missed"}
-    assert few[3]["is_same_search"] is False
+    assert few[3]["is_comparable"] is False
     assert goals.decoding(few[3]) == {}
     rows = [row("ctc-beam-decoder", 0.0), row("fast-ctc-decoder", 0.0)]
     pruned = list(decoding.judged(rows, cases.DECODING["speech phones, pruned"]))

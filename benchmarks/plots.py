@@ -121,7 +121,7 @@ def widths(question: str, results: Results) -> Any:
                     axes.annotate(str(row["beam_width"]), (x, y), textcoords="offset points", xytext=(3, 4), fontsize=7)
         axes.set(xscale="log", xlabel="milliseconds per utterance")
         axes.set_yscale("symlog", linthresh=1e-3)
-        axes.set_ylim(bottom=-2e-4)
+        axes.set_ylim(bottom=-2e-4, top=2 * axes.get_ylim()[1])  # room for the label of the first width
         axes.set_title(name, loc="left", fontsize=10)
         axes.grid(color="#e4e4e4")
     figure.axes[0].set_ylabel("nats above the best found")

@@ -160,6 +160,5 @@ def test_a_changed_item_is_done_again(folder: Path, cluster: str) -> None:
 
 def test_mistakes(folder: Path, cluster: str) -> None:
     code, message = align(folder, "--ray-address", cluster, "--vocab", "nowhere.json")
-    assert code == 2
-    assert "nowhere.json" in message
+    assert (code, "nowhere.json" in message) == (2, True), message
     assert "Traceback" not in message

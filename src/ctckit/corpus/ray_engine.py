@@ -61,6 +61,7 @@ def run_on_ray(task: Task, items: Iterable[Item], *, workers: int = 1, address: 
                 f"RAY_AUTH_TOKEN"
             ) from error
     try:
+        _prepare_once(ray, task)
         part: list[Item] = []
         for item in items:
             part.append(item)
@@ -72,6 +73,21 @@ def run_on_ray(task: Task, items: Iterable[Item], *, workers: int = 1, address: 
     finally:
         if started:
             ray.shutdown()
+
+
+def _prepare_once(ray: Any, task: Task) -> None:
+    """Let a worker load the vocabulary and the model, before there is a dataset.
+
+    If a loop over a dataset is left by an error, Ray's threads go on for a while, and `ray.shutdown` may end this
+    process in the midst of them, with exit code 1.
+    """
+    prepare = ray.remote(num_cpus=1, max_retries=_RETRIES)(_prepare)
+    try:
+        error = ray.get(prepare.remote(pickle.dumps(_with_absolute_path(task)), str(Path.cwd())))
+    except ray.exceptions.RayError:
+        return  # the worker died: the items will tell
+    if error is not None:
+        raise pickle.loads(error)  # noqa: S301  # our own
 
 
 def _run_part(ray: Any, task: Task, items: list[Item], workers: int) -> Iterator[Outcome]:
@@ -105,7 +121,7 @@ def _stream(
             fn_args=(pickle.dumps(_with_absolute_path(task)), str(Path.cwd())),
             batch_size=None,
             num_cpus=1,
-            ray_remote_args_fn=_remote_options,
+            max_retries=_RETRIES,
             **({"concurrency": workers} if workers > 1 else {}),
         )
         for row in dataset.iter_rows():
@@ -117,10 +133,6 @@ def _stream(
         context.execution_options.preserve_order, context.max_errored_blocks, context.enable_progress_bars = before
 
 
-def _remote_options() -> dict[str, Any]:
-    return {"max_retries": _RETRIES}
-
-
 def _with_absolute_path(task: Task) -> Task:
     """Make the path of the vocabulary absolute: the workers run in other folders."""
     if task.vocabulary is None or not Path(task.vocabulary).exists():
@@ -128,13 +140,26 @@ def _with_absolute_path(task: Task) -> Task:
     return dataclasses.replace(task, vocabulary=str(Path(task.vocabulary).absolute()))
 
 
-def _do_batch(batch: dict[str, Any], pickled: bytes, folder: str) -> dict[str, list[bytes]]:
+def _task_in_worker(pickled: bytes, folder: str) -> Task:
     import torch  # noqa: PLC0415  # runs in a Ray process
 
     torch.set_num_threads(1)
     if folder not in sys.path:  # the user's model may be there
         sys.path.insert(0, folder)
     task: Task = pickle.loads(pickled)  # noqa: S301  # our own
+    return task
+
+
+def _prepare(pickled: bytes, folder: str) -> bytes | None:
+    try:
+        _task_in_worker(pickled, folder).prepare()
+    except CorpusError as error:
+        return pickle.dumps(error)
+    return None
+
+
+def _do_batch(batch: dict[str, Any], pickled: bytes, folder: str) -> dict[str, list[bytes]]:
+    task = _task_in_worker(pickled, folder)
     answers = []
     for entry in batch["entry"]:
         index, item = pickle.loads(entry)  # noqa: S301  # our own

@@ -27,7 +27,7 @@ def thin_out(items: list[pytest.Item]) -> list[pytest.Item]:
     """Take two thirds of the cases of `NUMBERS_ALONE` out of the list, and return them."""
     kept: list[pytest.Item] = []
     left_out: list[pytest.Item] = []
-    for item in items:  # a third of all parameters: a hash does not follow their order
+    for item in items:  # by a hash, so that every instruction set and every other parameter keeps a third of its cases
         is_kept = zlib.crc32(item.nodeid.encode()) % 3 == 0 or not item.path.as_posix().endswith(NUMBERS_ALONE)
         (kept if is_kept else left_out).append(item)
     items[:] = kept

@@ -61,9 +61,12 @@ def run_on_ray(task: Task, items: Iterable[Item], *, workers: int = 1, address: 
                 f"RAY_AUTH_TOKEN"
             ) from error
     try:
-        _prepare_once(ray, task)
         part: list[Item] = []
+        is_prepared = False
         for item in items:
+            if not is_prepared:
+                _prepare_once(ray, task)
+                is_prepared = True
             part.append(item)
             if len(part) == _PART:
                 yield from _run_part(ray, task, part, workers)
@@ -83,7 +86,7 @@ def _prepare_once(ray: Any, task: Task) -> None:
     """
     prepare = ray.remote(num_cpus=1, max_retries=_RETRIES)(_prepare)
     try:
-        error = ray.get(prepare.remote(pickle.dumps(_with_absolute_path(task)), str(Path.cwd())))
+        error = ray.get(prepare.remote(*_packed(task)))
     except ray.exceptions.RayError:
         return  # the worker died: the items will tell
     if error is not None:
@@ -118,7 +121,7 @@ def _stream(
         rows = [{"entry": pickle.dumps(entry)} for entry in entries]
         dataset = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
             _do_batch,
-            fn_args=(pickle.dumps(_with_absolute_path(task)), str(Path.cwd())),
+            fn_args=_packed(task),
             batch_size=None,
             num_cpus=1,
             max_retries=_RETRIES,
@@ -133,14 +136,14 @@ def _stream(
         context.execution_options.preserve_order, context.max_errored_blocks, context.enable_progress_bars = before
 
 
-def _with_absolute_path(task: Task) -> Task:
-    """Make the path of the vocabulary absolute: the workers run in other folders."""
-    if task.vocabulary is None or not Path(task.vocabulary).exists():
-        return task
-    return dataclasses.replace(task, vocabulary=str(Path(task.vocabulary).absolute()))
+def _packed(task: Task) -> tuple[bytes, str]:
+    """Return what a worker needs to unpack a task: the task, and this folder. Workers run in other folders."""
+    if task.vocabulary is not None and Path(task.vocabulary).exists():
+        task = dataclasses.replace(task, vocabulary=str(Path(task.vocabulary).absolute()))
+    return pickle.dumps(task), str(Path.cwd())
 
 
-def _task_in_worker(pickled: bytes, folder: str) -> Task:
+def _unpacked(pickled: bytes, folder: str) -> Task:
     import torch  # noqa: PLC0415  # runs in a Ray process
 
     torch.set_num_threads(1)
@@ -152,14 +155,14 @@ def _task_in_worker(pickled: bytes, folder: str) -> Task:
 
 def _prepare(pickled: bytes, folder: str) -> bytes | None:
     try:
-        _task_in_worker(pickled, folder).prepare()
+        _unpacked(pickled, folder).prepare()
     except CorpusError as error:
         return pickle.dumps(error)
     return None
 
 
 def _do_batch(batch: dict[str, Any], pickled: bytes, folder: str) -> dict[str, list[bytes]]:
-    task = _task_in_worker(pickled, folder)
+    task = _unpacked(pickled, folder)
     answers = []
     for entry in batch["entry"]:
         index, item = pickle.loads(entry)  # noqa: S301  # our own

@@ -324,6 +324,7 @@ NB_MODULE(_core, m) {
       .def("posteriors", &posteriors, nb::arg("emissions"), nb::arg("frames"), nb::arg("columns"),
            nb::arg("occupancy"));
   define_decoding(m);
+  define_language(m);
   m.def("is_one", &is_one, nb::arg("number"), nb::arg("is_double"));
   m.def("buffer", &buffer, nb::arg("bytes"));
   m.def("set_band_budget", [](double budget) { band_budget = budget; }, nb::arg("budget"));

@@ -32,5 +32,6 @@ void require_memory(std::uintptr_t address, std::int64_t count, std::size_t size
 const Kernels& chosen_kernels();
 
 void define_decoding(nanobind::module_& m);  // decoding/bindings.cpp
+void define_language(nanobind::module_& m);  // language/bindings.cpp
 
 }  // namespace ctckit

@@ -1,0 +1,107 @@
+// Language models in the Python module ctckit._core. src/ctckit/decoding/ngram.py is the only caller.
+#include "bindings.hpp"
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "language/arpa.hpp"
+#include "language/ngram.hpp"
+
+namespace nb = nanobind;
+
+namespace ctckit {
+namespace {
+
+using Bytes = nb::ndarray<const std::uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+std::span<const std::byte> bytes_of(const Bytes& array) {
+  return {reinterpret_cast<const std::byte*>(array.data()), array.shape(0)};
+}
+
+// A model, and the memory of its image: an array, which may be a file that is mapped.
+struct Model {
+  explicit Model(Bytes memory) : memory(std::move(memory)), model(bytes_of(this->memory)) {}
+  Bytes memory;
+  NGram model;
+
+  std::int32_t checked_state(std::int64_t state) const {
+    if (state < 0 || static_cast<std::uint64_t>(state) >= model.header().contexts) throw nb::value_error("no state");
+    return static_cast<std::int32_t>(state);
+  }
+  std::int32_t checked_word(std::int64_t word) const {
+    if (word < 0 || static_cast<std::uint64_t>(word) >= model.header().words) throw nb::value_error("no word");
+    return static_cast<std::int32_t>(word);
+  }
+};
+
+nb::object image_of(std::vector<std::byte> image) {
+  auto kept = std::make_unique<std::vector<std::byte>>(std::move(image));
+  auto* const data = reinterpret_cast<std::uint8_t*>(kept->data());
+  const std::size_t size = kept->size();
+  const nb::capsule owner(kept.release(), [](void* p) noexcept { delete static_cast<std::vector<std::byte>*>(p); });
+  return nb::cast(nb::ndarray<nb::numpy, std::uint8_t, nb::ndim<1>>(data, {size}, owner));
+}
+
+}  // namespace
+
+void define_language(nb::module_& m) {
+  nb::class_<ArpaReader>(m, "ArpaReader")
+      .def(nb::init<>())
+      .def(
+          "feed",
+          [](ArpaReader& reader, const nb::bytes& bytes) {
+            const std::string_view view(bytes.c_str(), bytes.size());
+            const nb::gil_scoped_release release;
+            reader.feed(view);
+          },
+          nb::arg("bytes"))
+      .def("finish", [](ArpaReader& reader) {
+        std::vector<std::byte> image;
+        {
+          const nb::gil_scoped_release release;
+          image = reader.finish();
+        }
+        return image_of(std::move(image));
+      });
+  nb::class_<Model>(m, "NGram")
+      .def(nb::init<Bytes>(), nb::arg("image"))
+      .def_prop_ro("order", [](const Model& self) { return self.model.header().order; })
+      .def_prop_ro("words", [](const Model& self) { return self.model.header().words; })
+      .def_prop_ro("counts",
+                   [](const Model& self) {
+                     const NGramHeader& header = self.model.header();
+                     return std::vector<std::uint64_t>(header.counts, header.counts + header.order);
+                   })
+      .def_prop_ro("unknown", [](const Model& self) { return self.model.header().unknown; })
+      .def_prop_ro("begin", [](const Model& self) { return self.model.header().begin; })
+      .def_prop_ro("end", [](const Model& self) { return self.model.header().end; })
+      .def(
+          "find", [](const Model& self, const std::string& word) { return self.model.find(word); }, nb::arg("word"))
+      .def(
+          "word",
+          [](const Model& self, std::int64_t number) {
+            return nb::bytes(self.model.word(self.checked_word(number)).data(),
+                             self.model.word(self.checked_word(number)).size());
+          },
+          nb::arg("number"))
+      .def(
+          "step",
+          [](const Model& self, std::int64_t state, std::int64_t word) {
+            const NGram::Step step = self.model.step(self.checked_state(state), self.checked_word(word));
+            return std::pair(step.log_probability, step.next);
+          },
+          nb::arg("state"), nb::arg("word"));
+}
+
+}  // namespace ctckit

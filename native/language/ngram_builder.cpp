@@ -1,0 +1,274 @@
+#include "language/ngram_builder.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <numeric>
+#include <stdexcept>
+#include <utility>
+
+namespace ctckit {
+namespace {
+
+constexpr float kUnlisted = std::numeric_limits<float>::quiet_NaN();  // of an n-gram that only begins others
+constexpr std::uint32_t kNone = ~std::uint32_t{0};
+
+// Sorts keys, and the numbers beside them, byte by byte from the lowest; only the bytes that differ.
+void radix_sort(std::vector<std::uint64_t>& keys, std::vector<std::uint32_t>& beside) {
+  std::uint64_t differ = 0;
+  for (const std::uint64_t key : keys) differ |= key ^ keys[0];
+  std::vector<std::uint64_t> other_keys(keys.size());
+  std::vector<std::uint32_t> other_beside(beside.size());
+  for (int shift = 0; shift < 64; shift += 11) {
+    if ((differ >> shift & 0x7ff) == 0) continue;
+    std::size_t at[2048] = {};
+    for (const std::uint64_t key : keys) ++at[key >> shift & 0x7ff];
+    std::size_t sum = 0;
+    for (std::size_t& count : at) sum += std::exchange(count, sum);
+    for (std::size_t k = 0; k < keys.size(); ++k) {
+      const std::size_t to = at[keys[k] >> shift & 0x7ff]++;
+      other_keys[to] = keys[k];
+      other_beside[to] = beside[k];
+    }
+    keys.swap(other_keys);
+    beside.swap(other_beside);
+  }
+}
+
+}  // namespace
+
+NGramBuilder::NGramBuilder() : slots_(1024) {}
+
+void NGramBuilder::begin_order(std::uint64_t expected) {
+  Section& section = sections_.emplace_back();
+  const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(expected, 1 << 24));  // (a count may be wrong)
+  section.words.reserve(sections_.size() > 1 ? count * sections_.size() : 0);
+  section.log_probability.reserve(count);
+  section.back_off.reserve(count);
+  if (sections_.size() == 1) grow_slots(count);
+}
+
+std::uint64_t NGramBuilder::count() const { return sections_.back().listed; }
+
+std::string_view NGramBuilder::word(std::uint32_t number) const {
+  const std::size_t begin = text_begin_[number];
+  return std::string_view(text_).substr(begin, text_begin_[number + std::size_t{1}] - begin);
+}
+
+void NGramBuilder::grow_slots(std::size_t count) {
+  if (slots_.size() >= 2 * count) return;
+  slots_.assign(std::bit_ceil(2 * count), 0);
+  const std::size_t mask = slots_.size() - 1;
+  for (std::uint32_t number = 0; number < words(); ++number) {
+    std::size_t slot = static_cast<std::size_t>(hash_of_word(word(number))) & mask;
+    while (slots_[slot] != 0) slot = (slot + 1) & mask;
+    slots_[slot] = number + 1;
+  }
+}
+
+std::int64_t NGramBuilder::find(std::string_view text) const {
+  const std::size_t mask = slots_.size() - 1;
+  for (std::size_t slot = static_cast<std::size_t>(hash_of_word(text)) & mask; slots_[slot] != 0;
+       slot = (slot + 1) & mask)
+    if (word(slots_[slot] - 1) == text) return slots_[slot] - std::int64_t{1};
+  return -1;
+}
+
+bool NGramBuilder::add_word(std::string_view text, double log_probability, double back_off) {
+  if (find(text) >= 0) return false;
+  const auto number = static_cast<std::uint32_t>(words());
+  if (text_.size() + text.size() >= (std::size_t{1} << 31)) throw std::runtime_error("its words are too long together");
+  text_ += text;
+  text_begin_.push_back(static_cast<std::uint32_t>(text_.size()));
+  Section& section = sections_[0];
+  section.log_probability.push_back(static_cast<float>(log_probability));
+  section.back_off.push_back(static_cast<float>(back_off));
+  ++section.listed;
+  if (slots_.size() < 2 * words()) {
+    grow_slots(2 * static_cast<std::size_t>(words()));
+    return true;
+  }
+  const std::size_t mask = slots_.size() - 1;
+  std::size_t slot = static_cast<std::size_t>(hash_of_word(text)) & mask;
+  while (slots_[slot] != 0) slot = (slot + 1) & mask;
+  slots_[slot] = number + 1;
+  return true;
+}
+
+void NGramBuilder::add(std::span<const std::uint32_t> words, double log_probability, double back_off) {
+  Section& section = sections_.back();
+  section.words.insert(section.words.end(), words.begin(), words.end());
+  section.log_probability.push_back(static_cast<float>(log_probability));
+  section.back_off.push_back(static_cast<float>(back_off));
+  ++section.listed;
+}
+
+std::int64_t NGramBuilder::child(std::size_t level, std::uint32_t parent, std::uint32_t word) const {
+  const Level& here = levels_[level];
+  std::size_t low = here.first_child[parent], count = here.first_child[parent + std::size_t{1}] - low;
+  const std::uint32_t* const words = levels_[level + 1].word.data();
+  if (count == 0) return -1;
+  while (count > 1) {
+    const std::size_t half = count / 2;
+    low += words[low + half] <= word ? half : 0;
+    count -= half;
+  }
+  return words[low] == word ? static_cast<std::int64_t>(low) : -1;
+}
+
+std::string NGramBuilder::text_of(std::size_t level, std::size_t source) const {
+  std::string text;
+  for (std::size_t k = 0; k <= level; ++k)
+    text.append(k == 0 ? "" : " ").append(word(sections_[level].words[source * (level + 1) + k]));
+  return text;
+}
+
+// Returns false if beginnings were missing. They have been added to the section before, which must be made again.
+bool NGramBuilder::make_level(std::size_t level) {
+  const Section& section = sections_[level];
+  const std::size_t count = size(level), length = level + 1;
+  std::vector<std::uint64_t> keys(count);
+  std::int64_t parent = -1;
+  bool is_complete = true;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::uint32_t* const words = &section.words[i * length];
+    if (i == 0 || !std::equal(words, words + level, words - length)) {
+      parent = words[0];
+      for (std::size_t k = 1; k < level && parent >= 0; ++k)
+        parent = child(k - 1, static_cast<std::uint32_t>(parent), words[k]);
+      if (parent < 0) {
+        is_complete = false;
+        Section& before = sections_[level - 1];
+        before.words.insert(before.words.end(), words, words + level);
+        before.log_probability.push_back(kUnlisted);
+        before.back_off.push_back(0);
+      }
+    }
+    if (is_complete) keys[i] = static_cast<std::uint64_t>(parent) << 32 | words[level];
+  }
+  if (is_complete) sort_level(level, keys);
+  return is_complete;
+}
+
+void NGramBuilder::sort_level(std::size_t level, std::vector<std::uint64_t>& keys) {
+  Level& here = levels_[level];
+  const std::size_t count = keys.size();
+  here.source.resize(count);
+  std::iota(here.source.begin(), here.source.end(), 0u);
+  if (!std::is_sorted(keys.begin(), keys.end())) radix_sort(keys, here.source);
+  here.parent.clear();
+  here.word.clear();
+  std::vector<std::uint32_t>& source = here.source;
+  std::size_t kept = 0;
+  const std::uint64_t listed = sections_[level].listed;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (i > 0 && keys[i] == keys[i - 1]) {
+      if (source[i] < listed) throw std::runtime_error("it lists \"" + text_of(level, source[i]) + "\" twice");
+      continue;  // the beginning of several others
+    }
+    source[kept++] = source[i];
+    here.parent.push_back(static_cast<std::uint32_t>(keys[i] >> 32));
+    here.word.push_back(static_cast<std::uint32_t>(keys[i]));
+  }
+  source.resize(kept);
+  std::vector<std::uint32_t>& first = levels_[level - 1].first_child;
+  first.assign(levels_[level - 1].source.size() + 1, 0);
+  for (const std::uint32_t parent : here.parent) ++first[parent + std::size_t{1}];
+  std::partial_sum(first.begin(), first.end(), first.begin());
+}
+
+std::vector<std::byte> NGramBuilder::build() {
+  if (sections_.empty() || words() == 0) throw std::runtime_error("it has no words");
+  levels_.assign(sections_.size(), {});
+  Level& ground = levels_[0];
+  ground.source.resize(static_cast<std::size_t>(words()));
+  std::iota(ground.source.begin(), ground.source.end(), 0u);
+  ground.word = ground.source;
+  for (std::size_t level = 1; level < levels_.size();) level = make_level(level) ? level + 1 : level - 1;
+  levels_.back().first_child.assign(levels_.back().source.size() + 1, 0);
+
+  // Contexts are the n-grams that others begin with, or whose back-off weight counts.
+  std::vector<std::vector<std::uint32_t>> context_of(levels_.size());
+  NGramHeader header{};
+  header.contexts = 1;
+  for (std::size_t level = 0; level < levels_.size(); ++level) {
+    const Level& here = levels_[level];
+    const std::size_t count = here.source.size();
+    header.entries += count;
+    header.counts[level] = sections_[level].listed;
+    context_of[level].assign(count, kNone);
+    if (level + 1 == levels_.size()) break;
+    for (std::size_t e = 0; e < count; ++e)
+      if (here.first_child[e] < here.first_child[e + 1] || sections_[level].back_off[here.source[e]] != 0)
+        context_of[level][e] = static_cast<std::uint32_t>(header.contexts++);
+  }
+  if (header.entries >= (std::uint64_t{1} << 31)) throw std::runtime_error("it has more than 2^31 n-grams");
+  header.magic = NGramHeader::kMagic;
+  header.version = NGramHeader::kVersion;
+  header.order = static_cast<std::uint32_t>(levels_.size());
+  header.words = words();
+  header.text_bytes = text_.size();
+  header.slots = slots_.size();
+  const auto number_of = [&](std::initializer_list<const char*> names) {
+    for (const char* const name : names)
+      if (const std::int64_t number = find(name); number >= 0) return static_cast<std::int32_t>(number);
+    return std::int32_t{-1};
+  };
+  header.unknown = number_of({"<unk>", "<UNK>"});
+  header.begin = number_of({"<s>"});
+  header.end = number_of({"</s>"});
+
+  const NGram::Layout layout(header);
+  std::vector<std::byte> image(layout.size);
+  std::memcpy(image.data(), &header, sizeof header);
+  const auto at = [&]<class T>(std::size_t place, T) { return reinterpret_cast<T*>(image.data() + place); };
+  std::uint32_t* const first = at(layout.first, std::uint32_t{});
+  float* const back_off = at(layout.back_off, float{});
+  std::uint32_t* const shorter = at(layout.shorter, std::uint32_t{});
+  std::uint32_t* const word = at(layout.word, std::uint32_t{});
+  NGram::Value* const value = at(layout.value, NGram::Value{});
+  std::copy(text_begin_.begin(), text_begin_.end(), at(layout.text_begin, std::uint32_t{}));
+  std::copy(slots_.begin(), slots_.end(), at(layout.slots, std::uint32_t{}));
+  std::memcpy(image.data() + layout.text, text_.data(), text_.size());
+
+  // The entries of a level follow those of the level before. So do its contexts, and the numbers of both ascend.
+  first[0] = 0;
+  std::size_t base = 0;
+  std::uint32_t context = 1;
+  for (std::size_t level = 0; level < levels_.size(); ++level) {
+    const Level& here = levels_[level];
+    const std::size_t next_base = base + here.source.size();
+    for (std::size_t e = 0; e < here.source.size(); ++e) {
+      word[base + e] = here.word[e];
+      if (context_of[level][e] == kNone) continue;
+      first[context] = static_cast<std::uint32_t>(next_base + here.first_child[e]);
+      back_off[context++] = sections_[level].back_off[here.source[e]];
+    }
+    base = next_base;
+  }
+  first[header.contexts] = static_cast<std::uint32_t>(base);
+  // (The last entries of a context of level k are followed by those of its next one, and then by those of level k + 1.)
+
+  const NGram made(image);
+  base = 0;
+  for (std::size_t level = 0; level < levels_.size(); ++level) {
+    const Level& here = levels_[level];
+    for (std::size_t e = 0; e < here.source.size(); ++e) {
+      const std::uint32_t parent = level == 0 ? 0 : context_of[level - 1][here.parent[e]];
+      NGram::Step from_shorter{0, NGram::kEmpty};  // the same word after the next shorter context
+      if (level > 0)
+        from_shorter = made.step(static_cast<std::int32_t>(shorter[parent]), static_cast<std::int32_t>(here.word[e]));
+      const float listed = sections_[level].log_probability[here.source[e]];
+      const double backed_off = level > 0 ? static_cast<double>(back_off[parent]) + from_shorter.log_probability : 0;
+      const std::uint32_t own = context_of[level][e], after = static_cast<std::uint32_t>(from_shorter.next);
+      value[base + e] = {std::isnan(listed) ? static_cast<float>(backed_off) : listed, own == kNone ? after : own};
+      if (own != kNone) shorter[own] = after;
+    }
+    base += here.source.size();
+  }
+  return image;
+}
+
+}  // namespace ctckit

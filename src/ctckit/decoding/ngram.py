@@ -1,0 +1,184 @@
+"""N-gram language models: ARPA files, and the library's own files, which are mapped."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import mmap
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Final
+
+import numpy as np
+
+from ctckit import _core
+from ctckit.errors import ArgumentTypeError, ArgumentValueError
+
+__all__ = ["NGram"]
+
+_OWN: Final = b"ctclm\n\x1a\n"
+_GZIP: Final = b"\x1f\x8b"
+_KENLM: Final = b"mmap lm http://kheafield.com/code format version"
+_PIECE: Final = 1 << 22  # bytes
+
+
+class NGram:
+    """A back-off n-gram model of words.
+
+    Args:
+        path: an ARPA file, plain or compressed by gzip; or a file that `save` has written, which is mapped into memory:
+            it is ready at once, and processes share it.
+
+    Raises:
+        OSError: if the file cannot be read.
+        ArgumentValueError: if it is no such file, or is ill-formed: with the number of the line and what is wrong.
+
+    Notes:
+        A state is a number: the longest suffix of the words so far that the model can use. Scores are natural
+        logarithms (ARPA files hold decimal ones).
+
+        A model takes at most about 20 bytes per n-gram.
+
+    Example:
+        >>> import pathlib, tempfile, ctckit
+        >>> text = '''\\\\data\\\\
+        ... ngram 1=4
+        ... ngram 2=2
+        ...
+        ... \\\\1-grams:
+        ... -1.0\\t<unk>
+        ... -99\\t<s>\\t-0.3
+        ... -0.5\\t</s>
+        ... -0.7\\ta\\t-0.2
+        ...
+        ... \\\\2-grams:
+        ... -0.1\\t<s> a
+        ... -0.4\\ta a
+        ...
+        ... \\\\end\\\\
+        ... '''
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "lm.arpa"
+        >>> _ = path.write_text(text)
+        >>> lm = ctckit.NGram(path)
+        >>> round(lm.score("a a") / 2.302585, 3)  # -0.1 - 0.4 - 0.2 - 0.5
+        -1.2
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        if not isinstance(path, (str, os.PathLike)):
+            raise ArgumentTypeError(f"path is a {type(path).__name__}, but must be the path of a file")
+        self._name = os.fspath(path)
+        with Path(path).open("rb") as file:
+            start = file.read(max(len(_OWN), len(_KENLM)))
+            if start.startswith(_KENLM):
+                raise ArgumentValueError(f"{self._name} is a binary of KenLM: pass the ARPA file that it was made from")
+            try:
+                if start.startswith(_OWN):
+                    image = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype=np.uint8)
+                else:
+                    file.seek(0)
+                    image = _read_arpa(file, is_compressed=start.startswith(_GZIP))
+                self._model = _core.NGram(image)
+            except (RuntimeError, EOFError, gzip.BadGzipFile) as problem:
+                raise ArgumentValueError(f"{self._name} is no n-gram model that can be read: {problem}") from None
+        self._image = image
+
+    @property
+    def order(self) -> int:
+        """How many words the longest n-grams have."""
+        return self._model.order
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """How many n-grams of each length there are, from 1."""
+        return tuple(self._model.counts)
+
+    def __contains__(self, word: object) -> bool:
+        """Whether the model has a word."""
+        return isinstance(word, str) and self._model.find(word) >= 0
+
+    def __len__(self) -> int:
+        """Return the number of words, with ``<s>``, ``</s>`` and ``<unk>``."""
+        return self._model.words
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the words."""
+        for number in range(len(self)):
+            yield self._model.word(number).decode("utf-8", "replace")
+
+    def __repr__(self) -> str:
+        return f"NGram({self._name!r}: order {self.order}, {sum(self.counts):,} n-grams, {len(self):,} words)"
+
+    def score(self, words: str | Iterable[str], *, bos: bool = True, eos: bool = True) -> float:
+        """Return the log-probability of words, in nats.
+
+        Args:
+            words: a sequence of words, or a text of words between spaces.
+            bos: whether they begin a sentence.
+            eos: whether they end it.
+
+        Raises:
+            ArgumentTypeError: if one is no string.
+        """
+        state, total = self.initial(bos=bos), 0.0
+        for word in words.split() if isinstance(words, str) else words:
+            gain, state = self.advance(state, word)
+            total += gain
+        return total + (self._advance(state, self._model.end)[0] if eos else 0.0)
+
+    def initial(self, bos: bool = True) -> int:
+        """Return the state before the first word: after the beginning of a sentence, or without a context."""
+        return self._advance(0, self._model.begin)[1] if bos and self._model.begin >= 0 else 0
+
+    def advance(self, state: int, word: str) -> tuple[float, int]:
+        """Return the log-probability of a word after a state, in nats, and the next state.
+
+        A word that the model does not have counts as ``<unk>``; its log-probability is -inf if the model has no
+        ``<unk>``.
+
+        Raises:
+            ArgumentTypeError: if the word is no string.
+            ArgumentValueError: if the state is no state of this model.
+        """
+        if not isinstance(word, str):
+            raise ArgumentTypeError(f"word is {word!r}, a {type(word).__name__}, but must be a string")
+        number = self._model.find(word)
+        return self._advance(state, self._model.unknown if number < 0 else number)
+
+    def _advance(self, state: int, number: int) -> tuple[float, int]:
+        if number < 0:
+            return -math.inf, 0
+        try:
+            return self._model.step(state, number)
+        except ValueError:
+            raise ArgumentValueError(f"state is {state}, but is no state of this model") from None
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a file that is ready at once when it is read again; an existing file is replaced when it is complete.
+
+        Raises:
+            OSError: if the file cannot be written.
+        """
+        target = Path(path)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(memoryview(self._image))
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(target)
+        except BaseException:
+            with suppress(OSError):
+                Path(name).unlink()
+            raise
+
+
+def _read_arpa(file: IO[bytes], *, is_compressed: bool) -> np.ndarray:
+    reader = _core.ArpaReader()
+    source: IO[bytes] = gzip.GzipFile(fileobj=file) if is_compressed else file  # type: ignore[assignment]
+    while piece := source.read(_PIECE):
+        reader.feed(piece)
+    return reader.finish()

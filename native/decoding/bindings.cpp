@@ -15,63 +15,13 @@
 #include <vector>
 
 #include "decoding/decode.hpp"
+#include "decoding/python_scorer.hpp"
 #include "decoding/token_bias.hpp"
 
 namespace nb = nanobind;
 
 namespace ctckit {
 namespace {
-
-template <class T>
-using Array = nb::ndarray<nb::numpy, T, nb::ndim<1>, nb::c_contig>;
-
-template <class T>
-nb::object array_of(std::span<const T> values) {
-  auto copy = std::make_unique<std::vector<T>>(values.begin(), values.end());
-  T* const data = copy->data();
-  const std::size_t size = copy->size();
-  const nb::capsule owner(copy.release(), [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
-  return nb::cast(Array<T>(data, {size}, owner));
-}
-
-template <class T>
-void copy_to(nb::handle values, std::span<T> to) {
-  const auto array = nb::cast<nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>>(values);
-  if (array.shape(0) != to.size()) throw std::invalid_argument("a scorer returned a wrong number of values");
-  std::copy_n(array.data(), to.size(), to.data());
-}
-
-// A scorer written in Python: an object that src/ctckit/decoding/scorers.py has wrapped. It is called with the GIL.
-class PythonScorer : public Scorer {
- public:
-  explicit PythonScorer(nb::object object) : object_(std::move(object)) {}
-  ~PythonScorer() override {
-    const nb::gil_scoped_acquire gil;
-    object_.reset();
-  }
-  std::int32_t initial() override {
-    const nb::gil_scoped_acquire gil;
-    return nb::cast<std::int32_t>(object_.attr("initial")());
-  }
-  void advance(std::span<const std::int32_t> states, std::span<const std::int32_t> classes, std::span<double> gains,
-               std::span<std::int32_t> next) override {
-    const nb::gil_scoped_acquire gil;
-    const auto result = nb::cast<nb::tuple>(object_.attr("advance")(array_of(states), array_of(classes)));
-    copy_to<double>(result[0], gains);
-    copy_to<std::int32_t>(result[1], next);
-  }
-  void finish(std::span<const std::int32_t> states, std::span<double> gains) override {
-    const nb::gil_scoped_acquire gil;
-    copy_to<double>(object_.attr("finish")(array_of(states)), gains);
-  }
-  double largest_gain() override {
-    const nb::gil_scoped_acquire gil;
-    return nb::cast<double>(object_.attr("largest_gain")());
-  }
-
- private:
-  nb::object object_;
-};
 
 // Scorers of a call: those of the core as they are, others through Python.
 class Scorers {

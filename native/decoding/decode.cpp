@@ -51,11 +51,12 @@ void for_each_item(const Batch& batch, int threads, double frames_per_thread,
 std::vector<double> gains_of(const std::vector<std::int32_t>& classes, const std::vector<Scorer*>& scorers) {
   std::vector<double> sums;
   for (Scorer* const scorer : scorers) {
-    std::int32_t state = scorer->initial();
+    Scorer::State state = scorer->initial();
     double sum = 0, gain = 0;
     for (const std::int32_t clazz : classes) {
-      std::int32_t next = 0;
-      scorer->advance({&state, 1}, {&clazz, 1}, {&gain, 1}, {&next, 1});
+      Scorer::State next = 0;
+      scorer->score(clazz, {&state, 1}, {&gain, 1});
+      scorer->advance({&state, 1}, {&clazz, 1}, {&next, 1});
       sum += gain;
       state = next;
     }

@@ -31,6 +31,7 @@ constexpr double kLeastTotal = 0x1p600, kMostTotal = 0x1p801;  // of the best pr
 template <class Real>
 class FrameStep {
   static constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  static constexpr double kAbove = 1 + 1e-12;  // more than the rounding errors of exponentials
 
  public:
   FrameStep(SearchState& state, const Real* row, const Real* next)
@@ -251,38 +252,67 @@ class FrameStep {
     }
   }
 
-  // The same with scorers, whose gains are asked for in batches.
+  // The same with scorers.
   void collect_scored() {
-    const double most = s_.largest_factor;
+    if (s_.gives_notice) notice_steps();
+    for (std::int64_t r = 0; r < tokens_; ++r) {
+      const double p = s_.token_probability[r];
+      if (!may_enter(total_[0] * p, s_.largest_factor)) break;
+      const std::int32_t c = s_.token[r];
+      const double most = class_factor(s_, c);
+      if (!may_enter(total_[0] * p, most)) continue;
+      mark(c);
+      std::int64_t pending = 0;
+      for (std::int64_t i = 0; i < s_.size && may_enter(total_[i] * p, most); i += kLanes) {
+        const F64 mass = load<F64>(s_.source + i) * p;
+        unsigned bits = bits_of((I64)((mass * (most * kAbove) >= bound_) & (mass > 0.0)));
+        if (s_.size - i < kLanes) bits &= (1u << (s_.size - i)) - 1;
+        compress(s_.pending_mass + pending, mass, bits);
+        compress(s_.pending_rank + pending, half_of_integers(static_cast<std::int32_t>(i)), bits);
+        pending += __builtin_popcount(bits);
+      }
+      unmark();
+      if (pending > 0) add_scored(c, pending);
+      if (ranking_.not_merged() >= s_.options.width) ranking_.merge_candidates(bound_);
+    }
+  }
+
+  void add_scored(std::int32_t c, std::int64_t count) {
+    score_steps(s_, c, count);
+    ranking_.reserve(count, bound_);
+    for (std::int64_t k = 0; k < count; k += kLanes) {
+      const F64 factor = exponential(load<F64>(s_.pending_gain + k));
+      const F64 score = load<F64>(s_.pending_mass + k) * factor;
+      unsigned bits = bits_of((I64)((score >= bound_) & (score > 0.0)));
+      if (count - k < kLanes) bits &= (1u << (count - k)) - 1;
+      ranking_.add(score, factor, bits, load<I32Half>(s_.pending_rank + k), c);
+    }
+  }
+
+  // Scorers that take long for a call are told of all steps of the frame.
+  CTCKIT_COLD void notice_steps() {
+    constexpr std::int64_t most_noticed = 4096;
     std::int64_t pending = 0;
     for (std::int64_t r = 0; r < tokens_; ++r) {
       const double p = s_.token_probability[r];
-      if (total_[0] * p * most < bound_) break;
+      if (!may_enter(total_[0] * p, s_.largest_factor)) break;
+      const double most = class_factor(s_, s_.token[r]);
       mark(s_.token[r]);
-      for (std::int32_t i = 0; i < s_.size && total_[i] * p * most >= bound_; ++i) {
+      for (std::int32_t i = 0; i < s_.size && may_enter(total_[i] * p, most); ++i) {
         if (!(s_.source[i] * p > 0)) continue;
         s_.pending_rank[pending] = i;
-        s_.pending_class[pending] = s_.token[r];
-        s_.pending_mass[pending++] = s_.source[i] * p;
-        if (pending == s_.most_pending) add_scored(pending);
+        s_.pending_class[pending++] = s_.token[r];
+        if (pending < most_noticed) continue;
+        give_notice(s_, pending);
+        pending = 0;
       }
       unmark();
     }
-    add_scored(pending);
+    give_notice(s_, pending);
   }
 
-  void add_scored(std::int64_t& pending) {
-    score_steps(s_, pending);
-    for (std::int64_t k = 0; k < pending; k += kLanes)
-      store(s_.pending_gain + k, exponential(load<F64>(s_.pending_gain + k)));
-    for (std::int64_t k = 0; k < pending; ++k) {
-      const double score = s_.pending_mass[k] * s_.pending_gain[k];
-      if (!(score >= bound_ && score > 0)) continue;
-      ranking_.reserve(1, bound_);
-      ranking_.add(score, s_.pending_rank[k], s_.pending_class[k]);
-    }
-    pending = 0;
-  }
+  // Whether a mass times a factor that is at most `most` may reach the bound, whatever the rounding.
+  bool may_enter(double mass, double most) const { return mass * (most * kAbove) >= bound_; }
 
   // For the extension by class c: a prefix that ends in c passes on only the mass that ends in blank, and a prefix
   // whose extension is in the beam makes no new one.

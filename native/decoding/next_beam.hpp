@@ -40,6 +40,16 @@ CTCKIT_COLD inline void adopt(SearchState& s, std::int32_t news) {
   }
 }
 
+// The scorers' factors and states of the prefixes that stay, in the next beam.
+inline void keep_scores(SearchState& s, std::int32_t count) {
+  for (std::int32_t n = 0; n < count; ++n) {
+    const std::int32_t k = s.matches[n], i = s.order[k];
+    s.next.factor[k] = s.beam.factor[i];
+    for (std::int64_t at = 0; at < s.scorer_count * s.capacity; at += s.capacity)
+      s.next.states[at + k] = s.beam.states[at + i];
+  }
+}
+
 // Makes the first `count` of the ranked prefixes the beam. `spare` has the masses of those that stay.
 inline void rearrange(SearchState& s, const Keys& keys, std::int32_t count) {
   const Beam &from = s.beam, &masses = s.spare, &to = s.next;
@@ -72,8 +82,8 @@ inline void rearrange(SearchState& s, const Keys& keys, std::int32_t count) {
     to.node[k] = from.node[i];
     to.last[k] = from.last[i];
     to.entry[k] = moved[from.entry[i]];
-    if (s.scorer_count > 0) to.factor[k] = from.factor[i];
   }
+  if (s.scorer_count > 0) keep_scores(s, old_count);
   bool returned = false;
   if (new_count > 0) {
     for (std::int32_t n = 0; n < new_count; ++n) {
@@ -84,14 +94,16 @@ inline void rearrange(SearchState& s, const Keys& keys, std::int32_t count) {
       to.entry[k] = moved[entry_from(s, rank, last)];
       s.new_parent[n] = from.node[rank];
       s.new_class[n] = last;
+      if (s.scorer_count > 0) {
+        to.factor[k] = s.candidates.factor[q];
+        s.pending_rank[n] = rank;
+      }
     }
     returned = s.tree->children(s.new_parent, s.new_class, new_count, s.new_node);
-    for (std::int32_t n = 0; n < new_count; ++n) {
-      to.node[news[n]] = s.new_node[n];
-      if (s.scorer_count > 0) to.factor[news[n]] = exponential_of(s.tree->gain(s.new_node[n]));
-    }
+    for (std::int32_t n = 0; n < new_count; ++n) to.node[news[n]] = s.new_node[n];
+    if (s.scorer_count > 0) advance_states(s, new_count);
   }
-  if (old_count < size && s.scorer_count == 0) {
+  if (old_count < size) {
     std::int32_t left = 0;
     for (std::int32_t i = 0; i < size; ++i) {
       order[left] = from.node[i];

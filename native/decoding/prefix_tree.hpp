@@ -1,8 +1,7 @@
 // The prefixes of a search, as a tree: a node is a prefix, its parent the prefix without the last class.
 //
 // A prefix that leaves the beam and comes back must get its old node if prefixes that continue it may still be in the
-// beam. So every node has a list of its children that have left and have children: it is short, and seldom needed. With
-// scorers a hash table of (parent, class) has all nodes instead, so that each step is scored once.
+// beam. So every node has a list of its children that have left and have children: it is short, and seldom needed.
 //
 // This file is compiled once, not per instruction set: the kernels call it, and none of it is inlined into them.
 #pragma once
@@ -18,11 +17,10 @@ class PrefixTree {
  public:
   static constexpr std::int32_t kRoot = 0;
 
-  PrefixTree() : PrefixTree(0) {}
-  explicit PrefixTree(int scorers);
+  PrefixTree();
 
   // Makes it the tree of the empty prefix alone. Memory is kept.
-  void reset(int scorers);
+  void reset();
 
   // Writes the nodes of prefixes with one more class each, which are made unless they are found. The pairs are
   // distinct. Returns whether one of the nodes has children.
@@ -31,11 +29,6 @@ class PrefixTree {
   void leave(const std::int32_t* nodes, std::int64_t count);
   bool has_children(std::int32_t node) const { return nodes_[static_cast<std::size_t>(node)].has_children; }
   std::int32_t parent(std::int32_t node) const;  // -1 for the root
-
-  // The scorers' states of a prefix, and the sum of the log-gains of its last class. A new child has neither.
-  std::int32_t* states(std::int32_t node);
-  double gain(std::int32_t node) const;
-  void set_gain(std::int32_t node, double gain);
 
   // Whether there are so many nodes that `compact` is due.
   bool is_full() const;
@@ -54,10 +47,7 @@ class PrefixTree {
 
  private:
   std::size_t keep(std::span<std::int32_t> beam, PrefixTree& to) const;
-  void rehash(std::size_t slots);
   std::int32_t find(std::int32_t parent, std::int32_t clazz) const;
-  void insert(std::int32_t node);
-  std::size_t slot_of(std::int32_t parent, std::int32_t clazz) const;
 
   struct Node {
     std::int32_t parent, clazz;
@@ -65,10 +55,6 @@ class PrefixTree {
     bool has_children = false, has_left = false;
   };
   std::vector<Node> nodes_;
-  int scorers_;
-  std::vector<std::int32_t> states_;  // of each node, one per scorer
-  std::vector<double> gains_;         // of each node; NaN if not known; empty without scorers
-  std::vector<std::int32_t> table_;   // open addressing: nodes, or -1; only with scorers
   std::vector<std::int32_t> stable_;
   std::size_t limit_;  // of nodes
 };

@@ -48,10 +48,13 @@ class Ranking {
     store(s_.candidates.last + found_, broadcast<I32Half>(c));
     found_ += __builtin_popcount(bits);
   }
-  void add(double score, std::int32_t rank, std::int32_t c) {
-    s_.candidates.score[found_] = score;
-    s_.candidates.rank[found_] = rank;
-    s_.candidates.last[found_++] = c;
+  // The same with the scorers' factors.
+  void add(F64 scores, F64 factors, unsigned bits, I32Half ranks, std::int32_t c) {
+    compress(s_.candidates.score + found_, scores, bits);
+    compress(s_.candidates.factor + found_, factors, bits);
+    compress(s_.candidates.rank + found_, ranks, bits);
+    store(s_.candidates.last + found_, broadcast<I32Half>(c));
+    found_ += __builtin_popcount(bits);
   }
   bool has_candidates() const { return found_ > 0; }
   std::int64_t not_merged() const { return found_ - merged_; }
@@ -100,6 +103,7 @@ class Ranking {
       const std::int32_t index = keys_.index(s_.keys[k]);
       if (index < s_.size) continue;
       to.score[found_] = from.score[index - s_.size];
+      if (s_.scorer_count > 0) to.factor[found_] = from.factor[index - s_.size];
       to.rank[found_] = from.rank[index - s_.size];
       to.last[found_] = from.last[index - s_.size];
       s_.keys[k] = keys_.of(broadcast<F64>(to.score[found_]), s_.size + found_)[0];

@@ -14,9 +14,9 @@
 namespace ctckit {
 namespace {
 
-constexpr std::int64_t kLine = 64;     // bytes
-constexpr std::int64_t kPadding = 16;  // numbers beyond the end of an array that a vector may touch
-constexpr std::int64_t kMostPending = 4096;
+constexpr std::int64_t kLine = 64;           // bytes
+constexpr std::int64_t kMostNoticed = 4096;  // steps
+constexpr std::int64_t kPadding = 16;        // numbers beyond the end of an array that a vector may touch
 // Up to as many classes the probabilities of all of them take less time than those of the classes that matter.
 constexpr std::int64_t kFewClasses = 128;
 // Nats of a step, for which the scale of the beam has room: `LARGEST` in src/ctckit/reference/decoding.py.
@@ -41,24 +41,26 @@ class Block {
   std::size_t used_ = 0;
 };
 
-void take_beam(Block& block, std::int64_t capacity, bool scored, Beam& beam) {
+void take_beam(Block& block, std::int64_t capacity, int scorers, Beam& beam) {
   beam.masses = block.take<double>(2 * capacity + 1);
   beam.label = block.take<double>(capacity);
   beam.node = block.take<std::int32_t>(capacity);
   beam.last = block.take<std::int32_t>(capacity);
   beam.entry = block.take<std::int32_t>(capacity);
-  beam.factor = block.take<double>(scored ? capacity : 0);
+  beam.factor = block.take<double>(scorers > 0 ? capacity : 0);
+  beam.states = block.take<Scorer::State>(scorers * capacity);
 }
 
-void take_candidates(Block& block, std::int64_t count, Candidates& candidates) {
+void take_candidates(Block& block, std::int64_t count, bool scored, Candidates& candidates) {
   candidates.score = block.take<double>(count);
+  candidates.factor = block.take<double>(scored ? count : 0);
   candidates.rank = block.take<std::int32_t>(count);
   candidates.last = block.take<std::int32_t>(count);
 }
 
 // The beams come first: they are cleared.
 void take_beams(Block& block, SearchState& s) {
-  for (Beam* const beam : {&s.beam, &s.spare, &s.next}) take_beam(block, s.capacity, s.scorer_count > 0, *beam);
+  for (Beam* const beam : {&s.beam, &s.spare, &s.next}) take_beam(block, s.capacity, s.scorer_count, *beam);
 }
 
 void take_scratch(Block& block, SearchState& s) {
@@ -68,15 +70,17 @@ void take_scratch(Block& block, SearchState& s) {
   for (std::int32_t** const array : {&s.token, &s.found_token}) *array = block.take<std::int32_t>(classes);
   for (double** const array : {&s.token_probability, &s.found_probability}) *array = block.take<double>(classes);
   for (Candidates* const candidates : {&s.candidates, &s.other_candidates})
-    take_candidates(block, s.most_candidates, *candidates);
+    take_candidates(block, s.most_candidates, s.scorer_count > 0, *candidates);
   for (double** const array : {&s.keys, &s.new_keys, &s.merged_keys, &s.sorting}) *array = block.take<double>(room);
   s.runs = block.take<std::int32_t>(room);
   s.moved = block.take<std::int32_t>(2 * s.capacity + 1);
   for (std::int32_t** const array : {&s.order, &s.news, &s.matches, &s.new_parent, &s.new_class, &s.new_node})
     *array = block.take<std::int32_t>(s.capacity);
-  const std::int64_t pending = s.scorer_count > 0 ? s.most_pending : 0;
+  const std::int64_t pending = s.scorer_count > 0 ? std::max(s.capacity, kMostNoticed) : 0;
   for (std::int32_t** const array : {&s.pending_rank, &s.pending_class}) *array = block.take<std::int32_t>(pending);
-  for (double** const array : {&s.pending_mass, &s.pending_gain}) *array = block.take<double>(pending);
+  for (double** const array : {&s.pending_mass, &s.pending_gain, &s.scorer_gain}) *array = block.take<double>(pending);
+  for (Scorer::State** const array : {&s.pending_state, &s.next_state}) *array = block.take<Scorer::State>(pending);
+  s.class_factor = block.take<double>(s.scorer_count > 0 ? classes : 0);
   s.maxima = block.take<double>(classes);
   s.row = block.take<double>(classes);
 }
@@ -104,19 +108,21 @@ Search::Search(const SearchOptions& options, std::vector<Scorer*> scorers, Searc
     : scorers_(std::move(scorers)), memory_(std::move(memory)), state_{} {
   SearchState& s = state_;
   PrefixTree& tree = memory_.tree;
-  tree.reset(static_cast<int>(scorers_.size()));
+  tree.reset();
   s.options = options;
   s.capacity = padded(options.width + kPadding);  // a vector may begin behind the last prefix
   s.most_candidates = padded(4 * std::int64_t{options.width} + 64);
   s.index_bits = std::bit_width(static_cast<std::uint64_t>(options.width + s.most_candidates + kPadding));
   s.token_bits = std::bit_width(static_cast<std::uint64_t>(options.classes + kPadding));
-  s.most_pending = kMostPending;
   s.reading = reading_of(options);
   if (s.reading == Reading::groups) s.least_value = below_logarithm(options.token_floor);
   s.scorers = scorers_.data();
   s.scorer_count = static_cast<int>(scorers_.size());
   double gain = 0;
-  for (Scorer* const scorer : scorers_) gain += scorer->largest_gain();
+  for (Scorer* const scorer : scorers_) {
+    gain += scorer->largest_gain();
+    s.gives_notice |= scorer->wants_notice();
+  }
   s.largest_factor = std::exp(gain);
   s.tree = &tree;
   Block count(nullptr);
@@ -145,7 +151,9 @@ Search::Search(const SearchOptions& options, std::vector<Scorer*> scorers, Searc
   s.last_groups = 0;
   s.exponent = -700;
   s.status = SearchStatus::searching;
-  for (std::size_t k = 0; k < scorers_.size(); ++k) tree.states(PrefixTree::kRoot)[k] = scorers_[k]->initial();
+  if (!scorers_.empty()) std::fill_n(s.class_factor, options.classes, 0.0);
+  for (std::int64_t k = 0; k < s.scorer_count; ++k)
+    s.beam.states[k * s.capacity] = scorers_[static_cast<std::size_t>(k)]->initial();
 }
 
 void Search::finish() {
@@ -154,10 +162,8 @@ void Search::finish() {
   const StandardMode mode;  // masses may be subnormal numbers
   const auto size = static_cast<std::size_t>(s.size);
   std::vector<double> total(s.beam.masses + s.capacity, s.beam.masses + s.capacity + s.size), gains(size), sums(size);
-  std::vector<std::int32_t> states(size);
   for (std::size_t k = 0; k < scorers_.size(); ++k) {
-    for (std::size_t i = 0; i < size; ++i) states[i] = s.tree->states(s.beam.node[i])[k];
-    scorers_[k]->finish(states, gains);
+    scorers_[k]->finish({s.beam.states + k * static_cast<std::size_t>(s.capacity), size}, gains);
     for (std::size_t i = 0; i < size; ++i) sums[i] += gains[i];
   }
   for (std::size_t i = 0; i < size; ++i) {
@@ -203,35 +209,50 @@ const std::vector<std::int32_t>& Search::stable() {
   return tree().stable();
 }
 
-void score_steps(SearchState& s, std::int64_t count) {
-  // The steps that have not been scored before.
-  std::vector<std::int32_t> nodes(static_cast<std::size_t>(count)), parents, children, classes;
-  for (std::int64_t k = 0; k < count; ++k) {
-    const std::int32_t parent = s.beam.node[s.pending_rank[k]];
-    std::int32_t& child = nodes[static_cast<std::size_t>(k)];
-    s.tree->children(&parent, &s.pending_class[k], 1, &child);
-    if (!std::isnan(s.tree->gain(child))) continue;
-    parents.push_back(parent);
-    children.push_back(child);
-    classes.push_back(s.pending_class[k]);
+namespace {
+
+std::span<const Scorer::State> states_at(SearchState& s, int scorer, std::int64_t count) {
+  const Scorer::State* const states = s.beam.states + scorer * s.capacity;
+  for (std::int64_t k = 0; k < count; ++k) s.pending_state[k] = states[s.pending_rank[k]];
+  return {s.pending_state, static_cast<std::size_t>(count)};
+}
+
+}  // namespace
+
+void give_notice(SearchState& s, std::int64_t count) {
+  const std::span<const std::int32_t> classes(s.pending_class, static_cast<std::size_t>(count));
+  for (int scorer = 0; scorer < s.scorer_count; ++scorer)
+    if (s.scorers[scorer]->wants_notice()) s.scorers[scorer]->notice(states_at(s, scorer, count), classes);
+}
+
+void score_steps(SearchState& s, std::int32_t clazz, std::int64_t count) {
+  const auto size = static_cast<std::size_t>(count);
+  std::fill_n(s.pending_gain, count, 0.0);
+  for (int scorer = 0; scorer < s.scorer_count; ++scorer) {
+    s.scorers[scorer]->score(clazz, states_at(s, scorer, count), {s.scorer_gain, size});
+    for (std::int64_t k = 0; k < count; ++k) s.pending_gain[k] += s.scorer_gain[k];
   }
-  if (!children.empty()) {
-    std::vector<double> sums(children.size()), gains(children.size());
-    std::vector<std::int32_t> states(children.size()), next(children.size());
-    for (int scorer = 0; scorer < s.scorer_count; ++scorer) {
-      for (std::size_t k = 0; k < children.size(); ++k) states[k] = s.tree->states(parents[k])[scorer];
-      s.scorers[scorer]->advance(states, classes, gains, next);
-      for (std::size_t k = 0; k < children.size(); ++k) {
-        sums[k] += gains[k];
-        s.tree->states(children[k])[scorer] = next[k];
-      }
-    }
-    for (std::size_t k = 0; k < children.size(); ++k) {
-      if (!(sums[k] < kMostGain)) throw std::invalid_argument(gain_error("advance", sums[k]));
-      s.tree->set_gain(children[k], sums[k]);
-    }
+  for (std::int64_t k = 0; k < count; ++k)
+    if (!(s.pending_gain[k] < kMostGain)) throw std::invalid_argument(gain_error("advance", s.pending_gain[k]));
+}
+
+void advance_states(SearchState& s, std::int64_t count) {
+  const auto size = static_cast<std::size_t>(count);
+  for (int scorer = 0; scorer < s.scorer_count; ++scorer) {
+    s.scorers[scorer]->advance(states_at(s, scorer, count), {s.new_class, size}, {s.next_state, size});
+    Scorer::State* const to = s.next.states + scorer * s.capacity;
+    for (std::int64_t k = 0; k < count; ++k) to[s.news[k]] = s.next_state[k];
   }
-  for (std::int64_t k = 0; k < count; ++k) s.pending_gain[k] = s.tree->gain(nodes[static_cast<std::size_t>(k)]);
+}
+
+double class_factor(SearchState& s, std::int32_t clazz) {
+  double& factor = s.class_factor[clazz];
+  if (factor == 0) {
+    double gain = 0;
+    for (int scorer = 0; scorer < s.scorer_count; ++scorer) gain += s.scorers[scorer]->largest_gain(clazz);
+    factor = std::max(std::exp(gain), std::numeric_limits<double>::min());
+  }
+  return factor;
 }
 
 void compact(SearchState& s) { s.tree->compact({s.beam.node, static_cast<std::size_t>(s.size)}); }

@@ -44,11 +44,13 @@ struct Beam {
   std::int32_t* last;   // its last class; `classes` for the empty prefix
   std::int32_t* entry;  // where `masses` has the mass that the parent passes on when its child's last class is emitted
   double* factor;       // e^gain of the step to its last class; only with scorers
+  Scorer::State* states;  // of each scorer in turn, `capacity` apart
 };
 
 // New prefixes that may enter the beam.
 struct Candidates {
   double* score;
+  double* factor;      // e^gain of the step; only with scorers
   std::int32_t* rank;  // of the parent
   std::int32_t* last;  // class
 };
@@ -96,11 +98,14 @@ struct SearchState {
   double *keys, *new_keys, *merged_keys, *sorting;
   std::int32_t *runs, *order, *moved, *news, *matches;
   std::int32_t *new_parent, *new_class, *new_node;
+  // With scorers.
   std::int32_t *pending_rank, *pending_class;  // steps that wait for the scorers' gains
-  double *pending_mass, *pending_gain;
-  std::int64_t most_pending;
-  void* maxima;  // of groups of classes, in the row's type
-  void* row;     // of a frame whose classes are not contiguous floats or doubles
+  double *pending_mass, *pending_gain, *scorer_gain;
+  Scorer::State *pending_state, *next_state;
+  double* class_factor;  // by class, 0 if not known: e^(an upper bound of the log-gain of a step by it)
+  bool gives_notice;     // whether a scorer wants notice of steps
+  void* maxima;          // of groups of classes, in the row's type
+  void* row;             // of a frame whose classes are not contiguous floats or doubles
 
   PrefixTree* tree;
   Scorer* const* scorers;
@@ -144,8 +149,14 @@ class Search {
 };
 
 // Called by the kernels, and compiled once.
-// Writes the log-gains of the first `count` pending steps.
-void score_steps(SearchState& state, std::int64_t count);
+// Gives scorers notice of the first `count` pending steps.
+void give_notice(SearchState& state, std::int64_t count);
+// Writes the log-gains of the first `count` pending steps, all by one class.
+void score_steps(SearchState& state, std::int32_t clazz, std::int64_t count);
+// Writes the states after the steps of new prefixes to `next`: from the places `pending_rank` of the beam, by
+// `new_class`, to the places `news`.
+void advance_states(SearchState& state, std::int64_t count);
+double class_factor(SearchState& state, std::int32_t clazz);
 void compact(SearchState& state);
 
 }  // namespace ctckit

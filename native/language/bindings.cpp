@@ -4,6 +4,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/pair.h>
+#include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -15,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "decoding/word_scorer.hpp"
 #include "language/arpa.hpp"
 #include "language/ngram.hpp"
 
@@ -74,6 +76,15 @@ void define_language(nb::module_& m) {
         }
         return image_of(std::move(image));
       });
+  using Numbers = nb::ndarray<const std::int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+  const auto span_of = [](const Numbers& array) { return std::span(array.data(), array.shape(0)); };
+  nb::class_<WordTrie>(m, "WordTrie")
+      .def(
+          "__init__",
+          [span_of](WordTrie* self, const Numbers& classes, const Numbers& lengths) {
+            new (self) WordTrie(span_of(classes), span_of(lengths));
+          },
+          nb::arg("classes"), nb::arg("lengths"));
   nb::class_<Model>(m, "NGram")
       .def(nb::init<Bytes>(), nb::arg("image"))
       .def_prop_ro("order", [](const Model& self) { return self.model.header().order; })
@@ -102,6 +113,20 @@ void define_language(nb::module_& m) {
             return std::pair(step.log_probability, step.next);
           },
           nb::arg("state"), nb::arg("word"));
+  nb::class_<WordScorer, Scorer>(m, "WordScorer")
+      .def(
+          "__init__",
+          [span_of](WordScorer* self, std::shared_ptr<const WordTrie> trie, const std::shared_ptr<Model>& model,
+                    const Numbers& numbers, double weight, double bonus, double unknown, std::int32_t separator,
+                    std::vector<bool> starts, bool lookahead) {
+            const auto view = span_of(numbers);
+            const std::shared_ptr<const NGram> ngram =
+                model ? std::shared_ptr<const NGram>(model, &model->model) : nullptr;
+            new (self) WordScorer(std::move(trie), ngram, {view.begin(), view.end()},
+                                  {weight, bonus, unknown, separator, std::move(starts), lookahead});
+          },
+          nb::arg("trie"), nb::arg("model").none(), nb::arg("numbers"), nb::arg("weight"), nb::arg("bonus"),
+          nb::arg("unknown"), nb::arg("separator"), nb::arg("starts"), nb::arg("lookahead"));
 }
 
 }  // namespace ctckit

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <stdexcept>
 #include <string>
 
@@ -103,6 +104,17 @@ NGram::Step NGram::step(std::int32_t state, std::int32_t word) const {
     context = shorter < context ? shorter : 0;
   }
   return {sum, kEmpty};
+}
+
+// A word's listed probability counts with the weights of the longer contexts, which may be positive.
+void NGram::largest(std::span<double> bounds) const {
+  double weights = 0;  // of all longer contexts together, at most
+  for (const float weight : back_off_) weights = std::max(weights, static_cast<double>(weight));
+  weights *= header_->order - 1;
+  for (double& bound : bounds) bound = -std::numeric_limits<double>::infinity();
+  for (std::size_t e = 0; e < word_.size(); ++e)
+    if (word_[e] < bounds.size())
+      bounds[word_[e]] = std::max(bounds[word_[e]], static_cast<double>(value_[e].log_probability) + weights);
 }
 
 std::int32_t NGram::find(std::string_view word) const {

@@ -47,6 +47,9 @@ class NGram {
   std::int32_t find(std::string_view word) const;  // -1 if there is none
   std::string_view word(std::int32_t number) const;
 
+  // Upper bounds of the log-probability of each word, in any context.
+  void largest(std::span<double> bounds) const;
+
   const NGramHeader& header() const { return *header_; }
   std::span<const std::byte> image() const { return image_; }
 

@@ -1,0 +1,32 @@
+// The words of a lexicon as a tree of their spellings in classes.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace ctckit {
+
+class WordTrie {
+ public:
+  static constexpr std::int32_t kRoot = 0;
+
+  // Spellings one after another, with their lengths; none is empty. Spelling k is one of word k; words may be spelt
+  // alike, and a word may have several numbers.
+  WordTrie(std::span<const std::int32_t> classes, std::span<const std::int32_t> lengths);
+
+  std::int32_t size() const { return static_cast<std::int32_t>(first_child_.size()) - 1; }
+  std::int32_t child(std::int32_t node, std::int32_t clazz) const;  // -1 if there is none
+  // The children of a node are nodes of consecutive numbers, larger than its own.
+  std::int32_t first_child(std::int32_t node) const { return first_child_[static_cast<std::size_t>(node)]; }
+  // The words that are spelt by a node.
+  std::span<const std::int32_t> words(std::int32_t node) const;
+
+ private:
+  std::vector<std::int32_t> first_child_;  // and the end
+  std::vector<std::int32_t> class_;        // of each node, from its parent; ascending among siblings
+  std::vector<std::int32_t> first_word_;   // and the end
+  std::vector<std::int32_t> words_;
+};
+
+}  // namespace ctckit

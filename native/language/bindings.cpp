@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "decoding/phrase_scorer.hpp"
 #include "decoding/word_scorer.hpp"
 #include "language/arpa.hpp"
 #include "language/ngram.hpp"
@@ -127,6 +128,17 @@ void define_language(nb::module_& m) {
           },
           nb::arg("trie"), nb::arg("model").none(), nb::arg("numbers"), nb::arg("weight"), nb::arg("bonus"),
           nb::arg("unknown"), nb::arg("separator"), nb::arg("starts"), nb::arg("lookahead"));
+  nb::class_<PhraseScorer, Scorer>(m, "PhraseScorer")
+      .def(
+          "__init__",
+          [span_of](PhraseScorer* self, const Numbers& symbols, const Numbers& lengths,
+                    const std::vector<double>& weights, std::int32_t separator, std::vector<bool> starts,
+                    bool has_words) {
+            new (self)
+                PhraseScorer(span_of(symbols), span_of(lengths), weights, separator, std::move(starts), has_words);
+          },
+          nb::arg("symbols"), nb::arg("lengths"), nb::arg("weights"), nb::arg("separator"), nb::arg("starts"),
+          nb::arg("has_words"));
 }
 
 }  // namespace ctckit

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <limits>
 #include <numeric>
 
 namespace ctckit {
@@ -22,7 +23,7 @@ WordTrie::WordTrie(std::span<const std::int32_t> classes, std::span<const std::i
     std::size_t begin, end;
   };
   std::vector<Range> level{{0, count}};
-  class_.push_back(-1);
+  class_.push_back(std::numeric_limits<std::int32_t>::min());
   for (std::size_t depth = 0; !level.empty(); ++depth) {
     std::vector<Range> next;
     const std::size_t base = class_.size();

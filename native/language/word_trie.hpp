@@ -19,6 +19,8 @@ class WordTrie {
   std::int32_t child(std::int32_t node, std::int32_t clazz) const;  // -1 if there is none
   // The children of a node are nodes of consecutive numbers, larger than its own.
   std::int32_t first_child(std::int32_t node) const { return first_child_[static_cast<std::size_t>(node)]; }
+  // The class by which a node is reached; the root's is smaller than all.
+  std::int32_t symbol(std::int32_t node) const { return class_[static_cast<std::size_t>(node)]; }
   // The words that are spelt by a node.
   std::span<const std::int32_t> words(std::int32_t node) const;
 

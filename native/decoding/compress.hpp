@@ -27,6 +27,13 @@ inline void compress(double* to, F64 v, unsigned bits) {
   compress_by_lane(to, v, bits);
 #endif
 }
+inline void compress(std::int64_t* to, I64 v, unsigned bits) {
+#if CTCKIT_VECTOR_BYTES == 64
+  store(to, (I64)_mm512_maskz_compress_epi64(static_cast<__mmask8>(bits), (__m512i)v));
+#else
+  compress_by_lane(to, v, bits);
+#endif
+}
 // As many integers as there are doubles in a vector.
 inline void compress(std::int32_t* to, I32Half v, unsigned bits) {
 #if CTCKIT_VECTOR_BYTES == 64

@@ -77,13 +77,11 @@ class FrameStep {
     if (!(s_.reading == Reading::named ? read_named(blank) : read_many(blank))) return Result::out_of_range;
     if (blank > threshold(s_.options.blank_ceiling)) return apply_blank(blank);
     stay(blank);
-    double least = bound_ / total_[0] * (1 - kSlack);
-    if (is_scored()) least /= s_.largest_factor;
+    const double least = bound_ / (is_scored() ? list_marked() : total_[0]) * (1 - kSlack);
     const double floor = threshold(s_.options.token_floor);
-    least = least > floor ? least : floor;
     // The prefix of rank 0 is extended by the classes of the ranks 0 to `width`.
     const std::int64_t most = !is_scored() ? s_.options.width + std::int64_t{1} : row_.classes;
-    tokens_ = TokenSearch<Real>(s_, row_).find(least, most);
+    tokens_ = TokenSearch<Real>(s_, row_).find(least > floor ? least : floor, most);
     if (tokens_ < 0) return Result::out_of_range;
     ranking_.clear();
     if (tokens_ > 0) {
@@ -252,39 +250,89 @@ class FrameStep {
     }
   }
 
-  // The same with scorers.
+  // The same with scorers. A step by a class that is not marked gains what is known already.
   void collect_scored() {
     if (s_.gives_notice) notice_steps();
     for (std::int64_t r = 0; r < tokens_; ++r) {
       const double p = s_.token_probability[r];
-      if (!may_enter(total_[0] * p, s_.largest_factor)) break;
+      if (!may_enter(largest_extension_ * p)) break;
       const std::int32_t c = s_.token[r];
-      const double most = class_factor(s_, c);
-      if (!may_enter(total_[0] * p, most)) continue;
+      const double class_most = class_factor(s_, c), most = class_most < most_marked_ ? class_most : most_marked_;
+      const bool rest = may_enter(total_[0] * p * most_rest_), marked = may_enter(most_listed_ * p * most);
+      if (!rest && !marked) continue;
+      ranking_.reserve(s_.size, bound_);
       mark(c);
-      std::int64_t pending = 0;
-      for (std::int64_t i = 0; i < s_.size && may_enter(total_[i] * p, most); i += kLanes) {
-        const F64 mass = load<F64>(s_.source + i) * p;
-        unsigned bits = bits_of((I64)((mass * (most * kAbove) >= bound_) & (mass > 0.0)));
-        if (s_.size - i < kLanes) bits &= (1u << (s_.size - i)) - 1;
-        compress(s_.pending_mass + pending, mass, bits);
-        compress(s_.pending_rank + pending, half_of_integers(static_cast<std::int32_t>(i)), bits);
-        pending += __builtin_popcount(bits);
-      }
+      if (rest) add_rest(c, p);
+      if (marked) add_marked(c, p, most);
       unmark();
-      if (pending > 0) add_scored(c, pending);
       if (ranking_.not_merged() >= s_.options.width) ranking_.merge_candidates(bound_);
     }
   }
 
-  void add_scored(std::int32_t c, std::int64_t count) {
-    score_steps(s_, c, count);
-    ranking_.reserve(count, bound_);
-    for (std::int64_t k = 0; k < count; k += kLanes) {
+  // Lists the prefixes with marked classes. Returns the largest mass that a step may pass on, but for a class's
+  // probability.
+  double list_marked() {
+    const Beam& beam = s_.beam;
+    const Listed& listed = s_.listed;
+    F64 most_rest{}, most_marked{}, largest{};
+    listed_ = 0;
+    for (std::int64_t i = 0; i < s_.size; i += kLanes) {
+      const F64 total = load<F64>(total_ + i);
+      const I64 marked = load<I64>(beam.marked + i), in_beam = long_integers(i) < s_.size;
+      const I64 is_listed = (marked != 0) & in_beam, has_rest = (marked != -1) & in_beam;
+      const F64 rest = has_rest ? load<F64>(beam.rest + i) : F64{};
+      const F64 most = is_listed ? load<F64>(beam.most + i) : F64{};
+      most_rest = larger(rest, most_rest);
+      most_marked = larger(most, most_marked);
+      largest = larger(total * larger(rest, most), largest);
+      const unsigned bits = bits_of(is_listed);
+      compress(listed.total + listed_, total, bits);
+      compress(listed.most + listed_, most, bits);
+      compress(listed.marked + listed_, marked, bits);
+      compress(listed.rank + listed_, half_of_integers(static_cast<std::int32_t>(i)), bits);
+      listed_ += __builtin_popcount(bits);
+    }
+    store(listed.rank + listed_, I32Half{});  // places to read behind the last
+    most_rest_ = largest_of_lanes(most_rest);
+    most_marked_ = largest_of_lanes(most_marked);
+    most_listed_ = listed_ > 0 ? listed.total[0] : 0;
+    largest_extension_ = largest_of_lanes(largest);
+    return largest_extension_;
+  }
+
+  // Candidates by a class that is not marked.
+  void add_rest(std::int32_t c, double p) {
+    for (std::int64_t i = 0; i < s_.size && may_enter(total_[i] * p * most_rest_); i += kLanes) {
+      const F64 factor = load<F64>(s_.beam.rest + i), score = load<F64>(s_.source + i) * p * factor;
+      const I64 is_marked = -(load<I64>(s_.beam.marked + i) >> (c & 63) & 1);
+      unsigned bits = bits_of((I64)((score >= bound_) & (score > 0.0)) & ~is_marked);
+      if (s_.size - i < kLanes) bits &= (1u << (s_.size - i)) - 1;
+      ranking_.add(score, factor, bits, half_of_integers(static_cast<std::int32_t>(i)), c);
+    }
+  }
+
+  // Candidates by a class that is marked: those that may enter are scored.
+  void add_marked(std::int32_t c, double p, double class_most) {
+    const Listed& listed = s_.listed;
+    std::int64_t pending = 0;
+    for (std::int64_t k = 0; k < listed_ && may_enter(listed.total[k] * p * class_most); k += kLanes) {
+      // (What a prefix passes on by the class may be less than its mass, but hardly ever is.)
+      const F64 mass = load<F64>(listed.total + k) * p;
+      const F64 most = smaller(load<F64>(listed.most + k), broadcast<F64>(class_most)) * kAbove;
+      const I64 is_marked = -(load<I64>(listed.marked + k) >> (c & 63) & 1);
+      unsigned bits = bits_of((I64)(mass * most >= bound_) & is_marked);
+      if (listed_ - k < kLanes) bits &= (1u << (listed_ - k)) - 1;
+      compress(s_.pending_rank + pending, load<I32Half>(listed.rank + k), bits);
+      pending += __builtin_popcount(bits);
+    }
+    if (pending == 0) return;
+    score_steps(s_, c, pending);
+    store(s_.pending_rank + pending, I32Half{});  // places to read behind the last
+    for (std::int64_t k = 0; k < pending; k += kLanes) {
       const F64 factor = exponential(load<F64>(s_.pending_gain + k));
-      const F64 score = load<F64>(s_.pending_mass + k) * factor;
+      const F64 score = gather(s_.source, s_.pending_rank + k) * p * factor;
       unsigned bits = bits_of((I64)((score >= bound_) & (score > 0.0)));
-      if (count - k < kLanes) bits &= (1u << (count - k)) - 1;
+      if (pending - k < kLanes) bits &= (1u << (pending - k)) - 1;
       ranking_.add(score, factor, bits, load<I32Half>(s_.pending_rank + k), c);
     }
   }
@@ -295,13 +343,15 @@ class FrameStep {
     std::int64_t pending = 0;
     for (std::int64_t r = 0; r < tokens_; ++r) {
       const double p = s_.token_probability[r];
-      if (!may_enter(total_[0] * p, s_.largest_factor)) break;
-      const double most = class_factor(s_, s_.token[r]);
-      mark(s_.token[r]);
-      for (std::int32_t i = 0; i < s_.size && may_enter(total_[i] * p, most); ++i) {
-        if (!(s_.source[i] * p > 0)) continue;
+      if (!may_enter(largest_extension_ * p)) break;
+      const std::int32_t c = s_.token[r];
+      const double most = class_factor(s_, c);
+      mark(c);
+      for (std::int64_t k = 0; k < listed_ && may_enter(s_.listed.total[k] * p * most); ++k) {
+        const std::int32_t i = s_.listed.rank[k];
+        if (!(s_.source[i] * p > 0) || (s_.listed.marked[k] >> (c & 63) & 1) == 0) continue;
         s_.pending_rank[pending] = i;
-        s_.pending_class[pending++] = s_.token[r];
+        s_.pending_class[pending++] = c;
         if (pending < most_noticed) continue;
         give_notice(s_, pending);
         pending = 0;
@@ -311,8 +361,8 @@ class FrameStep {
     give_notice(s_, pending);
   }
 
-  // Whether a mass times a factor that is at most `most` may reach the bound, whatever the rounding.
-  bool may_enter(double mass, double most) const { return mass * (most * kAbove) >= bound_; }
+  // Whether a mass may reach the bound, whatever the rounding.
+  bool may_enter(double mass) const { return mass * kAbove >= bound_; }
 
   // For the extension by class c: a prefix that ends in c passes on only the mass that ends in blank, and a prefix
   // whose extension is in the beam makes no new one.
@@ -392,6 +442,9 @@ class FrameStep {
   const double* total_;  // of the beam before the frame
   std::int64_t tokens_ = 0;
   std::int32_t matches_ = 0;
+  // With scorers: how many prefixes have marked classes, and the largest factors and masses of steps.
+  std::int64_t listed_ = 0;
+  double most_rest_ = 0, most_marked_ = 0, most_listed_ = 0, largest_extension_ = 0;
   double bound_ = 0;  // no prefix with less mass enters the beam
   double least_stay_ = 0;
 };

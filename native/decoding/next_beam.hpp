@@ -40,13 +40,31 @@ CTCKIT_COLD inline void adopt(SearchState& s, std::int32_t news) {
   }
 }
 
-// The scorers' factors and states of the prefixes that stay, in the next beam.
+// What scorers say of the prefixes that stay, in the next beam.
 inline void keep_scores(SearchState& s, std::int32_t count) {
   for (std::int32_t n = 0; n < count; ++n) {
     const std::int32_t k = s.matches[n], i = s.order[k];
     s.next.factor[k] = s.beam.factor[i];
+    s.next.rest[k] = s.beam.rest[i];
+    s.next.most[k] = s.beam.most[i];
+    s.next.marked[k] = s.beam.marked[i];
     for (std::int64_t at = 0; at < s.scorer_count * s.capacity; at += s.capacity)
       s.next.states[at + k] = s.beam.states[at + i];
+  }
+}
+
+// And of the new ones.
+inline void add_scores(SearchState& s, std::int32_t count) {
+  advance_states(s, count);
+  for (std::int32_t n = 0; n < count; n += kLanes) {
+    store(s.pending_gain + n, exponential(load<F64>(s.pending_gain + n)));
+    store(s.pending_most + n, exponential(load<F64>(s.pending_most + n)));
+  }
+  for (std::int32_t n = 0; n < count; ++n) {
+    const std::int32_t k = s.news[n];
+    s.next.rest[k] = s.pending_gain[n];
+    s.next.most[k] = s.pending_most[n];
+    s.next.marked[k] = s.pending_marked[n];
   }
 }
 
@@ -101,7 +119,7 @@ inline void rearrange(SearchState& s, const Keys& keys, std::int32_t count) {
     }
     returned = s.tree->children(s.new_parent, s.new_class, new_count, s.new_node);
     for (std::int32_t n = 0; n < new_count; ++n) to.node[news[n]] = s.new_node[n];
-    if (s.scorer_count > 0) advance_states(s, new_count);
+    if (s.scorer_count > 0) add_scores(s, new_count);
   }
   if (old_count < size) {
     std::int32_t left = 0;

@@ -6,7 +6,8 @@
 // off.
 //
 // Where a vocabulary shows words, phrases are bound to them. A symbol stands for the boundary between two words: a
-// phrase begins and ends with it. It is read for a separator, before a class that begins a word, and at both ends.
+// phrase begins and ends with it. It is read for a separator, before a class that begins a word, after a class that
+// ends one, and at both ends of a labelling.
 #pragma once
 
 #include <cstdint>
@@ -14,45 +15,54 @@
 #include <vector>
 
 #include "decoding/scorer.hpp"
+#include "decoding/word_classes.hpp"
+#include "language/word_trie.hpp"
 
 namespace ctckit {
 
 class PhraseScorer : public Scorer {
  public:
-  static constexpr std::int32_t kBoundary = -1;  // in phrases
+  // In phrases; symbol c + 1 stands for class c.
+  static constexpr std::int32_t kBoundary = 0;
 
-  // Phrases one after another, with their lengths and weights; of classes, and kBoundary. `starts` tells by class
-  // whether a word begins with it. `separator` is -1 if there is none. `has_words`: whether boundaries are read.
+  // Phrases one after another, with their lengths and weights.
   PhraseScorer(std::span<const std::int32_t> symbols, std::span<const std::int32_t> lengths,
-               std::span<const double> weights, std::int32_t separator, std::vector<bool> starts, bool has_words);
+               std::span<const double> weights, WordClasses classes);
 
   State initial() override;
   void score(std::int32_t clazz, std::span<const State> states, std::span<double> gains) override;
   void advance(std::span<const State> states, std::span<const std::int32_t> classes, std::span<State> next) override;
   void finish(std::span<const State> states, std::span<double> gains) override;
-  double largest_gain() override { return largest_; }
+  void summarise(std::span<const State> states, std::span<GainSummary> summaries) override;
   double largest_gain(std::int32_t clazz) override;
 
  private:
+  static constexpr std::int32_t kRoot = WordTrie::kRoot;
+  struct Node {
+    std::int32_t shorter = kRoot;    // the node of the longest proper suffix that is one
+    double paid = 0, potential = 0;  // the weights of phrases that end here; what is credited
+    GainSummary summary{};
+  };
   struct Step {
     double gain;
     std::int32_t node;
   };
-  static constexpr std::int32_t kRoot = 0;
-  bool is_start(std::int32_t clazz) const;
-  std::int32_t child(std::int32_t node, std::int32_t symbol) const;
+  Node& at(std::int32_t node) { return nodes_[static_cast<std::size_t>(node)]; }
+  const Node& at(std::int32_t node) const { return nodes_[static_cast<std::size_t>(node)]; }
   Step read(std::int32_t node, std::int32_t symbol) const;
-  Step step(std::int32_t node, std::int32_t clazz) const;
+  Step take(std::int32_t node, std::int32_t clazz) const;
   double bound(std::int32_t symbol) const;
+  void credit(std::span<const std::int32_t> symbols, std::span<const std::int32_t> lengths,
+              std::span<const double> weights);
+  void link();
+  void summarise_nodes();
 
-  std::int32_t separator_;
-  std::vector<bool> starts_;
+  WordTrie trie_;
+  WordClasses classes_;
   bool has_words_;
-  std::vector<std::int32_t> first_child_, symbol_, shorter_;  // of each node
-  std::vector<double> paid_, potential_;
-  std::vector<std::int32_t> of_root_;  // by symbol + 1: the root's child, or the root
-  std::vector<double> bounds_;         // by symbol + 1
-  double largest_ = 0;
+  std::vector<Node> nodes_;
+  std::vector<std::int32_t> of_root_;  // by symbol: the root's child, or the root
+  std::vector<double> bounds_;         // by symbol: the most that a step by it gains
 };
 
 }  // namespace ctckit

@@ -30,6 +30,7 @@ class PythonScorer : public Scorer {
   State initial() override {
     known_.clear();
     const nanobind::gil_scoped_acquire gil;
+    largest_ = nanobind::cast<double>(object_.attr("largest_gain")());
     return nanobind::cast<std::int32_t>(object_.attr("initial")());
   }
   void score(std::int32_t clazz, std::span<const State> states, std::span<double> gains) override {
@@ -45,9 +46,9 @@ class PythonScorer : public Scorer {
     const nanobind::gil_scoped_acquire gil;
     copy_to<double>(object_.attr("finish")(array_of(std::vector<std::int32_t>(states.begin(), states.end()))), gains);
   }
-  double largest_gain() override {
-    const nanobind::gil_scoped_acquire gil;
-    return largest_ = nanobind::cast<double>(object_.attr("largest_gain")());
+  // Any step may gain anything up to the bound.
+  void summarise(std::span<const State>, std::span<GainSummary> summaries) override {
+    std::fill(summaries.begin(), summaries.end(), GainSummary{0, largest_, ~std::uint64_t{0}});
   }
   double largest_gain(std::int32_t) override { return largest_; }
   bool wants_notice() const override { return true; }

@@ -11,6 +11,14 @@
 
 namespace ctckit {
 
+// What is known of the log-gains of all steps from a state. Where bit c % 64 of `marked` is 0, the step by class c
+// gains `rest`; elsewhere it gains `most` at the most.
+struct GainSummary {
+  double rest, most;
+  std::uint64_t marked;
+  void mark(std::int32_t clazz) { marked |= std::uint64_t{1} << (clazz & 63); }
+};
+
 class Scorer {
  public:
   using State = std::int64_t;
@@ -24,10 +32,10 @@ class Scorer {
   virtual void advance(std::span<const State> states, std::span<const std::int32_t> classes, std::span<State> next) = 0;
   // The log-gain of the end, for each state.
   virtual void finish(std::span<const State> states, std::span<double> gains) = 0;
-  // An upper bound of the log-gain of a step; infinity if there is none.
-  virtual double largest_gain() = 0;
-  // The same for steps by one class.
-  virtual double largest_gain(std::int32_t) { return largest_gain(); }
+  // Summaries of the steps from some states. A search looks at few steps but those that are marked.
+  virtual void summarise(std::span<const State> states, std::span<GainSummary> summaries) = 0;
+  // An upper bound of the log-gain of a step by one class; infinity if there is none.
+  virtual double largest_gain(std::int32_t clazz) = 0;
 
   // A scorer that takes long for a call is told before which steps of a frame will be scored, all at once.
   virtual bool wants_notice() const { return false; }

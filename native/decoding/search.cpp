@@ -47,7 +47,9 @@ void take_beam(Block& block, std::int64_t capacity, int scorers, Beam& beam) {
   beam.node = block.take<std::int32_t>(capacity);
   beam.last = block.take<std::int32_t>(capacity);
   beam.entry = block.take<std::int32_t>(capacity);
-  beam.factor = block.take<double>(scorers > 0 ? capacity : 0);
+  const std::int64_t scored = scorers > 0 ? capacity : 0;
+  for (double** const array : {&beam.factor, &beam.rest, &beam.most}) *array = block.take<double>(scored);
+  beam.marked = block.take<std::int64_t>(scored);
   beam.states = block.take<Scorer::State>(scorers * capacity);
 }
 
@@ -78,7 +80,12 @@ void take_scratch(Block& block, SearchState& s) {
     *array = block.take<std::int32_t>(s.capacity);
   const std::int64_t pending = s.scorer_count > 0 ? std::max(s.capacity, kMostNoticed) : 0;
   for (std::int32_t** const array : {&s.pending_rank, &s.pending_class}) *array = block.take<std::int32_t>(pending);
-  for (double** const array : {&s.pending_mass, &s.pending_gain, &s.scorer_gain}) *array = block.take<double>(pending);
+  for (double** const array : {&s.pending_gain, &s.pending_most, &s.scorer_gain}) *array = block.take<double>(pending);
+  s.pending_marked = block.take<std::int64_t>(pending);
+  const std::int64_t scored = s.scorer_count > 0 ? s.capacity : 0;
+  s.summaries = block.take<GainSummary>(scored);
+  s.listed = {block.take<double>(scored), block.take<double>(scored), block.take<std::int64_t>(scored),
+              block.take<std::int32_t>(scored)};
   for (Scorer::State** const array : {&s.pending_state, &s.next_state}) *array = block.take<Scorer::State>(pending);
   s.class_factor = block.take<double>(s.scorer_count > 0 ? classes : 0);
   s.maxima = block.take<double>(classes);
@@ -95,6 +102,26 @@ Reading reading_of(const SearchOptions& options) {
 double below_logarithm(double x) {
   const double log_x = std::log(x);
   return log_x - 1e-6 * (1 + std::fabs(log_x));
+}
+
+// Adds up the scorers' summaries of the steps from `count` prefixes of a beam, whose places `place` tells.
+template <class Place>
+void summarise(SearchState& s, const Beam& beam, std::int64_t count, Place place) {
+  std::fill_n(s.pending_gain, count, 0.0);
+  std::fill_n(s.pending_most, count, 0.0);
+  std::fill_n(s.pending_marked, count, 0);
+  const auto size = static_cast<std::size_t>(count);
+  for (int scorer = 0; scorer < s.scorer_count; ++scorer) {
+    const Scorer::State* const states = beam.states + scorer * s.capacity;
+    for (std::int64_t k = 0; k < count; ++k) s.pending_state[k] = states[place(k)];
+    s.scorers[scorer]->summarise({s.pending_state, size}, {s.summaries, size});
+    for (std::int64_t k = 0; k < count; ++k) {
+      const GainSummary& summary = s.summaries[k];
+      s.pending_gain[k] += summary.rest;
+      s.pending_most[k] += std::max(summary.rest, summary.most);
+      s.pending_marked[k] |= static_cast<std::int64_t>(summary.marked);
+    }
+  }
 }
 
 std::string gain_error(const char* method, double gain) {
@@ -118,12 +145,7 @@ Search::Search(const SearchOptions& options, std::vector<Scorer*> scorers, Searc
   if (s.reading == Reading::groups) s.least_value = below_logarithm(options.token_floor);
   s.scorers = scorers_.data();
   s.scorer_count = static_cast<int>(scorers_.size());
-  double gain = 0;
-  for (Scorer* const scorer : scorers_) {
-    gain += scorer->largest_gain();
-    s.gives_notice |= scorer->wants_notice();
-  }
-  s.largest_factor = std::exp(gain);
+  for (Scorer* const scorer : scorers_) s.gives_notice |= scorer->wants_notice();
   s.tree = &tree;
   Block count(nullptr);
   take_beams(count, s);
@@ -151,9 +173,13 @@ Search::Search(const SearchOptions& options, std::vector<Scorer*> scorers, Searc
   s.last_groups = 0;
   s.exponent = -700;
   s.status = SearchStatus::searching;
-  if (!scorers_.empty()) std::fill_n(s.class_factor, options.classes, 0.0);
+  if (scorers_.empty()) return;
+  std::fill_n(s.class_factor, options.classes, 0.0);
   for (std::int64_t k = 0; k < s.scorer_count; ++k)
     s.beam.states[k * s.capacity] = scorers_[static_cast<std::size_t>(k)]->initial();
+  summarise(s, s.beam, 1, [](std::int64_t) { return 0; });
+  s.beam.most[0] = std::exp(std::max(s.pending_gain[0], s.pending_most[0]));
+  s.beam.marked[0] = -1;  // (the other factors are computed by the kernels)
 }
 
 void Search::finish() {
@@ -243,6 +269,7 @@ void advance_states(SearchState& s, std::int64_t count) {
     Scorer::State* const to = s.next.states + scorer * s.capacity;
     for (std::int64_t k = 0; k < count; ++k) to[s.news[k]] = s.next_state[k];
   }
+  summarise(s, s.next, count, [&s](std::int64_t k) { return s.news[k]; });
 }
 
 double class_factor(SearchState& s, std::int32_t clazz) {

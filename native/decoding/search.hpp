@@ -43,7 +43,11 @@ struct Beam {
   std::int32_t* node;   // in the tree
   std::int32_t* last;   // its last class; `classes` for the empty prefix
   std::int32_t* entry;  // where `masses` has the mass that the parent passes on when its child's last class is emitted
-  double* factor;       // e^gain of the step to its last class; only with scorers
+  // Only with scorers:
+  double* factor;         // e^gain of the step to its last class
+  double* rest;           // e^gain of the steps by classes that are not marked
+  double* most;           // e^(an upper bound of the gain) of other steps
+  std::int64_t* marked;   // bit c % 64 tells whether class c is marked
   Scorer::State* states;  // of each scorer in turn, `capacity` apart
 };
 
@@ -53,6 +57,13 @@ struct Candidates {
   double* factor;      // e^gain of the step; only with scorers
   std::int32_t* rank;  // of the parent
   std::int32_t* last;  // class
+};
+
+// The prefixes of the beam with marked classes, in their order.
+struct Listed {
+  double *total, *most;
+  std::int64_t* marked;
+  std::int32_t* rank;
 };
 
 // Mass that leaves by pruning is known exactly where every class of a frame is summed.
@@ -100,7 +111,10 @@ struct SearchState {
   std::int32_t *new_parent, *new_class, *new_node;
   // With scorers.
   std::int32_t *pending_rank, *pending_class;  // steps that wait for the scorers' gains
-  double *pending_mass, *pending_gain, *scorer_gain;
+  double *pending_gain, *pending_most, *scorer_gain;
+  std::int64_t* pending_marked;
+  GainSummary* summaries;
+  Listed listed;
   Scorer::State *pending_state, *next_state;
   double* class_factor;  // by class, 0 if not known: e^(an upper bound of the log-gain of a step by it)
   bool gives_notice;     // whether a scorer wants notice of steps
@@ -110,7 +124,6 @@ struct SearchState {
   PrefixTree* tree;
   Scorer* const* scorers;
   int scorer_count;
-  double largest_factor;  // e^(an upper bound of the log-gain of a step)
 };
 
 // What a search takes long to get from the system, and may leave to the next one.
@@ -154,7 +167,8 @@ void give_notice(SearchState& state, std::int64_t count);
 // Writes the log-gains of the first `count` pending steps, all by one class.
 void score_steps(SearchState& state, std::int32_t clazz, std::int64_t count);
 // Writes the states after the steps of new prefixes to `next`: from the places `pending_rank` of the beam, by
-// `new_class`, to the places `news`.
+// `new_class`, to the places `news`. Their summaries, of all scorers together, are left in `pending_gain` (rest),
+// `pending_most` and `pending_marked`.
 void advance_states(SearchState& state, std::int64_t count);
 double class_factor(SearchState& state, std::int32_t clazz);
 void compact(SearchState& state);

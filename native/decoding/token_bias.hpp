@@ -11,7 +11,12 @@ namespace ctckit {
 
 class TokenBias : public Scorer {
  public:
-  explicit TokenBias(std::vector<double> biases) : biases_(std::move(biases)) {}
+  explicit TokenBias(std::vector<double> biases) : biases_(std::move(biases)) {
+    for (std::size_t c = 0; c < biases_.size(); ++c) {
+      if (biases_[c] != 0) summary_.mark(static_cast<std::int32_t>(c));
+      summary_.most = std::max(summary_.most, biases_[c]);
+    }
+  }
 
   State initial() override { return 0; }
   void score(std::int32_t clazz, std::span<const State>, std::span<double> gains) override {
@@ -21,10 +26,8 @@ class TokenBias : public Scorer {
     std::fill(next.begin(), next.end(), State{0});
   }
   void finish(std::span<const State>, std::span<double> gains) override { std::fill(gains.begin(), gains.end(), 0.0); }
-  double largest_gain() override {
-    double largest = 0;
-    for (const double bias : biases_) largest = std::max(largest, bias);
-    return largest;
+  void summarise(std::span<const State>, std::span<GainSummary> summaries) override {
+    std::fill(summaries.begin(), summaries.end(), summary_);
   }
   double largest_gain(std::int32_t clazz) override { return bias(clazz); }
 
@@ -35,6 +38,7 @@ class TokenBias : public Scorer {
   }
 
   std::vector<double> biases_;
+  GainSummary summary_{};
 };
 
 }  // namespace ctckit

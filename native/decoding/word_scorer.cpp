@@ -25,22 +25,22 @@ std::atomic<std::uint64_t> last_identity{0};
 
 }  // namespace
 
-WordScorer::WordScorer(std::shared_ptr<const WordTrie> trie, std::shared_ptr<const NGram> model,
-                       std::vector<std::int32_t> numbers, WordOptions options)
+WordScorer::WordScorer(std::shared_ptr<const WordTrie> trie, std::shared_ptr<const LanguageModel> model,
+                       std::vector<std::int32_t> numbers, WordClasses classes, WordOptions options)
     : trie_(std::move(trie)),
       model_(std::move(model)),
       numbers_(std::move(numbers)),
-      options_(std::move(options)),
+      classes_(std::move(classes)),
+      options_(options),
       identity_(++last_identity) {
   const auto size = static_cast<std::size_t>(trie_->size());
   std::vector<double> best(size, -kInfinity);  // of the words at and below a node: weight times the 1-gram
-  largest_end_ = std::isfinite(options_.unknown) ? std::max(options_.unknown, 0.0) : 0.0;
-  std::vector<double> largest(model_ ? static_cast<std::size_t>(model_->header().words) : 0, -kInfinity);
+  std::vector<double> largest(model_ ? static_cast<std::size_t>(model_->facts().words) : 0, -kInfinity);
   if (model_) model_->largest(largest);
   for (std::size_t node = size; node-- > 0;) {
     const auto number = static_cast<std::int32_t>(node);
     for (const std::int32_t word : trie_->words(number)) {
-      const End found = word_after(NGram::kEmpty, numbers_[static_cast<std::size_t>(word)]);
+      const End found = word_after(LanguageModel::kEmpty, numbers_[static_cast<std::size_t>(word)]);
       best[node] = std::max(best[node], found.gain - options_.bonus);
     }
     for (std::int32_t child = trie_->first_child(number); child < trie_->first_child(number + 1); ++child)
@@ -50,14 +50,54 @@ WordScorer::WordScorer(std::shared_ptr<const WordTrie> trie, std::shared_ptr<con
   if (options_.lookahead && model_ && std::isfinite(best[0]))
     for (std::size_t node = 0; node < size; ++node)
       if (std::isfinite(best[node])) credit_[node] = best[node] - best[0];
-  for (std::int32_t node = 0; node < trie_->size(); ++node)
-    for (const std::int32_t word : trie_->words(node)) {
-      const std::int32_t number = numbers_[static_cast<std::size_t>(word)];
-      const double most = !model_ || number < 0 ? 0 : options_.weight * largest[static_cast<std::size_t>(number)];
-      largest_end_ = std::max(largest_end_, most - credit(node));
+  for (std::int32_t node = kOutside; node < trie_->size(); ++node)
+    if (node != WordTrie::kRoot) largest_end_ = std::max(largest_end_, largest_end(node, largest));
+  largest_start_ = options_.unknown;  // (the root's credit is 0)
+  for (std::int32_t child = trie_->first_child(WordTrie::kRoot); child < trie_->first_child(WordTrie::kRoot + 1);
+       ++child)
+    largest_start_ = std::max(largest_start_, credit(child));
+  for (std::int32_t node = 0; node < trie_->size(); ++node) summaries_.push_back(summary_of(node, largest));
+  summaries_.push_back(summary_of(kOutside, largest));
+}
+
+// An upper bound of what a word that ends in a node gains, in any context. `largest` has the models' log-probabilities.
+double WordScorer::largest_end(std::int32_t node, std::span<const double> largest) const {
+  const auto most_of = [&](std::int32_t number) {
+    if (model_ && number < 0) number = model_->facts().unknown;
+    return !model_ || number < 0 ? 0 : options_.weight * largest[static_cast<std::size_t>(number)];
+  };
+  if (node == kOutside) return most_of(-1) + options_.bonus;
+  double most = -kInfinity;
+  for (const std::int32_t word : trie_->words(node))
+    most = std::max(most, most_of(numbers_[static_cast<std::size_t>(word)]));
+  if (trie_->words(node).empty()) most = options_.unknown + most_of(-1);
+  return most + options_.bonus - credit(node);
+}
+
+// Steps by the children of a node are marked, and those that begin or end a word.
+GainSummary WordScorer::summary_of(std::int32_t node, std::span<const double> largest) const {
+  const std::uint64_t starts = classes_.marks(WordClasses::kStarts), ends = classes_.marks(WordClasses::kEnds),
+                      separators = classes_.marks(WordClasses::kSeparates);
+  const bool is_outside = node == kOutside;
+  const double end = node == WordTrie::kRoot ? 0 : largest_end(node, largest);
+  GainSummary summary{is_outside ? 0 : options_.unknown - credit(node), -kInfinity, separators | starts | ends};
+  if (!is_outside)
+    for (std::int32_t child = trie_->first_child(node); child < trie_->first_child(node + 1); ++child) {
+      summary.mark(trie_->symbol(child));
+      summary.most = std::max(summary.most, credit(child) - credit(node));
     }
-  largest_end_ += options_.bonus;
-  largest_ = std::max(largest_end_, 0.0);
+  summary.most = std::max(summary.most, summary.rest);  // classes that share a bit with one that is marked
+  if (starts != 0) summary.most = std::max(summary.most, end + largest_start_);
+  if (ends != 0) summary.most += std::max(largest_end_, 0.0);
+  if (separators != 0) summary.most = std::max(summary.most, end);
+  return summary;
+}
+
+void WordScorer::summarise(std::span<const State> states, std::span<GainSummary> summaries) {
+  for (std::size_t k = 0; k < states.size(); ++k) {
+    const std::int32_t node = node_of(states[k]);
+    summaries[k] = summaries_[node == kOutside ? summaries_.size() - 1 : static_cast<std::size_t>(node)];
+  }
 }
 
 Scorer::State WordScorer::state_of(std::int32_t context, std::int32_t node) {
@@ -65,14 +105,9 @@ Scorer::State WordScorer::state_of(std::int32_t context, std::int32_t node) {
                             static_cast<std::uint32_t>(node));
 }
 
-bool WordScorer::is_start(std::int32_t clazz) const {
-  const auto at = static_cast<std::size_t>(clazz);
-  return at < options_.starts.size() && options_.starts[at];
-}
-
 Scorer::State WordScorer::initial() {
-  std::int32_t context = NGram::kEmpty;
-  if (model_ && model_->header().begin >= 0) context = model_->step(NGram::kEmpty, model_->header().begin).next;
+  std::int32_t context = LanguageModel::kEmpty;
+  if (model_ && model_->facts().begin >= 0) context = model_->step(LanguageModel::kEmpty, model_->facts().begin).next;
   return state_of(context, WordTrie::kRoot);
 }
 
@@ -85,9 +120,9 @@ double WordScorer::step(std::int32_t node, std::int32_t clazz) const {
 
 WordScorer::End WordScorer::word_after(std::int32_t context, std::int32_t number) const {
   if (!model_) return {options_.bonus, context};
-  if (number < 0) number = model_->header().unknown;
-  if (number < 0) return {options_.bonus, NGram::kEmpty};
-  const NGram::Step found = model_->step(context, number);
+  if (number < 0) number = model_->facts().unknown;
+  if (number < 0) return {options_.bonus, LanguageModel::kEmpty};
+  const LanguageModel::Step found = model_->step(context, number);
   return {options_.weight * found.log_probability + options_.bonus, found.next};
 }
 
@@ -118,29 +153,33 @@ WordScorer::End WordScorer::end(State state) const {
   return {slot.gain, slot.context};
 }
 
+WordScorer::Step WordScorer::take(State state, std::int32_t clazz) const {
+  const std::uint8_t role = classes_.role(clazz);
+  double gain = 0;
+  if ((role & (WordClasses::kSeparates | WordClasses::kStarts)) != 0 && node_of(state) != WordTrie::kRoot) {
+    const End last = end(state);
+    gain = last.gain;
+    state = state_of(last.context, WordTrie::kRoot);
+  }
+  if ((role & WordClasses::kSeparates) != 0) return {gain, state};
+  const std::int32_t node = node_of(state);
+  gain += step(node, clazz);
+  state = state_of(context_of(state), node == kOutside ? kOutside : trie_->child(node, clazz));
+  if ((role & WordClasses::kEnds) == 0) return {gain, state};
+  const End last = end(state);
+  return {gain + last.gain, state_of(last.context, WordTrie::kRoot)};
+}
+
 void WordScorer::score(std::int32_t clazz, std::span<const State> states, std::span<double> gains) {
-  if (clazz == options_.separator) {
-    for (std::size_t k = 0; k < states.size(); ++k)
-      gains[k] = node_of(states[k]) == WordTrie::kRoot ? 0 : end(states[k]).gain;
-  } else if (is_start(clazz)) {
-    const double start = step(WordTrie::kRoot, clazz);
-    for (std::size_t k = 0; k < states.size(); ++k)
-      gains[k] = (node_of(states[k]) == WordTrie::kRoot ? 0 : end(states[k]).gain) + start;
-  } else {
+  if (classes_.role(clazz) == 0) {
     for (std::size_t k = 0; k < states.size(); ++k) gains[k] = step(node_of(states[k]), clazz);
+  } else {
+    for (std::size_t k = 0; k < states.size(); ++k) gains[k] = take(states[k], clazz).gain;
   }
 }
 
 void WordScorer::advance(std::span<const State> states, std::span<const std::int32_t> classes, std::span<State> next) {
-  for (std::size_t k = 0; k < states.size(); ++k) {
-    std::int32_t context = context_of(states[k]), node = node_of(states[k]);
-    if ((classes[k] == options_.separator || is_start(classes[k])) && node != WordTrie::kRoot) {
-      context = end(states[k]).context;
-      node = WordTrie::kRoot;
-    }
-    if (classes[k] != options_.separator) node = node == kOutside ? kOutside : trie_->child(node, classes[k]);
-    next[k] = state_of(context, node);
-  }
+  for (std::size_t k = 0; k < states.size(); ++k) next[k] = take(states[k], classes[k]).next;
 }
 
 void WordScorer::finish(std::span<const State> states, std::span<double> gains) {
@@ -148,14 +187,14 @@ void WordScorer::finish(std::span<const State> states, std::span<double> gains) 
     End last{0, context_of(states[k])};
     if (node_of(states[k]) != WordTrie::kRoot) last = end(states[k]);
     gains[k] = last.gain;
-    if (model_ && model_->header().end >= 0)
-      gains[k] += options_.weight * model_->step(last.context, model_->header().end).log_probability;
+    if (model_ && model_->facts().end >= 0)
+      gains[k] += options_.weight * model_->step(last.context, model_->facts().end).log_probability;
   }
 }
 
 double WordScorer::largest_gain(std::int32_t clazz) {
-  if (clazz == options_.separator || is_start(clazz)) return largest_;
-  return 0;
+  const double within = std::max(options_.unknown, 0.0);  // credits become smaller on the way into a word
+  return within + (classes_.role(clazz) != 0 ? std::max(largest_end_, 0.0) : 0);
 }
 
 }  // namespace ctckit

@@ -11,17 +11,16 @@
 #include <vector>
 
 #include "decoding/scorer.hpp"
-#include "language/ngram.hpp"
+#include "decoding/word_classes.hpp"
+#include "language/language_model.hpp"
 #include "language/word_trie.hpp"
 
 namespace ctckit {
 
 struct WordOptions {
-  double weight;             // of the model's log-probabilities
-  double bonus;              // of each word, nats
-  double unknown;            // of a word that is not in the trie, nats; -infinity for none
-  std::int32_t separator;    // the class between two words; -1 if words begin with classes of their own
-  std::vector<bool> starts;  // by class: whether a word begins with it, without a separator
+  double weight;   // of the model's log-probabilities
+  double bonus;    // of each word, nats
+  double unknown;  // of a word that is not in the trie, nats; -infinity for none
   bool lookahead = true;
 };
 
@@ -29,18 +28,22 @@ class WordScorer : public Scorer {
  public:
   // `numbers` has the model's word for each spelling of the trie, -1 if the model does not have it. Without a model,
   // words gain their bonus alone.
-  WordScorer(std::shared_ptr<const WordTrie> trie, std::shared_ptr<const NGram> model,
-             std::vector<std::int32_t> numbers, WordOptions options);
+  WordScorer(std::shared_ptr<const WordTrie> trie, std::shared_ptr<const LanguageModel> model,
+             std::vector<std::int32_t> numbers, WordClasses classes, WordOptions options);
 
   State initial() override;
   void score(std::int32_t clazz, std::span<const State> states, std::span<double> gains) override;
   void advance(std::span<const State> states, std::span<const std::int32_t> classes, std::span<State> next) override;
   void finish(std::span<const State> states, std::span<double> gains) override;
-  double largest_gain() override { return largest_; }
+  void summarise(std::span<const State> states, std::span<GainSummary> summaries) override;
   double largest_gain(std::int32_t clazz) override;
 
  private:
   static constexpr std::int32_t kOutside = -1;  // the node of a word that is not in the trie
+  struct Step {
+    double gain;
+    State next;
+  };
   struct End {
     double gain;
     std::int32_t context;
@@ -48,19 +51,23 @@ class WordScorer : public Scorer {
   static State state_of(std::int32_t context, std::int32_t node);
   static std::int32_t context_of(State state) { return static_cast<std::int32_t>(state >> 32); }
   static std::int32_t node_of(State state) { return static_cast<std::int32_t>(state); }
-  bool is_start(std::int32_t clazz) const;
+  Step take(State state, std::int32_t clazz) const;
   double credit(std::int32_t node) const { return credit_[static_cast<std::size_t>(node)]; }
   double step(std::int32_t node, std::int32_t clazz) const;
   End end(State state) const;
   End compute_end(State state) const;
   End word_after(std::int32_t context, std::int32_t number) const;
+  double largest_end(std::int32_t node, std::span<const double> largest) const;
+  GainSummary summary_of(std::int32_t node, std::span<const double> largest) const;
 
   std::shared_ptr<const WordTrie> trie_;
-  std::shared_ptr<const NGram> model_;
+  std::shared_ptr<const LanguageModel> model_;
   std::vector<std::int32_t> numbers_;
+  WordClasses classes_;
   WordOptions options_;
-  std::vector<double> credit_;  // of each node: what lookahead has given so far
-  double largest_end_, largest_;
+  std::vector<double> credit_;          // of each node: what lookahead has given so far
+  std::vector<GainSummary> summaries_;  // of each node, then of words that are not in the trie
+  double largest_end_ = 0, largest_start_;
   std::uint64_t identity_;
 };
 

@@ -17,8 +17,10 @@
 #include <vector>
 
 #include "decoding/phrase_scorer.hpp"
+#include "decoding/token_scorer.hpp"
 #include "decoding/word_scorer.hpp"
 #include "language/arpa.hpp"
+#include "language/kenlm.hpp"
 #include "language/ngram.hpp"
 
 namespace nb = nanobind;
@@ -32,21 +34,36 @@ std::span<const std::byte> bytes_of(const Bytes& array) {
   return {reinterpret_cast<const std::byte*>(array.data()), array.shape(0)};
 }
 
-// A model, and the memory of its image: an array, which may be a file that is mapped.
+// A model, and the memory of its file: an array, which may be a file that is mapped.
 struct Model {
-  explicit Model(Bytes memory) : memory(std::move(memory)), model(bytes_of(this->memory)) {}
+  explicit Model(Bytes array) : memory(std::move(array)) {
+    const std::span<const std::byte> bytes = bytes_of(memory);
+    const std::string_view start(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    if (start.starts_with(KenlmModel::kMagic)) {
+      model = std::make_unique<KenlmModel>(bytes);
+    } else {
+      model = std::make_unique<NGram>(bytes);
+    }
+  }
   Bytes memory;
-  NGram model;
+  std::unique_ptr<LanguageModel> model;
 
   std::int32_t checked_state(std::int64_t state) const {
-    if (state < 0 || static_cast<std::uint64_t>(state) >= model.header().contexts) throw nb::value_error("no state");
+    if (!model->has_state(state)) throw nb::value_error("no state");
     return static_cast<std::int32_t>(state);
   }
   std::int32_t checked_word(std::int64_t word) const {
-    if (word < 0 || static_cast<std::uint64_t>(word) >= model.header().words) throw nb::value_error("no word");
+    if (word < 0 || word >= model->facts().words) throw nb::value_error("no word");
     return static_cast<std::int32_t>(word);
   }
 };
+
+using ModelPointer = std::shared_ptr<const LanguageModel>;
+
+// Keeps the model's memory, too.
+ModelPointer pointer_to(const std::shared_ptr<Model>& model) {
+  return model ? ModelPointer(model, model->model.get()) : nullptr;
+}
 
 nb::object image_of(std::vector<std::byte> image) {
   auto kept = std::make_unique<std::vector<std::byte>>(std::move(image));
@@ -78,6 +95,10 @@ void define_language(nb::module_& m) {
         return image_of(std::move(image));
       });
   using Numbers = nb::ndarray<const std::int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+  using Roles = nb::ndarray<const std::uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+  const auto classes_of = [](const Roles& roles) {
+    return WordClasses(std::vector<std::uint8_t>(roles.data(), roles.data() + roles.shape(0)));
+  };
   const auto span_of = [](const Numbers& array) { return std::span(array.data(), array.shape(0)); };
   nb::class_<WordTrie>(m, "WordTrie")
       .def(
@@ -88,57 +109,65 @@ void define_language(nb::module_& m) {
           nb::arg("classes"), nb::arg("lengths"));
   nb::class_<Model>(m, "NGram")
       .def(nb::init<Bytes>(), nb::arg("image"))
-      .def_prop_ro("order", [](const Model& self) { return self.model.header().order; })
-      .def_prop_ro("words", [](const Model& self) { return self.model.header().words; })
-      .def_prop_ro("counts",
-                   [](const Model& self) {
-                     const NGramHeader& header = self.model.header();
-                     return std::vector<std::uint64_t>(header.counts, header.counts + header.order);
-                   })
-      .def_prop_ro("unknown", [](const Model& self) { return self.model.header().unknown; })
-      .def_prop_ro("begin", [](const Model& self) { return self.model.header().begin; })
-      .def_prop_ro("end", [](const Model& self) { return self.model.header().end; })
+      .def_prop_ro("order", [](const Model& self) { return self.model->facts().counts.size(); })
+      .def_prop_ro("words", [](const Model& self) { return self.model->facts().words; })
+      .def_prop_ro("counts", [](const Model& self) { return self.model->facts().counts; })
+      .def_prop_ro("unknown", [](const Model& self) { return self.model->facts().unknown; })
+      .def_prop_ro("begin", [](const Model& self) { return self.model->facts().begin; })
+      .def_prop_ro("end", [](const Model& self) { return self.model->facts().end; })
       .def(
-          "find", [](const Model& self, const std::string& word) { return self.model.find(word); }, nb::arg("word"))
+          "find", [](const Model& self, const std::string& word) { return self.model->find(word); }, nb::arg("word"))
+      .def(
+          "find_all",
+          [](const Model& self, const std::vector<std::string>& words) {
+            std::vector<std::int32_t> numbers;
+            for (const std::string& word : words) numbers.push_back(self.model->find(word));
+            return numbers;
+          },
+          nb::arg("words"))
       .def(
           "word",
           [](const Model& self, std::int64_t number) {
-            return nb::bytes(self.model.word(self.checked_word(number)).data(),
-                             self.model.word(self.checked_word(number)).size());
+            return nb::bytes(self.model->word(self.checked_word(number)).data(),
+                             self.model->word(self.checked_word(number)).size());
           },
           nb::arg("number"))
       .def(
           "step",
           [](const Model& self, std::int64_t state, std::int64_t word) {
-            const NGram::Step step = self.model.step(self.checked_state(state), self.checked_word(word));
+            const LanguageModel::Step step = self.model->step(self.checked_state(state), self.checked_word(word));
             return std::pair(step.log_probability, step.next);
           },
           nb::arg("state"), nb::arg("word"));
   nb::class_<WordScorer, Scorer>(m, "WordScorer")
       .def(
           "__init__",
-          [span_of](WordScorer* self, std::shared_ptr<const WordTrie> trie, const std::shared_ptr<Model>& model,
-                    const Numbers& numbers, double weight, double bonus, double unknown, std::int32_t separator,
-                    std::vector<bool> starts, bool lookahead) {
+          [span_of, classes_of](WordScorer* self, std::shared_ptr<const WordTrie> trie,
+                                const std::shared_ptr<Model>& model, const Numbers& numbers, const Roles& roles,
+                                double weight, double bonus, double unknown, bool lookahead) {
             const auto view = span_of(numbers);
-            const std::shared_ptr<const NGram> ngram =
-                model ? std::shared_ptr<const NGram>(model, &model->model) : nullptr;
-            new (self) WordScorer(std::move(trie), ngram, {view.begin(), view.end()},
-                                  {weight, bonus, unknown, separator, std::move(starts), lookahead});
+            new (self) WordScorer(std::move(trie), pointer_to(model), {view.begin(), view.end()}, classes_of(roles),
+                                  {weight, bonus, unknown, lookahead});
           },
-          nb::arg("trie"), nb::arg("model").none(), nb::arg("numbers"), nb::arg("weight"), nb::arg("bonus"),
-          nb::arg("unknown"), nb::arg("separator"), nb::arg("starts"), nb::arg("lookahead"));
+          nb::arg("trie"), nb::arg("model").none(), nb::arg("numbers"), nb::arg("roles"), nb::arg("weight"),
+          nb::arg("bonus"), nb::arg("unknown"), nb::arg("lookahead"));
+  nb::class_<TokenScorer, Scorer>(m, "TokenScorer")
+      .def(
+          "__init__",
+          [span_of](TokenScorer* self, const std::shared_ptr<Model>& model, const Numbers& numbers, double weight,
+                    double bonus, double unknown) {
+            const auto view = span_of(numbers);
+            new (self) TokenScorer(pointer_to(model), {view.begin(), view.end()}, weight, bonus, unknown);
+          },
+          nb::arg("model"), nb::arg("numbers"), nb::arg("weight"), nb::arg("bonus"), nb::arg("unknown"));
   nb::class_<PhraseScorer, Scorer>(m, "PhraseScorer")
       .def(
           "__init__",
-          [span_of](PhraseScorer* self, const Numbers& symbols, const Numbers& lengths,
-                    const std::vector<double>& weights, std::int32_t separator, std::vector<bool> starts,
-                    bool has_words) {
-            new (self)
-                PhraseScorer(span_of(symbols), span_of(lengths), weights, separator, std::move(starts), has_words);
+          [span_of, classes_of](PhraseScorer* self, const Numbers& symbols, const Numbers& lengths,
+                                const std::vector<double>& weights, const Roles& roles) {
+            new (self) PhraseScorer(span_of(symbols), span_of(lengths), weights, classes_of(roles));
           },
-          nb::arg("symbols"), nb::arg("lengths"), nb::arg("weights"), nb::arg("separator"), nb::arg("starts"),
-          nb::arg("has_words"));
+          nb::arg("symbols"), nb::arg("lengths"), nb::arg("weights"), nb::arg("roles"));
 }
 
 }  // namespace ctckit

@@ -63,6 +63,7 @@ NGram::NGram(std::span<const std::byte> image) : image_(image) {
   if (layout.size != image.size())
     throw std::runtime_error("it has " + std::to_string(image.size()) + " bytes, but should have " +
                              std::to_string(layout.size));
+  facts_ = {static_cast<std::int64_t>(h.words), h.unknown, h.begin, h.end, {h.counts, h.counts + h.order}};
   first_ = array<std::uint32_t>(layout.first, h.contexts + 1);
   back_off_ = array<float>(layout.back_off, h.contexts);
   shorter_ = array<std::uint32_t>(layout.shorter, h.contexts);
@@ -87,7 +88,7 @@ std::int64_t NGram::entry(std::uint32_t context, std::uint32_t word) const {
   return words[low] == word ? static_cast<std::int64_t>(low) : -1;
 }
 
-NGram::Step NGram::step(std::int32_t state, std::int32_t word) const {
+LanguageModel::Step NGram::step(std::int32_t state, std::int32_t word) const {
   auto context = static_cast<std::uint32_t>(state);
   const auto wanted = static_cast<std::uint32_t>(word);
   double sum = 0;

@@ -14,6 +14,8 @@
 #include <string_view>
 #include <vector>
 
+#include "language/language_model.hpp"
+
 namespace ctckit {
 
 // What an image begins with. Numbers are in the machine's byte order.
@@ -31,24 +33,19 @@ struct NGramHeader {
   std::uint64_t counts[kMostOrders];  // of n-grams, as the source listed them
 };
 
-class NGram {
+class NGram : public LanguageModel {
  public:
-  struct Step {
-    double log_probability;  // nats
-    std::int32_t next;
-  };
-  static constexpr std::int32_t kEmpty = 0;  // the state without words
-
   // The image must outlive the model. Throws std::runtime_error if it is no image of this version.
   explicit NGram(std::span<const std::byte> image);
 
-  // From a context that exists, a word that exists. An image that is broken gives wrong numbers, and nothing worse.
-  Step step(std::int32_t state, std::int32_t word) const;
-  std::int32_t find(std::string_view word) const;  // -1 if there is none
-  std::string_view word(std::int32_t number) const;
-
-  // Upper bounds of the log-probability of each word, in any context.
-  void largest(std::span<double> bounds) const;
+  bool has_state(std::int64_t state) const override {
+    return state >= 0 && static_cast<std::uint64_t>(state) < header_->contexts;
+  }
+  // An image that is broken gives wrong numbers, and nothing worse.
+  Step step(std::int32_t state, std::int32_t word) const override;
+  std::int32_t find(std::string_view word) const override;
+  std::string_view word(std::int32_t number) const override;
+  void largest(std::span<double> bounds) const override;
 
   const NGramHeader& header() const { return *header_; }
   std::span<const std::byte> image() const { return image_; }

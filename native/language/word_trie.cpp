@@ -1,6 +1,7 @@
 #include "language/word_trie.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <limits>
 #include <numeric>
@@ -45,9 +46,17 @@ WordTrie::WordTrie(std::span<const std::int32_t> classes, std::span<const std::i
   }
   first_child_.push_back(static_cast<std::int32_t>(class_.size()));
   first_word_.push_back(static_cast<std::int32_t>(words_.size()));
+  is_narrow_ = std::all_of(classes.begin(), classes.end(), [](std::int32_t c) { return c < 64; });
+  marks_.assign(static_cast<std::size_t>(size()), 0);
+  for (std::int32_t node = 0; node < size(); ++node)
+    for (std::int32_t child = first_child(node); child < first_child(node + 1); ++child)
+      marks_[static_cast<std::size_t>(node)] |= std::uint64_t{1} << (symbol(child) & 63);
 }
 
 std::int32_t WordTrie::child(std::int32_t node, std::int32_t clazz) const {
+  const std::uint64_t marks = marks_[static_cast<std::size_t>(node)];
+  if ((marks >> (clazz & 63) & 1) == 0) return -1;
+  if (is_narrow_ && clazz < 64) return first_child(node) + std::popcount(marks & ((std::uint64_t{1} << clazz) - 1));
   const auto begin = class_.begin() + first_child_[static_cast<std::size_t>(node)];
   const auto end = class_.begin() + first_child_[static_cast<std::size_t>(node) + 1];
   const auto found = std::lower_bound(begin, end, clazz);

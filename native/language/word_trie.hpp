@@ -29,6 +29,8 @@ class WordTrie {
   std::vector<std::int32_t> class_;        // of each node, from its parent; ascending among siblings
   std::vector<std::int32_t> first_word_;   // and the end
   std::vector<std::int32_t> words_;
+  std::vector<std::uint64_t> marks_;  // of each node: bit c % 64 for each class c of a child
+  bool is_narrow_;                    // all classes are below 64
 };
 
 }  // namespace ctckit

@@ -15,6 +15,7 @@ from ctckit.decoding.beam import beam_search
 from ctckit.decoding.decoder import Decoder
 from ctckit.decoding.greedy import greedy_decode
 from ctckit.decoding.hypothesis import Decoding, Hypothesis
+from ctckit.decoding.ngram import NGram
 from ctckit.errors import ArgumentTypeError, ArgumentValueError
 from ctckit.lattice.diagnosis import Problem, check, feasible
 from ctckit.lattice.pattern import WILDCARD, Alternatives
@@ -39,6 +40,7 @@ __all__ = [
     "Decoding",
     "Hypothesis",
     "LabelPriors",
+    "NGram",
     "Path",
     "PathPosteriors",
     "Problem",

@@ -24,6 +24,12 @@ pytestmark = pytest.mark.usefixtures("core")
 
 LETTERS = ("-", " ", "a", "b")
 PIECES = ("-", "▁a", "a", "▁b", "b")
+ENDINGS = ("-", "a</w>", "a", "b</w>", "b")
+
+
+def roles_of(vocabulary: tuple[str, ...]) -> Any:
+    """1 for a separator, 2 for a class that begins a word, 4 for one that ends it."""
+    return np.array([(n == " ") + 2 * n.startswith("▁") + 4 * n.endswith("</w>") for n in vocabulary], dtype=np.uint8)
 
 
 def words_of(tokens: tuple[int, ...], vocabulary: tuple[str, ...], lexicon: list[str]) -> list[str]:
@@ -35,6 +41,8 @@ def words_of(tokens: tuple[int, ...], vocabulary: tuple[str, ...], lexicon: list
             rows.append([])
         if vocabulary[c] != " ":
             rows[-1].append(c)
+        if vocabulary[c].endswith("</w>"):
+            rows.append([])
     return [spellings.get(tuple(row), "?") for row in rows if row]
 
 
@@ -47,14 +55,12 @@ def total(words: list[str], lexicon: list[str], lm: DictionaryModel | None, weig
     return gain + weight * lm.score(names)
 
 
-@pytest.mark.parametrize("vocabulary", [LETTERS, PIECES], ids=["letters", "pieces"])
+@pytest.mark.parametrize("vocabulary", [LETTERS, PIECES, ENDINGS], ids=["letters", "pieces", "endings"])
 @pytest.mark.parametrize("order", [0, 1, 2, 3])
 @pytest.mark.parametrize("unknown", [-2.5, -math.inf, 1.0])
 def test_gains_of_whole_labellings(vocabulary: tuple[str, ...], order: int, unknown: float, tmp_path: Path) -> None:
     r = random.Random(order)  # noqa: S311
     every = ["".join(w) for n in (1, 2, 3) for w in itertools.product("ab", repeat=n)]
-    separator = vocabulary.index(" ") if " " in vocabulary else -1
-    starts = [name.startswith("▁") for name in vocabulary]
     for seed in range(6):
         lexicon = r.sample(every, r.randint(1, 6))
         text = random_arpa(r, max(1, order), holes=0.0)
@@ -66,12 +72,12 @@ def test_gains_of_whole_labellings(vocabulary: tuple[str, ...], order: int, unkn
         spellings = [spelt(word, vocabulary) for word in lexicon]
         classes = np.array([c for s in spellings for c in s], dtype=np.int32)
         trie = _core.WordTrie(classes, np.array([len(s) for s in spellings], dtype=np.int32))
-        numbers = np.array([model._model.find(word) for word in lexicon], dtype=np.int32)
+        numbers = np.array([model.core.find(word) for word in lexicon], dtype=np.int32)
         weight, bonus = r.choice((0.0, 0.5, 1.7)), r.uniform(-1, 1)
         x = emissions("flat", 5, len(vocabulary), seed)
         for lookahead in (False, True):
             scorer: Any = _core.WordScorer(
-                trie, model._model if order else None, numbers, weight, bonus, unknown, separator, starts, lookahead
+                trie, model.core if order else None, numbers, roles_of(vocabulary), weight, bonus, unknown, lookahead
             )
             results = {}
             for scorers in ([], [scorer]):
@@ -92,4 +98,6 @@ def test_gains_of_whole_labellings(vocabulary: tuple[str, ...], order: int, unkn
 def spelt(word: str, vocabulary: tuple[str, ...]) -> list[int]:
     if "▁a" in vocabulary:
         return [vocabulary.index(("▁" if k == 0 else "") + c) for k, c in enumerate(word)]
+    if "a</w>" in vocabulary:
+        return [vocabulary.index(c + ("</w>" if k + 1 == len(word) else "")) for k, c in enumerate(word)]
     return [vocabulary.index(c) for c in word]

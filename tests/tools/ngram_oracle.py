@@ -24,6 +24,7 @@ class DictionaryModel:
                 self.log10[words] = float(fields[0])
                 self.back_off[words] = float(fields[1 + length]) if len(fields) > 1 + length else 0.0
         self.order = length
+        self.words = [words[0] for words in self.log10 if len(words) == 1]
 
     def word_log10(self, history: Sequence[str], word: str) -> float:
         """log10 P(word | history): by the longest n-gram that is listed, and the weights of the longer histories."""

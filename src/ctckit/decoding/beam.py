@@ -24,7 +24,7 @@ from ctckit.decoding.arguments import (
 )
 from ctckit.decoding.hypothesis import Decoding, Hypothesis
 from ctckit.decoding.item import Item
-from ctckit.decoding.scorers import Scorer, checked_scorers
+from ctckit.decoding.scorers import Scored, Scorer, checked_scorers
 from ctckit.lattice import Lengths, checked_blank
 
 __all__ = ["beam_search", "decoding_of", "hypothesis_of", "search_batch"]
@@ -155,7 +155,7 @@ def beam_search(
     check_invalid(invalid)
     first, largest, hypotheses = widths(beam_width, nbest)
     pruning = Pruning(beam_threshold, token_threshold, blank_threshold).check()
-    used = checked_scorers(scorers)
+    used = Scored.by_others(checked_scorers(scorers))
     emissions = gate(log_probs, input_lengths, batch_first=batch_first)
     number = checked_blank(blank, emissions.values.shape[2], "log_probs")
     options = SearchOptions(number, first, hypotheses, logits, rescore, *pruning)
@@ -167,7 +167,7 @@ def search_batch(
     emissions: Emissions,
     options: SearchOptions,
     largest: int,
-    scorers: list[Scorer],
+    scored: Scored,
     invalid: Invalid,
     item_options: dict[str, Any],
 ) -> list[Decoding | None]:
@@ -177,7 +177,7 @@ def search_batch(
         emissions: the batch.
         options: the options, with the first width.
         largest: the largest width.
-        scorers: the scorers.
+        scored: the scorers.
         invalid: as for `beam_search`.
         item_options: further arguments of `Item`.
 
@@ -191,13 +191,13 @@ def search_batch(
         part = emissions
         if len(left) < len(found):
             part = Emissions(emissions.values[:, left], emissions.lengths[left], emissions.batched)
-        results = host_backend().beam_search(part.values, part.lengths, options, scorers)
+        results = host_backend().beam_search(part.values, part.lengths, options, scored.scorers)
         for item, result in zip(left, results, strict=True):
             if result.status == "not_finite":
                 if invalid == "raise":
                     raise not_finite(emissions, item, result.frame, may_be_none=True)
                 continue
-            decoding = decoding_of(emissions, item, result, options, item_options)
+            decoding = decoding_of(emissions, item, result, options, scored, item_options)
             score = decoding.acoustic_score or 0.0
             # A warning is for the caller of the caller, once.
             warned = (
@@ -212,7 +212,12 @@ def search_batch(
 
 
 def decoding_of(
-    emissions: Emissions, item: int, result: SearchResult, options: SearchOptions, item_options: dict[str, Any]
+    emissions: Emissions,
+    item: int,
+    result: SearchResult,
+    options: SearchOptions,
+    scored: Scored,
+    item_options: dict[str, Any],
 ) -> Decoding:
     """Make the decoding of one item from the result of its search."""
     scores = tuple(found.acoustic_score for found in result.hypotheses) if options.rescore else ()
@@ -225,13 +230,22 @@ def decoding_of(
         **item_options,
     )
     own.rows = [found.tokens for found in result.hypotheses]
-    hypotheses = [hypothesis_of(found, own, exact=options.rescore) for found in result.hypotheses]
+    hypotheses = [hypothesis_of(found, own, scored, exact=options.rescore) for found in result.hypotheses]
     if options.rescore and len(hypotheses) > 1:
         hypotheses.sort(key=lambda hypothesis: -(hypothesis.score or 0.0))
     return Decoding(tuple(hypotheses), None, problem_of(result.status, result.frame, options), own)
 
 
-def hypothesis_of(found: Found, item: Item, *, exact: bool) -> Hypothesis:
+def hypothesis_of(found: Found, item: Item, scored: Scored, *, exact: bool) -> Hypothesis:
     """Make a hypothesis of an item from what the search has found."""
     score = found.acoustic_score + sum(found.gains) if exact else found.beam_score
-    return Hypothesis(found.tokens, score, found.acoustic_score, exact=exact, beam_score=found.beam_score, _item=item)
+    return Hypothesis(
+        found.tokens,
+        score,
+        found.acoustic_score,
+        lm_score=scored.gain("lm", found.gains),
+        hotword_score=scored.gain("hotwords", found.gains),
+        exact=exact,
+        beam_score=found.beam_score,
+        _item=item,
+    )

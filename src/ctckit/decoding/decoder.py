@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -10,7 +12,10 @@ from ctckit.alignment.arguments import check_options
 from ctckit.backends.searches import SearchOptions
 from ctckit.decoding.arguments import BeamWidth, Invalid, Pruning, check_invalid, gate, widths
 from ctckit.decoding.beam import search_batch
+from ctckit.decoding.hotwords import Hotwords
 from ctckit.decoding.hypothesis import Decoding
+from ctckit.decoding.knowledge import Knowledge, LMUnit, Weights
+from ctckit.decoding.lexicon import LexiconSource
 from ctckit.decoding.scorers import Scorer, checked_scorers
 from ctckit.decoding.spelling import Spelling
 from ctckit.decoding.stream import Stream
@@ -37,6 +42,17 @@ class Decoder:
         token_threshold: as for `ctckit.beam_search`.
         blank_threshold: as for `ctckit.beam_search`.
         invalid: as for `ctckit.beam_search`.
+        lm: an n-gram model, a `ctckit.NGram` or its path; None for none.
+        lm_unit: "word", or "token" if the model's words are the vocabulary's tokens.
+        lm_weight: weight of the model's log-probabilities (natural logarithms).
+        word_bonus: nats for each word, or for each token with ``lm_unit="token"``; only with an `lm`.
+        unknown_score: nats for a word that is in no lexicon, or that the model does not have, besides what the model
+            gives to ``<unk>``. -inf forbids such words.
+        lexicon: the words that are possible, see `ctckit.decoding.lexicon`: a path, a list of words, or a dict from
+            words to spellings. None for the model's words.
+        open_lexicon: whether other words are possible, too.
+        hotwords: phrases that gain their weight wherever they occur: a dict from phrases to nats, or a list.
+        hotword_weight: nats of each phrase of a list.
         scorers: as for `ctckit.beam_search`.
 
     Attributes:
@@ -71,22 +87,47 @@ class Decoder:
         token_threshold: float | None = None,
         blank_threshold: float | None = None,
         invalid: Invalid = "raise",
-        scorers: Any = (),
+        lm: Any = None,
+        lm_unit: LMUnit = "word",
+        lm_weight: float = 0.5,
+        word_bonus: float = 1.5,
+        unknown_score: float = -10.0,
+        lexicon: LexiconSource | None = None,
+        open_lexicon: bool = False,
+        hotwords: Hotwords | None = None,
+        hotword_weight: float = 10.0,
+        scorers: Sequence[Scorer] = (),
     ) -> None:
         self.vocabulary = vocabulary if isinstance(vocabulary, Vocabulary) else Vocabulary(vocabulary)
         check_invalid(invalid)
         check_options("viterbi", "raise", frame_duration, 0.0)
-        blank_of(self.vocabulary, None, blank)
+        likely_blank = blank_of(self.vocabulary, None, blank)
         first, self._largest, hypotheses = widths(beam_width, nbest)
         pruning = Pruning(beam_threshold, token_threshold, blank_threshold).check()
         # (The blank is known when the emissions are.)
         self._options = SearchOptions(0, first, hypotheses, logits, rescore, *pruning)
         self._blank, self._frame_duration, self._invalid = blank, frame_duration, invalid
-        self._scorers: list[Scorer] = checked_scorers(scorers)
+        self._knowledge = Knowledge(
+            self.vocabulary,
+            lm=lm,
+            lm_unit=lm_unit,
+            lexicon=lexicon,
+            open_lexicon=open_lexicon,
+            hotwords=hotwords,
+            weights=Weights(lm_weight, word_bonus, unknown_score, hotword_weight),
+            scorers=checked_scorers(scorers),
+        )
+        if blank is not None or self.vocabulary.blank is not None:  # else the emissions will tell
+            self._knowledge.scored(likely_blank)
         self._spelling = Spelling(self.vocabulary)
 
     def __call__(
-        self, log_probs: Tensor, input_lengths: Lengths = None, *, batch_first: bool = True
+        self,
+        log_probs: Tensor,
+        input_lengths: Lengths = None,
+        *,
+        batch_first: bool = True,
+        hotwords: Hotwords | None = None,
     ) -> Decoding | list[Decoding | None] | None:
         """Decode one item or a batch.
 
@@ -94,6 +135,7 @@ class Decoder:
             log_probs: as for `ctckit.beam_search`.
             input_lengths: as for `ctckit.beam_search`.
             batch_first: whether the batch is the first dimension of `log_probs`.
+            hotwords: as for the decoder, in place of the decoder's.
 
         Returns:
             A `Decoding`, or a list of them for a batch. With ``invalid="none"``, None for items that hold NaN or +inf.
@@ -104,11 +146,15 @@ class Decoder:
         """
         emissions = gate(log_probs, input_lengths, batch_first=batch_first)
         options = self._options_for(emissions.values.shape[2])
-        results = search_batch(emissions, options, self._largest, self._scorers, self._invalid, self._item_options)
+        scored = self._knowledge.scored(options.blank, hotwords)
+        results = search_batch(emissions, options, self._largest, scored, self._invalid, self._item_options)
         return results if emissions.batched else results[0]
 
-    def stream(self) -> Stream:
+    def stream(self, *, hotwords: Hotwords | None = None) -> Stream:
         """Start to decode a signal that comes piece by piece.
+
+        Args:
+            hotwords: as for the decoder, in place of the decoder's.
 
         Example:
             >>> import torch, ctckit
@@ -124,7 +170,8 @@ class Decoder:
             'ab'
         """
         needed = max(self.vocabulary.size, self.vocabulary.classes_needed, 1 + (self._blank or 0))
-        return Stream(self._options_for, self._scorers, self.vocabulary, self._spelling, self._frame_duration, needed)
+        scored_for = partial(self._knowledge.scored, hotwords=hotwords)
+        return Stream(self._options_for, scored_for, self.vocabulary, self._spelling, self._frame_duration, needed)
 
     def __repr__(self) -> str:
         width = self._options.width if self._largest == self._options.width else (self._options.width, self._largest)

@@ -29,8 +29,8 @@ class NGram:
     """A back-off n-gram model of words.
 
     Args:
-        path: an ARPA file, plain or compressed by gzip; or a file that `save` has written, which is mapped into memory:
-            it is ready at once, and processes share it.
+        path: an ARPA file, plain or compressed by gzip; a file that `save` has written; or a binary of KenLM in its
+            probing format. The last two are mapped into memory: they are ready at once, and processes share them.
 
     Raises:
         OSError: if the file cannot be read.
@@ -40,7 +40,9 @@ class NGram:
         A state is a number: the longest suffix of the words so far that the model can use. Scores are natural
         logarithms (ARPA files hold decimal ones).
 
-        A model takes at most about 20 bytes per n-gram.
+        A model takes at most about 20 bytes per n-gram, in the file and in memory. A binary of KenLM is not converted:
+        its n-grams are known by hashes alone. A query takes longer there, and each state that is reached takes about
+        200 bytes.
 
     Example:
         >>> import pathlib, tempfile, ctckit
@@ -73,15 +75,14 @@ class NGram:
         self._name = os.fspath(path)
         with Path(path).open("rb") as file:
             start = file.read(max(len(_OWN), len(_KENLM)))
-            if start.startswith(_KENLM):
-                raise ArgumentValueError(f"{self._name} is a binary of KenLM: pass the ARPA file that it was made from")
+            self._is_own = not start.startswith(_KENLM)
             try:
-                if start.startswith(_OWN):
+                if start.startswith((_OWN, _KENLM)):
                     image = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype=np.uint8)
                 else:
                     file.seek(0)
                     image = _read_arpa(file, is_compressed=start.startswith(_GZIP))
-                self._model = _core.NGram(image)
+                self.core = _core.NGram(image)
             except (RuntimeError, EOFError, gzip.BadGzipFile) as problem:
                 raise ArgumentValueError(f"{self._name} is no n-gram model that can be read: {problem}") from None
         self._image = image
@@ -89,25 +90,25 @@ class NGram:
     @property
     def order(self) -> int:
         """How many words the longest n-grams have."""
-        return self._model.order
+        return self.core.order
 
     @property
     def counts(self) -> tuple[int, ...]:
         """How many n-grams of each length there are, from 1."""
-        return tuple(self._model.counts)
+        return tuple(self.core.counts)
 
     def __contains__(self, word: object) -> bool:
         """Whether the model has a word."""
-        return isinstance(word, str) and self._model.find(word) >= 0
+        return isinstance(word, str) and self.core.find(word) >= 0
 
     def __len__(self) -> int:
         """Return the number of words, with ``<s>``, ``</s>`` and ``<unk>``."""
-        return self._model.words
+        return self.core.words
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the words."""
         for number in range(len(self)):
-            yield self._model.word(number).decode("utf-8", "replace")
+            yield self.core.word(number).decode("utf-8", "replace")
 
     def __repr__(self) -> str:
         return f"NGram({self._name!r}: order {self.order}, {sum(self.counts):,} n-grams, {len(self):,} words)"
@@ -127,11 +128,11 @@ class NGram:
         for word in words.split() if isinstance(words, str) else words:
             gain, state = self.advance(state, word)
             total += gain
-        return total + (self._advance(state, self._model.end)[0] if eos else 0.0)
+        return total + (self._advance(state, self.core.end)[0] if eos else 0.0)
 
     def initial(self, bos: bool = True) -> int:
         """Return the state before the first word: after the beginning of a sentence, or without a context."""
-        return self._advance(0, self._model.begin)[1] if bos and self._model.begin >= 0 else 0
+        return self._advance(0, self.core.begin)[1] if bos and self.core.begin >= 0 else 0
 
     def advance(self, state: int, word: str) -> tuple[float, int]:
         """Return the log-probability of a word after a state, in nats, and the next state.
@@ -145,14 +146,14 @@ class NGram:
         """
         if not isinstance(word, str):
             raise ArgumentTypeError(f"word is {word!r}, a {type(word).__name__}, but must be a string")
-        number = self._model.find(word)
-        return self._advance(state, self._model.unknown if number < 0 else number)
+        number = self.core.find(word)
+        return self._advance(state, self.core.unknown if number < 0 else number)
 
     def _advance(self, state: int, number: int) -> tuple[float, int]:
         if number < 0:
             return -math.inf, 0
         try:
-            return self._model.step(state, number)
+            return self.core.step(state, number)
         except ValueError:
             raise ArgumentValueError(f"state is {state}, but is no state of this model") from None
 
@@ -161,7 +162,10 @@ class NGram:
 
         Raises:
             OSError: if the file cannot be written.
+            ArgumentValueError: for a model from a binary of KenLM, whose n-grams are known by hashes alone.
         """
+        if not self._is_own:
+            raise ArgumentValueError(f"{self._name} is a binary of KenLM: save the ARPA file that it was made from")
         target = Path(path)
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:

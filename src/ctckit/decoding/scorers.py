@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,10 @@ from ctckit import backends
 from ctckit.errors import ArgumentTypeError, ArgumentValueError
 from ctckit.reference.decoding import LARGEST, Scorer
 
-__all__ = ["Scorer", "TokenBias", "checked_scorers"]
+__all__ = ["Scored", "Scorer", "ScorerKind", "TokenBias", "checked_scorers"]
+
+ScorerKind: TypeAlias = Literal["lm", "hotwords", "other"]
+"""What a scorer's gains are counted as, in `ctckit.Hypothesis`."""
 
 _States = npt.NDArray[np.int32]
 _Gains = npt.NDArray[np.float64]
@@ -86,6 +89,22 @@ class TokenBias:
     def largest_gain(self) -> float:
         """Return the largest bias, at least 0."""
         return max(0.0, float(self._biases.max(initial=0.0)))
+
+
+class Scored(NamedTuple):
+    """The scorers of a search, and the kind of each."""
+
+    scorers: list[Scorer]
+    kinds: tuple[ScorerKind, ...]
+
+    @classmethod
+    def by_others(cls, scorers: list[Scorer]) -> Scored:
+        """Return the user's own scorers."""
+        return cls(scorers, ("other",) * len(scorers))
+
+    def gain(self, kind: ScorerKind, gains: tuple[float, ...]) -> float:
+        """Add up the gains of the scorers of a kind."""
+        return sum((gain for gain, its in zip(gains, self.kinds, strict=True) if its == kind), 0.0)
 
 
 class _Checked:

@@ -18,7 +18,7 @@ from ctckit.decoding.arguments import Emissions, check_plausible, gate, not_fini
 from ctckit.decoding.beam import hypothesis_of
 from ctckit.decoding.hypothesis import Decoding
 from ctckit.decoding.item import Item
-from ctckit.decoding.scorers import Scorer
+from ctckit.decoding.scorers import Scored
 from ctckit.decoding.spelling import Spelling
 from ctckit.errors import ArgumentValueError
 from ctckit.output.alignment import Alignment
@@ -47,13 +47,14 @@ class Stream:
     def __init__(
         self,
         options_for: Callable[[int], SearchOptions],
-        scorers: list[Scorer],
+        scored_for: Callable[[int], Scored],
         vocabulary: Vocabulary,
         spelling: Spelling,
         frame_duration: float | None,
         least_classes: int,
     ) -> None:
-        self._options_for, self._scorers, self._least_classes = options_for, scorers, least_classes
+        self._options_for, self._scored_for, self._least_classes = options_for, scored_for, least_classes
+        self._scored = Scored([], ())
         self._vocabulary, self._spelling, self._frame_duration = vocabulary, spelling, frame_duration
         self._search: SearchStream | None = None
         self._options: SearchOptions | None = None
@@ -121,7 +122,8 @@ class Stream:
         if self._search is None:
             self._classes = classes
             self._options = self._options_for(classes)._replace(rescore=False)
-            self._search = host_backend().search_stream(classes, self._options, self._scorers)
+            self._scored = self._scored_for(self._options.blank)
+            self._search = host_backend().search_stream(classes, self._options, self._scored.scorers)
             self._times = _Times(self._options, self._vocabulary, classes)
         elif classes != self._classes:
             raise ArgumentValueError(f"log_probs has {classes} classes, but the stream began with {self._classes}")
@@ -197,7 +199,7 @@ class Stream:
             log_beam_mass=result.log_beam_mass,
         )
         own.rows = [found.tokens for found in result.hypotheses]
-        hypotheses = tuple(hypothesis_of(found, own, exact=False) for found in result.hypotheses)
+        hypotheses = tuple(hypothesis_of(found, own, self._scored, exact=False) for found in result.hypotheses)
         if hypotheses:
             tokens, times = hypotheses[0].tokens, self._times
             self._said = tokens

@@ -98,6 +98,27 @@ class LongestMatch:
             start = end + (end < len(text) and text[end] == " ")
         return units
 
+    def spellings(self, text: str, blank: int | None, most: int) -> list[tuple[int, ...]]:
+        """Return the ways to spell a whole word, those of the fewest tokens first, as classes without marks alone."""
+        written = bytes_of(text)[0] if self.byte_level else text
+        word = _Word((written, *self._other_cases(written)), opens=True, closes=True)
+        size = len(word)
+        rows: list[list[tuple[str, ...]]] = [[] for _ in range(size)] + [[()]]  # of the rest of the word
+        for at in range(size - 1, -1, -1):
+            found = [
+                option.tokens + rest
+                for option in self._options(word, at, blank)
+                if option.cost == 0
+                for rest in rows[at + option.length]
+            ]
+            rows[at] = sorted(found, key=len)[: 2 * most]  # some differ by a mark alone
+        alone = (self.marks.start, self.marks.bare_start, self.marks.end)
+        classes = (tuple(self._id_of(token) for token in row if token not in alone) for row in rows[0])
+        return [row for row in dict.fromkeys(classes) if row][:most]
+
+    def _id_of(self, token: str) -> int:
+        return self._ids[token] if token in self._ids else self._byte_ids[token]
+
     def _spell_word(self, text: str, blank: int | None, *, opens: bool, closes: bool) -> list[Unit]:
         written, places = bytes_of(text) if self.byte_level else (text, range(len(text)))
         word = _Word((written, *self._other_cases(text)), opens, closes)
@@ -107,7 +128,7 @@ class LongestMatch:
         for option in self._best(word, blank):
             start, end = places[at], places[at + option.length - 1] + 1
             for token in option.tokens:
-                number = self._ids.get(token, self._byte_ids.get(token))
+                number = self._id_of(token)
                 empty = token in (self.marks.start, self.marks.bare_start)
                 units.append(Unit(token, number, start, start if empty else end))
             if not option.tokens:

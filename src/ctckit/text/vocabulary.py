@@ -32,6 +32,7 @@ from ctckit.text.transcript import Chunk, Piece, Transcript, Unit
 from ctckit.text.unknown import Unknown, UnknownPolicy
 from ctckit.text.vocabulary_sources import Source, read_source
 from ctckit.text.word_layout import Words, layout_of
+from ctckit.text.word_marks import WordMarks
 
 __all__ = ["Piece", "Transcript", "Unknown", "Vocabulary", "Words"]
 
@@ -170,6 +171,11 @@ class Vocabulary:
         """Whether tokens show where words start and end."""
         return bool(self._tokens.marks) or self.word_separator is not None
 
+    @property
+    def marks(self) -> WordMarks:
+        """The marks of words that tokens have; none if a separator stands between words."""
+        return self._tokens.marks
+
     def is_special(self, token: str) -> bool:
         """Return whether a token is no text, such as ``<unk>`` and ``</s>``."""
         return token in self._special
@@ -260,6 +266,38 @@ class Vocabulary:
             separator=None if separator is None else (separator, self.ids[separator]),
             explain=lambda text, start, end: self._explain(text, start, end, blank),
         )
+
+    def word_spellings(self, word: str, *, blank: int | None = None, most: int = 1) -> list[tuple[int, ...]]:
+        """Return the ways to spell a word in tokens that are part of it: separators, and marks alone, are left out.
+
+        A tokenizer's own way comes first. Others follow, those of the fewest tokens first.
+
+        Args:
+            word: the word, without white space.
+            blank: as for `encode`.
+            most: how many ways are returned at most.
+
+        Returns:
+            Rows of classes; none if the word cannot be spelt.
+
+        Example:
+            >>> Vocabulary(["-", "▁a", "a", "b", "ab", "▁"]).word_spellings("ab", most=3)
+            [(1, 3), (4,), (2, 3)]
+        """
+        blank = self.blank if blank is None else blank
+        if self._letters is not None:
+            letters = self._letters.spell(word, blank)
+            if letters is not None:
+                return [tuple(letters.ids)]
+        rows: list[tuple[int, ...]] = []
+        if self.source.tokenizer is not None:
+            own = self._spell(Chunk(word, opens=True, closes=True, is_first=True, cuts=()), blank)
+            if all(unit.id is not None for unit in own):
+                alone = (self.marks.start, self.marks.bare_start, self.marks.end, self.word_separator)
+                rows.append(tuple(unit.id for unit in own if unit.id is not None and unit.token not in alone))
+        if not rows or most > 1:
+            rows += self._tokens.spellings(word, blank, most)
+        return [row for row in dict.fromkeys(rows) if row][:most]
 
     def _spell(self, chunk: Chunk, blank: int | None) -> list[Unit]:
         tokenizer = self.source.tokenizer

@@ -160,8 +160,23 @@ std::int32_t KenlmModel::find(std::string_view word) const {
 
 std::string_view KenlmModel::word(std::int32_t number) const { return words_[static_cast<std::size_t>(number)]; }
 
-// Which n-grams end in a word cannot be told. No probability is above 1.
-void KenlmModel::largest(std::span<double> bounds) const { std::fill(bounds.begin(), bounds.end(), 0.0); }
+// Which n-grams end in a word cannot be told. Listed probabilities are at most 1, but back-off weights may be positive:
+// at most one of each order counts. (All entries are read.)
+void KenlmModel::largest(std::span<double> bounds) const {
+  float most = 0;
+  for (std::int64_t word = 0; word < facts_.words; ++word)
+    most = std::max(most, load<Weights>(one_grams_ + static_cast<std::size_t>(word) * sizeof(Weights)).back_off);
+  double sum = static_cast<double>(most);
+  for (std::size_t n = 0; n + 1 < orders_.size(); ++n) {
+    most = 0;
+    for (std::uint64_t place = 0; place < orders_[n].places; ++place) {
+      const std::byte* const entry = orders_[n].entries + place * orders_[n].stride;
+      if (load<std::uint64_t>(entry) != 0) most = std::max(most, load<float>(entry + 12));
+    }
+    sum += static_cast<double>(most);
+  }
+  std::fill(bounds.begin(), bounds.end(), sum * kLog10);
+}
 
 bool KenlmModel::has_state(std::int64_t state) const {
   const std::shared_lock lock(mutex_);
@@ -227,7 +242,7 @@ LanguageModel::Step KenlmModel::step(std::int32_t number, std::int32_t word) con
   for (int k = found; k < from.size; ++k) sum += static_cast<double>(from.back_off[static_cast<std::size_t>(k)]);
   to.size = std::min(kept, most);
   for (int k = to.size; k < kMostOrders; ++k) to.words[static_cast<std::size_t>(k)] = 0;
-  return {std::min(sum, 0.0) * kLog10, number_of(to)};
+  return {sum * kLog10, number_of(to)};
 }
 
 }  // namespace ctckit

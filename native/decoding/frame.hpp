@@ -77,7 +77,7 @@ class FrameStep {
     if (!(s_.reading == Reading::named ? read_named(blank) : read_many(blank))) return Result::out_of_range;
     if (blank > threshold(s_.options.blank_ceiling)) return apply_blank(blank);
     stay(blank);
-    const double least = bound_ / (is_scored() ? list_marked() : total_[0]) * (1 - kSlack);
+    const double least = bound_ / (is_scored() ? find_largest_extension() : total_[0]) * (1 - kSlack);
     const double floor = threshold(s_.options.token_floor);
     // The prefix of rank 0 is extended by the classes of the ranks 0 to `width`.
     const std::int64_t most = !is_scored() ? s_.options.width + std::int64_t{1} : row_.classes;
@@ -252,6 +252,7 @@ class FrameStep {
 
   // The same with scorers. A step by a class that is not marked gains what is known already.
   void collect_scored() {
+    list_marked(s_.token_probability[0]);
     if (s_.gives_notice) notice_steps();
     for (std::int64_t r = 0; r < tokens_; ++r) {
       const double p = s_.token_probability[r];
@@ -269,35 +270,43 @@ class FrameStep {
     }
   }
 
-  // Lists the prefixes with marked classes. Returns the largest mass that a step may pass on, but for a class's
-  // probability.
-  double list_marked() {
+  // Returns the largest mass that a step may pass on, but for a class's probability.
+  double find_largest_extension() {
+    const Beam& beam = s_.beam;
+    F64 most_rest{}, largest{};
+    for (std::int64_t i = 0; i < s_.size; i += kLanes) {
+      const I64 marked = load<I64>(beam.marked + i), in_beam = long_integers(i) < s_.size;
+      const F64 rest = ((marked != -1) & in_beam) ? load<F64>(beam.rest + i) : F64{};
+      const F64 most = ((marked != 0) & in_beam) ? load<F64>(beam.most + i) : F64{};
+      most_rest = larger(rest, most_rest);
+      largest = larger(load<F64>(total_ + i) * larger(rest, most), largest);
+    }
+    most_rest_ = largest_of_lanes(most_rest);
+    largest_extension_ = largest_of_lanes(largest);
+    return largest_extension_;
+  }
+
+  // Lists the prefixes that may enter the beam by a class that is marked, of the probability `most_probable`.
+  void list_marked(double most_probable) {
     const Beam& beam = s_.beam;
     const Listed& listed = s_.listed;
-    F64 most_rest{}, most_marked{}, largest{};
+    F64 most_marked{};
     listed_ = 0;
     for (std::int64_t i = 0; i < s_.size; i += kLanes) {
-      const F64 total = load<F64>(total_ + i);
-      const I64 marked = load<I64>(beam.marked + i), in_beam = long_integers(i) < s_.size;
-      const I64 is_listed = (marked != 0) & in_beam, has_rest = (marked != -1) & in_beam;
-      const F64 rest = has_rest ? load<F64>(beam.rest + i) : F64{};
-      const F64 most = is_listed ? load<F64>(beam.most + i) : F64{};
-      most_rest = larger(rest, most_rest);
-      most_marked = larger(most, most_marked);
-      largest = larger(total * larger(rest, most), largest);
-      const unsigned bits = bits_of(is_listed);
+      const F64 total = load<F64>(total_ + i), most = load<F64>(beam.most + i);
+      const I64 marked = load<I64>(beam.marked + i);
+      const I64 may_enter = (I64)(total * most * (most_probable * kAbove) >= bound_) & (marked != 0);
+      unsigned bits = bits_of(may_enter);
+      if (s_.size - i < kLanes) bits &= (1u << (s_.size - i)) - 1;
+      most_marked = larger(may_enter ? most : F64{}, most_marked);
       compress(listed.total + listed_, total, bits);
       compress(listed.most + listed_, most, bits);
       compress(listed.marked + listed_, marked, bits);
       compress(listed.rank + listed_, half_of_integers(static_cast<std::int32_t>(i)), bits);
       listed_ += __builtin_popcount(bits);
     }
-    store(listed.rank + listed_, I32Half{});  // places to read behind the last
-    most_rest_ = largest_of_lanes(most_rest);
     most_marked_ = largest_of_lanes(most_marked);
     most_listed_ = listed_ > 0 ? listed.total[0] : 0;
-    largest_extension_ = largest_of_lanes(largest);
-    return largest_extension_;
   }
 
   // Candidates by a class that is not marked.

@@ -111,7 +111,7 @@ def test_what_is_no_scorer(backend: str) -> None:
     with pytest.raises(ArgumentTypeError, match=r"scorers\[0\] is the class Plain: pass an object"):
         beam_search(X, scorers=[Plain])
     with pytest.raises(ArgumentTypeError, match="must be a list or tuple"):
-        ctckit.Decoder(["-", "a"], scorers="ab")
+        ctckit.Decoder(["-", "a"], scorers="ab")  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("core")

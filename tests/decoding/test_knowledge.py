@@ -143,10 +143,10 @@ def test_scores_are_the_definition_s(kind: str, tmp_path: Path) -> None:
         )
         x = emissions("flat", 4, len(names), seed)
         options: dict[str, Any] = {"beam_width": 4000, "nbest": 4000, "blank": 0}
-        plain = ctckit.Decoder(names, **options)(x)
+        plain: Any = ctckit.Decoder(names, **options)(x)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*(does not spell|words of the lexicon)")
-            decoder = ctckit.Decoder(
+            decoder: Any = ctckit.Decoder(
                 names,
                 **options,
                 lm=None if setting.lm is None else path,
@@ -173,8 +173,7 @@ def test_scores_are_the_definition_s(kind: str, tmp_path: Path) -> None:
     assert scored > 500
 
 
-@pytest.mark.parametrize("unit", ["token"])
-def test_models_of_tokens(unit: Any, tmp_path: Path) -> None:
+def test_models_of_tokens(tmp_path: Path) -> None:
     names = ["-", "w0", "w1", "w2"]  # a vocabulary that shows no words
     r = random.Random(1)  # noqa: S311
     for seed in range(20):
@@ -185,9 +184,9 @@ def test_models_of_tokens(unit: Any, tmp_path: Path) -> None:
         weight, bonus, unknown = r.choice((0.5, 1.5)), r.uniform(-1, 1), r.uniform(-3, 0)
         x = emissions("flat", 4, 4, seed)
         options: dict[str, Any] = {"beam_width": 4000, "nbest": 4000, "blank": 0}
-        plain = ctckit.Decoder(names, **options)(x)
-        decoder = ctckit.Decoder(
-            names, **options, lm=path, lm_unit=unit, lm_weight=weight, word_bonus=bonus, unknown_score=unknown
+        plain: Any = ctckit.Decoder(names, **options)(x)
+        decoder: Any = ctckit.Decoder(
+            names, **options, lm=path, lm_unit="token", lm_weight=weight, word_bonus=bonus, unknown_score=unknown
         )
         found = {one.tokens: one for one in decoder(x).nbest}
         assert len(found) == len(plain.nbest)

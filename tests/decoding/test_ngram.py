@@ -37,8 +37,9 @@ def random_arpa(r: random.Random, order: int, *, holes: float, unknown: bool = T
     for k, section in enumerate(sections, 1):
         lines.append(f"\\{k}-grams:")
         for gram in section:
-            weight = f"\t{r.choice((0.0, -r.uniform(0, 2), r.uniform(0, 1))):.6f}" if k < order and r.random() < 0.8 else ""
-            lines.append(f"{-r.uniform(0, 4):.6f}\t{' '.join(gram)}{weight}")
+            weight = r.choice((0.0, -r.uniform(0, 2), r.uniform(0, 1)))
+            has_weight = k < order and r.random() < 0.8
+            lines.append(f"{-r.uniform(0, 4):.6f}\t{' '.join(gram)}" + (f"\t{weight:.6f}" if has_weight else ""))
         lines.append("")
     return "\n".join([*lines, "\\end\\", ""])
 
@@ -61,8 +62,8 @@ def test_scores_are_those_of_a_dictionary(order: int, holes: float, tmp_path: Pa
         for _ in range(30):
             sentence = r.choices(words, k=r.randint(0, 8))
             bos, eos = r.random() < 0.5, r.random() < 0.5
-            found = lm.score(sentence, bos=bos, eos=eos)
-            assert found == pytest.approx(expected.score(sentence, bos=bos, eos=eos), rel=2e-7, abs=1e-5), (text, sentence)
+            score = expected.score(sentence, bos=bos, eos=eos)
+            assert lm.score(sentence, bos=bos, eos=eos) == pytest.approx(score, rel=2e-7, abs=1e-5), (text, sentence)
 
 
 def test_a_state_forgets_what_the_model_cannot_use(tmp_path: Path) -> None:
@@ -114,7 +115,7 @@ ngram 2=1
         ("\\data\\", "data", r"no line \"\\data\\\""),
         ("\\end\\\n", "", r"ends without the line \"\\end\\\""),
         ("ngram 2=1", "ngram 2=2", r"line 13: there are 1 2-grams, but the file says 2"),
-        ("ngram 1=3", "ngram 1=x", r'line 2: it must be a count'),
+        ("ngram 1=3", "ngram 1=x", r"line 2: it must be a count"),
         ("ngram 2=1", "ngram 3=1", r"line 3: it has the count of 3-grams"),
         ("-2\tto", "0.5\tto", r'line 8: it must begin with a logarithm of a probability.*"0.5"'),
         ("-2\tto", "nan\tto", r"line 8: it must begin with a logarithm"),
@@ -125,7 +126,7 @@ ngram 2=1
         ("-2\tto", "-2\t<s>", r'line 8: the word "<s>" is there twice'),
         ("to to", "to be", r'line 11: the word "be" is not among the 1-grams'),
         ("to to", "to", r"line 11: it has fewer than 2 words"),
-        ("\\2-grams:", "\\3-grams:", r'line 10: it must be \"\\2-grams:\"'),
+        ("\\2-grams:", "\\3-grams:", r"line 10: it must be \"\\2-grams:\""),
     ],
 )
 def test_ill_formed_files(old: str, new: str, message: str, tmp_path: Path) -> None:

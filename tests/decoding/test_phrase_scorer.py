@@ -93,6 +93,6 @@ def words_of(tokens: tuple[int, ...], kind: str) -> list[tuple[int, ...]]:
             rows[-1].append(c)
         else:
             rows.append([c - 2])
-    unmarked = kind == "pieces" and tokens and tokens[0] < 3  # a first word without its mark is spelt otherwise
+    unmarked = kind == "pieces" and bool(tokens) and tokens[0] < 3  # a first word without its mark is spelt otherwise
     found = [tuple(row) for row in rows if row]
     return [(0, *found[0]), *found[1:]] if unmarked else found

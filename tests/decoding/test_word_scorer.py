@@ -46,7 +46,9 @@ def words_of(tokens: tuple[int, ...], vocabulary: tuple[str, ...], lexicon: list
     return [spellings.get(tuple(row), "?") for row in rows if row]
 
 
-def total(words: list[str], lexicon: list[str], lm: DictionaryModel | None, weight: float, bonus: float, unknown: float) -> float:
+def total(
+    words: list[str], lexicon: list[str], lm: DictionaryModel | None, weight: float, bonus: float, unknown: float
+) -> float:
     """F of a labelling."""
     gain = sum(bonus + (0.0 if word in lexicon else unknown) for word in words)
     if lm is None:
@@ -87,7 +89,8 @@ def test_gains_of_whole_labellings(vocabulary: tuple[str, ...], order: int, unkn
                 results[len(scorers)] = {one.tokens: one for one in found.hypotheses}
             assert set(results[1]) <= set(results[0])
             for tokens, plain in results[0].items():
-                f = total(words_of(tokens, vocabulary, lexicon), lexicon, oracle if order else None, weight, bonus, unknown)
+                said = words_of(tokens, vocabulary, lexicon)
+                f = total(said, lexicon, oracle if order else None, weight, bonus, unknown)
                 if tokens not in results[1]:
                     assert f == -math.inf, tokens
                     continue

@@ -238,3 +238,23 @@ assert len(ours) == 1 and "slow reference backend" in ours[0] and "pip install" 
 assert ctckit.backends.name_for(torch.device("cpu")) == "reference"
 """
     assert run_alone(code) == (0, "", "")
+
+
+def test_what_needs_the_core_says_so() -> None:
+    """Language models, lexicons and hotwords are C++."""
+    code = """
+import sys, warnings
+sys.modules["ctckit._core"] = None
+warnings.simplefilter("ignore")
+import ctckit, pathlib, tempfile
+path = pathlib.Path(tempfile.mkdtemp()) / "lm.arpa"
+path.write_text("")
+for options in ({"lm": path}, {"lexicon": ["a"]}, {"hotwords": ["a"]}):
+    try:
+        ctckit.Decoder(["-", " ", "a"], blank=0, **options)
+    except ImportError as error:
+        assert "need ctckit's C++ core" in str(error) and "pip install" in str(error), error
+    else:
+        raise AssertionError(options)
+"""
+    assert run_alone(code) == (0, "", "")

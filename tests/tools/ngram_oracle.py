@@ -29,11 +29,13 @@ class DictionaryModel:
     def word_log10(self, history: Sequence[str], word: str) -> float:
         """log10 P(word | history): by the longest n-gram that is listed, and the weights of the longer histories."""
         word = word if (word,) in self.log10 else "<unk>"
-        known = tuple(w if (w,) in self.log10 else "<unk>" for w in history)[-(self.order - 1) :] if self.order > 1 else ()
+        history = history[-(self.order - 1) :] if self.order > 1 else ()
+        known = tuple(w if (w,) in self.log10 else "<unk>" for w in history)
         weight = 0.0
         while True:
-            if (*known, word) in self.log10:
-                return weight + self.log10[*known, word]
+            gram = (*known, word)
+            if gram in self.log10:
+                return weight + self.log10[gram]
             if not known:
                 return -math.inf
             weight += self.back_off.get(known, 0.0)

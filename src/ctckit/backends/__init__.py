@@ -27,7 +27,17 @@ from ctckit.lattice import Lattice
 from ctckit.lattice.pattern import Graph
 from ctckit.reference import BestPath
 
-__all__ = ["NAMES", "Backend", "LossOptions", "available", "backend_for", "host_backend", "name_for", "use"]
+__all__ = [
+    "NAMES",
+    "Backend",
+    "LossOptions",
+    "available",
+    "backend_for",
+    "host_backend",
+    "name_for",
+    "require_core",
+    "use",
+]
 
 NAMES = ("cpu", "triton", "reference")
 """The backends, by the names of their modules."""
@@ -192,6 +202,17 @@ def use(name: str) -> Iterator[None]:
         yield
     finally:
         _forced.reset(token)
+
+
+def require_core(what: str) -> None:
+    """Raise an ImportError that names what only the C++ core can do, if the core cannot be imported."""
+    try:
+        import_module("ctckit._core")
+    except ImportError as error:
+        raise ImportError(
+            f"{what} need ctckit's C++ core, which cannot be imported ({error}). Reinstall ctckit with `pip install "
+            f"--force-reinstall --no-deps ctckit`"
+        ) from error
 
 
 @cache

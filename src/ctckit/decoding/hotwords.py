@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
-from ctckit import _core
+from ctckit.backends import require_core
 from ctckit.errors import ArgumentTypeError, ArgumentValueError
 from ctckit.reference.decoding import LARGEST
 from ctckit.text.vocabulary import Vocabulary
 from ctckit.text.word_roles import word_roles
+
+if TYPE_CHECKING:
+    from ctckit import _core
 
 __all__ = ["Hotwords", "checked_hotwords", "phrase_scorer"]
 
@@ -39,7 +42,9 @@ def checked_hotwords(hotwords: Any, weight: Any) -> dict[str, float]:
     items = hotwords.items() if isinstance(hotwords, Mapping) else [(phrase, weight) for phrase in hotwords]
     for phrase, nats in items:
         if not isinstance(phrase, str):
-            raise ArgumentTypeError(f"hotwords has {phrase!r}, a {type(phrase).__name__}, but must have phrases, each a str")
+            raise ArgumentTypeError(
+                f"hotwords has {phrase!r}, a {type(phrase).__name__}, but must have phrases, each a str"
+            )
         if not phrase.strip():
             raise ArgumentValueError(f"hotwords has {phrase!r}, but a phrase must have words")
         name = "hotword_weight" if not isinstance(hotwords, Mapping) else f"hotwords[{phrase!r}]"
@@ -69,6 +74,9 @@ def phrase_scorer(phrases: Mapping[str, float], vocabulary: Vocabulary, blank: i
             rows[row] = nats
     symbols = np.fromiter((symbol for row in rows for symbol in row), dtype=np.int32)
     lengths = np.array([len(row) for row in rows], dtype=np.int32)
+    require_core("hotwords")
+    from ctckit import _core  # noqa: PLC0415  # it may be missing
+
     return _core.PhraseScorer(symbols, lengths, list(rows.values()), roles)
 
 

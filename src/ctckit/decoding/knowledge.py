@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from ctckit import _core
+from ctckit.backends import require_core
 from ctckit.decoding.hotwords import checked_hotwords, phrase_scorer
 from ctckit.decoding.lexicon import Lexicon, read_lexicon, spelt_lexicon
 from ctckit.decoding.ngram import NGram
@@ -134,26 +133,28 @@ class Knowledge:
     def _fixed(self, blank: int) -> list[tuple[ScorerKind, Any]]:
         """Make the scorers that are the same for all calls."""
         found: list[tuple[ScorerKind, Any]] = []
-        weights = self._weights
         if self._lm is not None and self._by_token:
-            numbers = [self._lm.core.find(self._vocabulary.name(c)) for c in range(self._vocabulary.size)]
-            unknown = weights.unknown_score
-            found.append(
-                (
-                    "lm",
-                    _core.TokenScorer(
-                        self._lm.core, np.array(numbers, np.int32), weights.lm_weight, weights.word_bonus, unknown
-                    ),
-                )
-            )
+            found.append(("lm", self._token_scorer(self._lm)))
         if self._entries is not None or not (self._lm is None or self._by_token):
             found.append(("lm", self._word_scorer(blank)))
         return found
 
+    def _token_scorer(self, lm: NGram) -> Any:
+        from ctckit import _core  # noqa: PLC0415  # it may be missing
+
+        numbers = [lm.core.find(self._vocabulary.name(c)) for c in range(self._vocabulary.size)]
+        weights = self._weights
+        return _core.TokenScorer(
+            lm.core, np.array(numbers, np.int32), weights.lm_weight, weights.word_bonus, weights.unknown_score
+        )
+
     def _word_scorer(self, blank: int) -> Any:
+        require_core("lexicons")
+        from ctckit import _core  # noqa: PLC0415  # it may be missing
+
         lm = None if self._by_token else self._lm
         is_given = self._entries is not None
-        entries = self._entries if self._entries is not None else {word: [word] for word in _words_of(lm)}
+        entries = {word: [word] for word in _words_of(lm)} if self._entries is None else self._entries
         lexicon = spelt_lexicon(
             entries, self._vocabulary, blank, self._name if is_given else "the language model", is_given=is_given
         )

@@ -21,7 +21,7 @@ LexiconSource: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any] | Iterabl
 string. A spelling is a list of tokens, or a string: of tokens between spaces, or a text that the vocabulary spells."""
 
 _Spelling: TypeAlias = "str | list[str]"  # a text, or tokens
-_Entries: TypeAlias = "dict[str, list[_Spelling]]"
+_Entries: TypeAlias = "Mapping[str, Sequence[_Spelling]]"
 
 _SPELLINGS: Final = 8  # most ways to spell a text in pieces that are taken
 _SHOWN: Final = 5  # words in a message
@@ -50,7 +50,7 @@ def read_lexicon(source: Any) -> _Entries:
         ArgumentTypeError: for other sources.
         ArgumentValueError: for a lexicon without words, and for a file that is no text.
     """
-    entries: _Entries = {}
+    entries: dict[str, list[_Spelling]] = {}
     name = "lexicon"
     if isinstance(source, (str, os.PathLike)):
         name = os.fspath(source)
@@ -143,9 +143,7 @@ def _report(unspelt: list[str], count: int, vocabulary: Vocabulary, name: str, *
     first = ", ".join(map(repr, unspelt[:_SHOWN]))
     cause = _cause(unspelt, vocabulary)
     if len(unspelt) == count:
-        raise ArgumentValueError(
-            f"the vocabulary spells none of the {count:,} words of {name}, such as {first}{cause}"
-        )
+        raise ArgumentValueError(f"the vocabulary spells none of the {count:,} words of {name}, such as {first}{cause}")
     share = len(unspelt) / count
     if is_given or share > _LARGE_SHARE:
         warnings.warn(

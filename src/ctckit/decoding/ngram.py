@@ -14,7 +14,7 @@ from typing import IO, Final
 
 import numpy as np
 
-from ctckit import _core
+from ctckit.backends import require_core
 from ctckit.errors import ArgumentTypeError, ArgumentValueError
 
 __all__ = ["NGram"]
@@ -26,7 +26,7 @@ _PIECE: Final = 1 << 22  # bytes
 
 
 class NGram:
-    """A back-off n-gram model of words.
+    r"""A back-off n-gram model of words.
 
     Args:
         path: an ARPA file, plain or compressed by gzip; a file that `save` has written; or a binary of KenLM in its
@@ -46,21 +46,21 @@ class NGram:
 
     Example:
         >>> import pathlib, tempfile, ctckit
-        >>> text = '''\\\\data\\\\
+        >>> text = '''\\data\\
         ... ngram 1=4
         ... ngram 2=2
         ...
-        ... \\\\1-grams:
-        ... -1.0\\t<unk>
-        ... -99\\t<s>\\t-0.3
-        ... -0.5\\t</s>
-        ... -0.7\\ta\\t-0.2
+        ... \\1-grams:
+        ... -1.0\t<unk>
+        ... -99\t<s>\t-0.3
+        ... -0.5\t</s>
+        ... -0.7\ta\t-0.2
         ...
-        ... \\\\2-grams:
-        ... -0.1\\t<s> a
-        ... -0.4\\ta a
+        ... \\2-grams:
+        ... -0.1\t<s> a
+        ... -0.4\ta a
         ...
-        ... \\\\end\\\\
+        ... \\end\\
         ... '''
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "lm.arpa"
         >>> _ = path.write_text(text)
@@ -72,6 +72,9 @@ class NGram:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         if not isinstance(path, (str, os.PathLike)):
             raise ArgumentTypeError(f"path is a {type(path).__name__}, but must be the path of a file")
+        require_core("n-gram models")
+        from ctckit import _core  # noqa: PLC0415  # it may be missing
+
         self._name = os.fspath(path)
         with Path(path).open("rb") as file:
             start = file.read(max(len(_OWN), len(_KENLM)))
@@ -170,7 +173,7 @@ class NGram:
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(memoryview(self._image))
+                file.write(self._image.data)
                 file.flush()
                 os.fsync(file.fileno())
             Path(name).replace(target)
@@ -181,6 +184,8 @@ class NGram:
 
 
 def _read_arpa(file: IO[bytes], *, is_compressed: bool) -> np.ndarray:
+    from ctckit import _core  # noqa: PLC0415  # it may be missing
+
     reader = _core.ArpaReader()
     source: IO[bytes] = gzip.GzipFile(fileobj=file) if is_compressed else file  # type: ignore[assignment]
     while piece := source.read(_PIECE):

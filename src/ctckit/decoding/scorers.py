@@ -100,7 +100,8 @@ class Scored(NamedTuple):
     @classmethod
     def by_others(cls, scorers: list[Scorer]) -> Scored:
         """Return the user's own scorers."""
-        return cls(scorers, ("other",) * len(scorers))
+        other: ScorerKind = "other"
+        return cls(scorers, (other,) * len(scorers))
 
     def gain(self, kind: ScorerKind, gains: tuple[float, ...]) -> float:
         """Add up the gains of the scorers of a kind."""

@@ -7,10 +7,12 @@ the alignment. Until then a decoding refers to the item's emissions, without a c
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ctckit.decoding.item import Item, NoItem
+from ctckit.decoding.rerank import new_confidences, new_gains
 from ctckit.decoding.table import table
 from ctckit.output import json_values
 
@@ -27,7 +29,7 @@ class Hypothesis:
     tokens: tuple[int, ...]
     """Its classes, without blanks."""
     score: float | None
-    """Acoustic score plus the scorers' gains, in nats. None for greedy decoding without ``rescore``."""
+    """Acoustic score plus what scorers and reranking gain, in nats. None for greedy decoding without ``rescore``."""
     acoustic_score: float | None
     """Log of the probability of the labelling: the sum over all its alignments, in nats. It is minus the CTC loss if
     `exact`; else the sum over the alignments that the search has kept."""
@@ -38,8 +40,11 @@ class Hypothesis:
     exact: bool = False
     """Whether `acoustic_score` is exact."""
     beam_score: float | None = None
-    """Log of the mass in the beam, with the gains, in nats; None for greedy decoding."""
+    """Log of the mass in the beam, with the scorers' gains, in nats; None for greedy decoding."""
+    rerank_score: float | None = None
+    """The part of the score that `Decoding.rerank` gave; None without."""
     _item: Item | NoItem = field(default_factory=NoItem, compare=False, repr=False)
+    _confidence: float | None = field(default=None, compare=False, repr=False)  # of a reranked hypothesis
 
     @property
     def text(self) -> str | None:
@@ -57,7 +62,12 @@ class Hypothesis:
 
         Without scorers, on normalised emissions, it is the probability of the labelling. Else it is the share of the
         hypothesis within the final beam. None for greedy decoding without ``rescore``.
+
+        `Decoding.rerank` multiplies the confidences of the list by e to what the hypotheses gain, and scales them so
+        that their sum stays.
         """
+        if self.rerank_score is not None:
+            return self._confidence
         if self.acoustic_score is None:
             return None
         if self._item.is_normalised:
@@ -68,8 +78,8 @@ class Hypothesis:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the hypothesis as plain values, without fields that are None."""
-        names = ("text", "tokens", "words", "score", "acoustic_score", "lm_score", "hotword_score", "exact")
-        values = {name: getattr(self, name) for name in (*names, "confidence")}
+        names = ("text", "tokens", "words", "score", "acoustic_score", "lm_score", "hotword_score", "rerank_score")
+        values = {name: getattr(self, name) for name in (*names, "exact", "confidence")}
         return {name: list(x) if isinstance(x, tuple) else x for name, x in values.items() if x is not None}
 
 
@@ -137,6 +147,11 @@ class Decoding:
         return self._best.hotword_score
 
     @property
+    def rerank_score(self) -> float | None:
+        """The part of the score that `rerank` gave; None without."""
+        return self._best.rerank_score
+
+    @property
     def exact(self) -> bool:
         """Whether the acoustic scores are exact."""
         return self._best.exact
@@ -161,20 +176,66 @@ class Decoding:
 
         True is a proof, up to rounding errors of 4e-15 per frame. False says that there is no proof: the hypothesis may
         still be the best. None where nothing can be said: without exact scores; if the probabilities of a frame do not
-        add up to 1; with scorers; for greedy decoding and for streams.
+        add up to 1; with scorers; for greedy decoding and for streams; after `rerank`.
         """
-        return self._item.certified
+        return None if self.rerank_score is not None else self._item.certified
 
     @property
     def alignment(self) -> Alignment:
         """The frames and seconds of each token and word of the best hypothesis: see `ctckit.align`.
 
         Raises:
-            ValueError: if nothing has mass; for a copy or a pickle that was made before the alignment was computed.
+            ValueError: if nothing has mass; for a copy or a pickle that was made before the alignment was computed; for
+                a stream's decoding, if `rerank` has changed the best hypothesis.
         """
         if self.problem is not None:
             raise ValueError(f"there is no hypothesis to align: {self.problem}")
         return self._item.alignment(self.tokens)
+
+    def rerank(self, function: Callable[[list[Hypothesis]], Any], weight: float = 1.0) -> Decoding:
+        """Rank the hypotheses anew, by their scores plus what a function gives them.
+
+        The function may be slow, such as a large neural model: it is called once, with all hypotheses, and not during
+        the search. So it can only choose among the hypotheses that the search has found: ask for many (`nbest`).
+
+        Args:
+            function: takes the hypotheses and returns a number for each, in nats: a list, an array or a tensor (K,).
+                The larger, the better; -inf puts a hypothesis last.
+            weight: of these numbers, from 0.
+
+        Returns:
+            A decoding of the same hypotheses, sorted by `score` + `weight` * function; equal ones keep their order. The
+            sum is the new `score`, and what was added is `rerank_score`. `confidence` is shared out anew (see
+            `Hypothesis`), `certified` is None, and other fields stay.
+
+        Raises:
+            ArgumentTypeError: for a function that cannot be called, or returns no numbers; for a weight that is no
+                number.
+            ArgumentValueError: if the function returns NaN or +inf, with the hypothesis, or not one number each; for a
+                weight below 0, infinite or NaN; for greedy decoding without ``rescore``, which has no scores.
+
+        Example:
+            >>> import torch, ctckit
+            >>> log_probs = torch.tensor([[0.1, 0.5, 0.4]]).log()
+            >>> decoding = ctckit.Decoder(["-", "a", "b"], nbest=2)(log_probs)
+            >>> model = {"a": -2.0, "b": -1.0}
+            >>> new = decoding.rerank(lambda hypotheses: [model[one.text] for one in hypotheses], weight=0.5)
+            >>> decoding.text, new.text, new.rerank_score
+            ('a', 'b', -0.5)
+        """
+        gains = new_gains(self.nbest, function, weight)
+        confidences = new_confidences([hypothesis.confidence for hypothesis in self.nbest], gains)
+        hypotheses = [
+            replace(
+                hypothesis,
+                score=(hypothesis.score or 0.0) + gain,
+                rerank_score=(hypothesis.rerank_score or 0.0) + gain,
+                _confidence=confidence,
+            )
+            for hypothesis, gain, confidence in zip(self.nbest, gains, confidences, strict=True)
+        ]
+        hypotheses.sort(key=lambda hypothesis: -(hypothesis.score or 0.0))
+        return replace(self, nbest=tuple(hypotheses))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the decoding as plain values, without fields that are None."""

@@ -83,6 +83,7 @@ class Item:
         self._is_certificate_known = False
         self.log_beam_mass = log_beam_mass if result is None else result.log_beam_mass
         self._align: Callable[[], Alignment] | None = None
+        self._aligned: tuple[int, ...] | None = None  # the only tokens that can be aligned, if there are no emissions
 
     @property
     def _known(self) -> Certificate | None:
@@ -123,6 +124,11 @@ class Item:
 
     def alignment(self, tokens: tuple[int, ...]) -> Alignment:
         """Align tokens with the emissions, once."""
+        if tokens not in self._alignments and self._aligned is not None and tokens != self._aligned:
+            raise ArgumentValueError(
+                "a stream has the times of the hypothesis that its search found best, but reranking has chosen "
+                "another: decode all frames at once to align it"
+            )
         if tokens not in self._alignments and self._align is not None:
             self._alignments[tokens] = self._align()
             self._align = None
@@ -142,9 +148,9 @@ class Item:
             self._alignments[tokens] = found
         return self._alignments[tokens]
 
-    def align_by(self, align: Callable[[], Alignment]) -> None:
-        """Let a function make the alignment, of the best hypothesis."""
-        self._align = align
+    def align_by(self, tokens: tuple[int, ...], align: Callable[[], Alignment]) -> None:
+        """Let a function make the alignment of some tokens. Others cannot be aligned then."""
+        self._aligned, self._align = tokens, align
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the emissions, the search and the vocabulary out of copies; what they tell is computed before."""

@@ -203,7 +203,7 @@ class Stream:
         if hypotheses:
             tokens, times = hypotheses[0].tokens, self._times
             self._said = tokens
-            own.align_by(lambda: times.alignment(tokens, self._frames, self._frame_duration))
+            own.align_by(tokens, lambda: times.alignment(tokens, self._frames, self._frame_duration))
         return Decoding(hypotheses, None, problem_of(result.status, result.frame, self._options), own)
 
 

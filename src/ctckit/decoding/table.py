@@ -20,6 +20,8 @@ class _Hypothesis(Protocol):
     def score(self) -> float | None: ...
     @property
     def confidence(self) -> float | None: ...
+    @property
+    def rerank_score(self) -> float | None: ...
 
 
 class _Decoding(Protocol):
@@ -46,6 +48,8 @@ def table(decoding: _Decoding) -> str:
         facts.append(f"lost {decoding.lost if decoding.lost > _ROUNDING else 0:.2g}")
     if decoding.certified is not None:
         facts.append("certified" if decoding.certified else "not certified")
+    if any(hypothesis.rerank_score is not None for hypothesis in decoding.nbest):
+        facts.append("reranked")
     lines = [f"Decoding: {', '.join(facts)}"]
     if any(hypothesis.score is not None for hypothesis in decoding.nbest):
         lines.append("     score  confidence  " + ("text" if decoding.nbest[0].text is not None else "tokens"))

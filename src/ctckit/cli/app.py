@@ -10,10 +10,10 @@ import click
 from rich.text import Text
 
 import ctckit
-from ctckit.cli import commands
+from ctckit.cli import commands, language_models
+from ctckit.cli.decode_options import join_hotwords, of_knowledge, of_search
 from ctckit.cli.options import (
     PATH,
-    beam,
     frame_duration,
     of_items,
     of_runs,
@@ -89,6 +89,7 @@ def ctckit_() -> None:
       ctckit check items.jsonl --vocab vocab.json              find bad items first
       ctckit align items.jsonl --vocab vocab.json -o words.jsonl
       ctckit decode items.jsonl --vocab vocab.json -o text.jsonl
+      ctckit lm compile 4gram.arpa -o 4gram.ctclm              a language model for decode
       python -m ctckit                                         show versions and backends
     """
 
@@ -147,40 +148,8 @@ def align(manifest: Path, **options: Any) -> int:
 @of_items
 @of_runs
 @to_a_file
-@click.option(
-    "--beam",
-    "beam_width",
-    default="16",
-    show_default=True,
-    metavar="N",
-    callback=lambda _context, _parameter, value: beam(value),
-    help="Number of prefixes that the search keeps. Or FIRST:LARGEST: it is doubled from the first until the best "
-    "hypothesis is certified, or the largest is reached.",
-)
-@click.option("--nbest", type=int, default=1, show_default=True, metavar="N", help="Number of hypotheses per item.")
-@click.option("--greedy", is_flag=True, help="Take the most probable class of each frame; no search.")
-@click.option(
-    "--beam-threshold", type=float, metavar="NATS", help="Prefixes that are by more below the best are dropped."
-)
-@click.option(
-    "--token-threshold",
-    type=float,
-    metavar="PROBABILITY",
-    help="In each frame, classes with a lower probability make no new prefix.",
-)
-@click.option(
-    "--blank-threshold",
-    type=float,
-    metavar="PROBABILITY",
-    help="In a frame whose blank has a higher probability, all prefixes stay as they are.",
-)
-@click.option(
-    "--no-rescore",
-    "rescore",
-    is_flag=True,
-    callback=lambda _context, _parameter, value: not value,
-    help="Leave out exact scores, and with them the certificate.",
-)
+@of_search
+@of_knowledge
 @click.option("--alignment", is_flag=True, help="Add the times and confidences of words and tokens to the results.")
 @frame_duration
 @click.option(
@@ -207,14 +176,18 @@ def decode(manifest: Path, **options: Any) -> int:
     the most probable text (certified). If items have a text, the word and character error rates are printed at the end,
     and the worst items. Items are as for `ctckit align`; a text is not needed. --html implies --alignment.
 
+    A language model, a lexicon and hotwords say what is likely beside the emissions.
+
     \b
     Examples:
       ctckit decode items.jsonl --vocab vocab.json -o text.jsonl --workers 8
       ctckit decode items.jsonl --vocab vocab.json --beam 100 --nbest 5 -o text.jsonl
       ctckit decode items.jsonl --vocab vocab.json --beam 8:512 --html page.html
       ctckit decode items.jsonl --vocab vocab.json --greedy --format srt --folder subtitles
+      ctckit decode items.jsonl --vocab vocab.json --lm 4gram.arpa --hotwords names.txt -o text.jsonl
     """
     options["alignment"] |= options["html"] is not None
+    options["hotwords"] = join_hotwords(options["hotwords"], options.pop("phrases"))
     task, rest = split(DecodeTask, options)
     return commands.decode(task, manifest, **rest)
 
@@ -261,6 +234,34 @@ def check(manifest: Path, **options: Any) -> int:
     """
     task, rest = split(CheckTask, options)
     return commands.check(task, manifest, **rest)
+
+
+@ctckit_.group(short_help="Prepare language models.")
+def lm() -> None:
+    """Prepare n-gram language models for `ctckit decode --lm`."""
+
+
+@lm.command("compile", short_help="Write a model as a file that is ready at once.", epilog=_EPILOG)
+@click.argument("model", type=PATH)
+@click.option("-o", "--output", type=PATH, required=True, metavar="FILE", help="The file to write.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+def compile_(model: Path, output: Path, *, quiet: bool) -> int:
+    """Read a MODEL, an ARPA file (plain, or compressed by gzip), and write it as a file that is ready at once.
+
+    The file is mapped into memory, so that several processes share it. It is replaced when the new one is complete.
+
+    \b
+    Example:
+      ctckit lm compile 4gram.arpa.gz -o 4gram.ctclm
+    """
+    return language_models.compile_model(model, output, quiet=quiet)
+
+
+@lm.command("info", short_help="Show what a model holds.", epilog=_EPILOG)
+@click.argument("model", type=PATH)
+def info(model: Path) -> int:
+    """Read a MODEL, and print its order, words, n-grams and size."""
+    return language_models.show_model(model)
 
 
 @ctckit_.command(short_help="Compare the speed with torch on this machine.")

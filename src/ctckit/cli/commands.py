@@ -168,11 +168,16 @@ def check(task: CheckTask, manifest: Path, *, errors: Path | None, quiet: bool, 
 
 
 def _process(task: Task, manifest: Path, *, watch: list[Callable[[Outcome], None]], **options: Any) -> Summary:
-    """Process the manifest, and warn once if items look wrong."""
+    """Process the manifest, and warn once if items look wrong, and of what is wrong with the task."""
     warned = False
+    said: set[str] = set()
 
     def warn(outcome: Outcome) -> None:
         nonlocal warned
+        for note in outcome.notes:
+            if note not in said:
+                said.add(note)
+                say(Text(f"Warning: {plain(note)}"), style="yellow")
         if outcome.warnings and not warned:
             warned = True
             say(Text(f"Warning: {plain(outcome.id)}: {plain(outcome.warnings[0])}"), style="yellow")

@@ -22,6 +22,7 @@ __all__ = [
     "of_items",
     "of_runs",
     "of_texts",
+    "options",
     "split",
     "to_a_file",
     "to_a_page",

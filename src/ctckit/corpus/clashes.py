@@ -23,7 +23,7 @@ def refuse_clashes(task: Task, manifest: Path, outputs: Mapping[str, Path | None
     """Raise an error if an output is an input, or two outputs are the same file.
 
     Args:
-        task: a task, whose vocabulary and model are inputs.
+        task: a task, whose vocabulary, model and further files are inputs.
         manifest: an input.
         outputs: the files to write, by what they hold ("the results"); None for an output that is not written.
         folder: the folder for a file per item.
@@ -58,6 +58,7 @@ def _inputs_of(task: Task) -> dict[str, Path]:
         path = source_file(task.vocabulary) if is_object(task.vocabulary) else Path(task.vocabulary)
         if path is not None:
             files["the vocabulary"] = path
+    files |= {what: Path(path) for what, path in task.files().items()}
     if task.model is not None and (path := source_file(task.model)) is not None:
         files["the model"] = path
     return files

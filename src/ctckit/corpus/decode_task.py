@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import warnings
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
 import ctckit
+from ctckit.corpus.decoders import CorpusDecoder, HotwordSource, Knowledge, decoder_for
+from ctckit.corpus.digests import file_digest, large_file_digest
 from ctckit.corpus.error_rates import comparison
 from ctckit.corpus.errors import CorpusError, ItemError
 from ctckit.corpus.manifest import Item
@@ -25,9 +28,10 @@ from ctckit.corpus.tasks import (
     item_error,
 )
 from ctckit.decoding.arguments import BeamWidth, Pruning, gate, widths
-from ctckit.decoding.decoder import Decoder
 from ctckit.decoding.greedy import greedy_batch
+from ctckit.decoding.hotwords import checked_hotwords
 from ctckit.decoding.hypothesis import Decoding
+from ctckit.decoding.knowledge import Weights
 from ctckit.decoding.spelling import Spelling
 from ctckit.lattice import checked_blank
 from ctckit.lattice.diagnosis import Problem
@@ -37,6 +41,16 @@ from ctckit.text.blank import blank_of
 from ctckit.text.vocabulary import Vocabulary
 
 __all__ = ["DecodeTask"]
+
+_NEEDED = {
+    "lm_unit": ("lm",),
+    "lm_weight": ("lm",),
+    "word_bonus": ("lm",),
+    "unknown_score": ("lm", "lexicon"),
+    "open_lexicon": ("lexicon",),
+    "hotword_weight": ("hotwords",),
+}
+"""Options that have no effect without some other one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +62,8 @@ class DecodeTask(Task):
     has a text, or else tokens. It counts the errors of the decoded text: ``words``, ``word_errors`` and ``wer``,
     ``characters``, ``character_errors`` and ``cer``; see `ErrorRates`.
 
-    An item without a hypothesis is bad. `fold_case` and `unknown` have no effect.
+    With a language model ``lm_score``, and with hotwords ``hotword_score``, is the part of the score that they gave, in
+    nats. An item without a hypothesis is bad. `fold_case` and `unknown` have no effect.
     """
 
     beam_width: BeamWidth = 16
@@ -65,6 +80,25 @@ class DecodeTask(Task):
     """As for `ctckit.beam_search`, a probability."""
     blank_threshold: float | None = None
     """As for `ctckit.beam_search`, a probability."""
+    lm: str | None = None
+    """Path of an n-gram model: what `ctckit.NGram` reads."""
+    lm_unit: str = "word"
+    """"word", or "token" if the model's words are the vocabulary's tokens."""
+    lm_weight: float = 0.5
+    """As for `ctckit.Decoder`."""
+    word_bonus: float = 1.5
+    """As for `ctckit.Decoder`, in nats."""
+    unknown_score: float = -10.0
+    """As for `ctckit.Decoder`, in nats."""
+    lexicon: str | None = None
+    """Path of a lexicon: a word per line, or a word and the tokens of a spelling."""
+    open_lexicon: bool = False
+    """Whether words that are not in the lexicon are possible, too."""
+    hotwords: str | Mapping[str, float] | Sequence[str] | None = None
+    """Path of a file with a phrase per line, or with a phrase, a tab and its weight; or phrases, as for
+    `ctckit.Decoder`."""
+    hotword_weight: float = 10.0
+    """Nats of each phrase without a weight of its own."""
     frame_duration: float | None = None
     """Seconds per frame, for items without their own."""
     alignment: bool = False
@@ -89,25 +123,77 @@ class DecodeTask(Task):
             raise CorpusError(
                 "greedy decoding has no beam and one hypothesis: leave out beam_width, nbest and the thresholds"
             )
+        self._check_knowledge()
+
+    def _check_knowledge(self) -> None:
+        if self.lm_unit not in ("word", "token"):
+            raise CorpusError(f"lm_unit is {self.lm_unit!r}, but must be 'word' or 'token'")
+        given = [name for name in ("lm", "lexicon", "hotwords") if getattr(self, name) is not None]
+        if self.greedy and given:
+            raise CorpusError(
+                f"greedy decoding takes the most probable class of each frame, whatever else is known: leave out "
+                f"{' and '.join(given)}, or decode with a beam"
+            )
+        defaults = {field.name: field.default for field in fields(DecodeTask)}
+        for name, needed in _NEEDED.items():
+            if getattr(self, name) != defaults[name] and not any(other in given for other in needed):
+                raise CorpusError(f"{name} is {getattr(self, name)}, which has no effect without {' or '.join(needed)}")
+        try:
+            Weights(self.lm_weight, self.word_bonus, self.unknown_score, self.hotword_weight).check()
+            if not isinstance(self.hotwords, str) and self.hotwords is not None:
+                checked_hotwords(self.hotwords, self.hotword_weight)
+        except (ValueError, TypeError) as error:
+            raise CorpusError(str(error)) from None
+
+    @cached_property
+    def knowledge(self) -> Knowledge:
+        """What the decoder knows beside the emissions."""
+        given = self.hotwords
+        phrases: HotwordSource | None = given if given is None or isinstance(given, str) else None
+        if given is not None and phrases is None:
+            phrases = tuple(checked_hotwords(given, self.hotword_weight).items())
+        return Knowledge(
+            self.lm, self.lm_unit, self.unknown_score, self.lexicon, self.open_lexicon, phrases, self.hotword_weight
+        )
 
     def prepare(self) -> None:
-        """Load the vocabulary and the model.
+        """Load the vocabulary, the model, and what the decoder knows beside the emissions.
 
         Raises:
             CorpusError: if one cannot be loaded, or there is no vocabulary.
         """
-        if self.vocabulary is None:
-            raise CorpusError("decoding needs a vocabulary: name one (--vocab vocab.json)")
         super().prepare()
+        vocabulary = self._needed_vocabulary()
+        if not self.greedy:
+            self._decoder(vocabulary)
+
+    def files(self) -> dict[str, str]:
+        """Return the files of language model, lexicon and hotwords."""
+        return self.knowledge.files
+
+    def digest(self) -> str:
+        """Return a digest of the options, and of the files of vocabulary, language model, lexicon and hotwords.
+
+        Of a language model of more than 256 MiB, size and date count, not the content.
+        """
+        return super().digest()
+
+    def _options(self) -> dict[str, Any]:
+        options = super()._options()
+        if self.lm is not None:
+            options["lm"] = large_file_digest(self.lm)
+        if self.lexicon is not None:
+            options["lexicon"] = file_digest(self.lexicon)
+        phrases = self.knowledge.hotwords
+        options["hotwords"] = file_digest(phrases) if isinstance(phrases, str) else phrases
+        return options
 
     def inputs(self, item: Item) -> str:
         """Return a digest of an item's inputs: as for other tasks, but tokens count only for an item without a text."""
         return super().inputs(item if item.text is None else replace(item, tokens=None))
 
     def _do(self, item: Item) -> Outcome:
-        vocabulary = self._vocabulary()
-        if vocabulary is None:
-            raise CorpusError("decoding needs a vocabulary: name one (--vocab vocab.json)")
+        vocabulary = self._needed_vocabulary()
         reference = self._reference(item, vocabulary)
         emissions = self._emissions(item)
         duration = self.frame_duration if item.frame_duration is None else item.frame_duration
@@ -129,6 +215,8 @@ class DecodeTask(Task):
                     )
                     assert isinstance(found, Alignment)  # noqa: S101  # for the type checker: of one item
                     alignment = found
+        except CorpusError:
+            raise
         except ValueError:
             self._raise_reasons(emissions, vocabulary)
             raise
@@ -142,7 +230,14 @@ class DecodeTask(Task):
         files = () if alignment is None else files_of(alignment, item, self.formats)
         said = [str(entry.message) for entry in caught if entry.category is UserWarning]
         said += [problem.message for problem in class_count_problems(emissions, vocabulary)]
-        return Outcome(item.id, item.line, result=result, files=files, warnings=tuple(dict.fromkeys(said)))
+        notes = () if self.greedy else self._decoder(vocabulary).notes
+        return Outcome(item.id, item.line, result, None, files, tuple(dict.fromkeys(said)), notes)
+
+    def _needed_vocabulary(self) -> Vocabulary:
+        vocabulary = self._vocabulary()
+        if vocabulary is None:
+            raise CorpusError("decoding needs a vocabulary: name one (--vocab vocab.json)")
+        return vocabulary
 
     def _decoded(self, emissions: Tensor, vocabulary: Vocabulary) -> Decoding:
         if self.greedy:
@@ -152,20 +247,23 @@ class DecodeTask(Task):
             blank = checked_blank(blank_of(vocabulary, classes, self.blank), classes, "log_probs")
             options = {"vocabulary": vocabulary, "spelling": Spelling(vocabulary)}
             return greedy_batch(gated, blank, logits=self.logits, rescore=self.rescore, item_options=options)[0]
+        return self._decoder(vocabulary)(emissions)
+
+    def _decoder(self, vocabulary: Vocabulary) -> CorpusDecoder:
         width = tuple(self.beam_width) if isinstance(self.beam_width, (tuple, list)) else self.beam_width
-        decoding: Any = _decoder(
-            vocabulary,
-            beam_width=width,
-            nbest=self.nbest,
-            blank=self.blank,
-            logits=self.logits,
-            rescore=self.rescore,
-            beam_threshold=self.beam_threshold,
-            token_threshold=self.token_threshold,
-            blank_threshold=self.blank_threshold,
-        )(emissions)
-        assert isinstance(decoding, Decoding)  # noqa: S101  # for the type checker: of one item
-        return decoding
+        options = {
+            "beam_width": width,
+            "nbest": self.nbest,
+            "blank": self.blank,
+            "logits": self.logits,
+            "rescore": self.rescore,
+            "beam_threshold": self.beam_threshold,
+            "token_threshold": self.token_threshold,
+            "blank_threshold": self.blank_threshold,
+            "lm_weight": self.lm_weight,
+            "word_bonus": self.word_bonus,
+        }
+        return decoder_for(vocabulary, self.knowledge, options)
 
     def _reference(self, item: Item, vocabulary: Vocabulary) -> str | None:
         """Return the text to compare with; None if there is none."""
@@ -190,9 +288,3 @@ class DecodeTask(Task):
         reasons = [*values, *class_count_problems(emissions, vocabulary)] or implausible(emissions, logits=self.logits)
         if reasons:
             raise item_error(reasons[0].kind, reasons)
-
-
-@functools.lru_cache(maxsize=4)
-def _decoder(vocabulary: Vocabulary, **options: Any) -> Decoder:
-    """Return a decoder, the same for the same vocabulary and options: it knows what tokens spell."""
-    return Decoder(vocabulary, **options)

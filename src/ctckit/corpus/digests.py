@@ -12,12 +12,24 @@ import json
 import os
 import stat
 from pathlib import Path
+from typing import Final
 
 from ctckit.corpus.archives import split_key
 from ctckit.corpus.manifest import Item
 from ctckit.corpus.objects import source_file
 
-__all__ = ["file_digest", "inputs_digest", "is_current", "object_digest", "short_digest", "size_and_date"]
+__all__ = [
+    "file_digest",
+    "inputs_digest",
+    "is_current",
+    "large_file_digest",
+    "object_digest",
+    "short_digest",
+    "size_and_date",
+]
+
+_READ: Final = 1 << 20  # bytes at a time
+_LARGE: Final = 1 << 28  # bytes: to read more takes a second or more
 
 
 def short_digest(values: object) -> str:
@@ -78,6 +90,16 @@ def file_digest(path: str | Path) -> str | None:
         return None
 
 
+def large_file_digest(path: str | Path) -> str | None:
+    """Return the digest of a file's content; of a file of more than 256 MiB, that of its size and date."""
+    state = size_and_date(path)
+    return file_digest(path) if state is None or state[0] <= _LARGE else short_digest(state)
+
+
 @functools.lru_cache(maxsize=64)
 def _file_digest(path: str, _: tuple[int, int]) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while piece := file.read(_READ):
+            digest.update(piece)
+    return digest.hexdigest()

@@ -23,4 +23,4 @@ class ItemError(ValueError):
 
 
 class ItemWarning(UserWarning):
-    """Items look wrong, but are done."""
+    """Items look wrong, or something is wrong with the task; items are done."""

@@ -36,5 +36,7 @@ class Outcome:
     """Names and contents of the files to write for it."""
     warnings: tuple[str, ...] = ()
     """Warnings about an item that was done."""
+    notes: tuple[str, ...] = ()
+    """Warnings about the task, the same for all items: of words that a vocabulary does not spell, say."""
     inputs: str = field(default="", compare=False)
     """A digest of the inputs of the result, see `Task.inputs`."""

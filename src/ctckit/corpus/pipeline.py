@@ -206,6 +206,7 @@ class _Run:
         self._overwrite, self._skipped = overwrite, skipped
         self._names = FileNames()
         self._stale: set[str] = set()
+        self._said: set[str] = set()  # notes that have been said
         # Ids of results whose items the manifest has not named yet.
         self._absent = None if results is None else set(results.inputs)
 
@@ -268,6 +269,10 @@ class _Run:
 
     def _count(self, outcome: Outcome) -> None:
         summary, result = self.summary, outcome.result or {}
+        for note in outcome.notes:
+            if note not in self._said:
+                self._said.add(note)
+                warnings.warn(note, ItemWarning, stacklevel=4)
         if outcome.warnings and not summary.warned:
             warnings.warn(f"{outcome.id}: {outcome.warnings[0]}", ItemWarning, stacklevel=4)
         summary.done += 1

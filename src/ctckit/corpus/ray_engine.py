@@ -8,7 +8,6 @@ not affect its neighbours.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import pickle
 import sys
@@ -138,9 +137,7 @@ def _stream(
 
 def _packed(task: Task) -> tuple[bytes, str]:
     """Return what a worker needs to unpack a task: the task, and this folder. Workers run in other folders."""
-    if task.vocabulary is not None and Path(task.vocabulary).exists():
-        task = dataclasses.replace(task, vocabulary=str(Path(task.vocabulary).absolute()))
-    return pickle.dumps(task), str(Path.cwd())
+    return pickle.dumps(task.at_absolute_paths()), str(Path.cwd())
 
 
 def _unpacked(pickled: bytes, folder: str) -> Task:

@@ -11,6 +11,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -48,6 +49,7 @@ __all__ = [
     "item_error",
 ]
 
+_PATHS = ("vocabulary", "lm", "lexicon", "hotwords")  # options that may be paths
 _NOT_LOG_PROBS = ("positive", "unnormalised")  # kinds of `implausible`
 
 
@@ -97,13 +99,27 @@ class Task(ABC):
 
     def digest(self) -> str:
         """Return a digest of the options and of the vocabulary's file."""
+        return short_digest([type(self).__name__, self._options()])
+
+    def _options(self) -> dict[str, Any]:
+        """Return the options on which results depend: a file by its digest."""
         options: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         del options["max_array_bytes"]  # no result depends on it
         options["unknown"] = UnknownPolicy.of(self.unknown)
         if self.vocabulary is not None:
             source = self.vocabulary
             options["vocabulary"] = [source, object_digest(source)] if is_object(source) else file_digest(source)
-        return short_digest([type(self).__name__, options])
+        return options
+
+    def files(self) -> dict[str, str]:
+        """Return the files that are read beside the vocabulary and the model: paths, by what the files are."""
+        return {}
+
+    def at_absolute_paths(self) -> Task:
+        """Return the same task for a process in another folder."""
+        given = {name: getattr(self, name, None) for name in _PATHS}
+        absolute: dict[str, Any] = {name: str(Path(x).absolute()) for name, x in given.items() if x and _is_path(x)}
+        return replace(self, **absolute)
 
     def inputs(self, item: Item) -> str:
         """Return a digest of an item's inputs.
@@ -340,6 +356,13 @@ def class_count_problems(emissions: Tensor, vocabulary: Vocabulary | None) -> li
     """Compare the number of classes with the vocabulary; values are not read."""
     named = None if vocabulary is None else vocabulary.classes_named(emissions.shape[1])
     return implausible(emissions[:0], logits=True, classes_named=named)
+
+
+def _is_path(value: object) -> bool:
+    try:
+        return isinstance(value, str) and Path(value).exists()
+    except (OSError, ValueError):  # a NUL in the name, or too long a name
+        return False
 
 
 def _labels(item: Item, transcript: Transcript | None) -> Tensor:

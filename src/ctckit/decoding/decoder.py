@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -172,6 +173,48 @@ class Decoder:
         needed = max(self.vocabulary.size, self.vocabulary.classes_needed, 1 + (self._blank or 0))
         scored_for = partial(self._knowledge.scored, hotwords=hotwords)
         return Stream(self._options_for, scored_for, self.vocabulary, self._spelling, self._frame_duration, needed)
+
+    def replace(
+        self,
+        *,
+        lm_weight: float,
+        word_bonus: float,
+        beam_width: BeamWidth,
+        nbest: int,
+        is_apart: bool = False,
+    ) -> Decoder:
+        """Return a decoder with other weights and another beam. What has been loaded and spelt is shared.
+
+        Args:
+            lm_weight: as for the decoder.
+            word_bonus: as for the decoder.
+            beam_width: as for the decoder.
+            nbest: as for the decoder.
+            is_apart: whether `Hypothesis.lm_score` is `lm_weight` times the model's log-probability alone. Word bonus
+                and `unknown_score` are then in the score, but in no part of it.
+
+        Raises:
+            ArgumentTypeError: as for the decoder.
+            ArgumentValueError: as for the decoder.
+        """
+        made = copy.copy(self)
+        first, largest, hypotheses = widths(beam_width, nbest)
+        vars(made).update(
+            _knowledge=self._knowledge.reweighted(lm_weight, word_bonus, is_apart=is_apart),
+            _options=self._options._replace(width=first, hypotheses=hypotheses),
+            _largest=largest,
+        )
+        return made
+
+    def prepare(self, classes: int) -> None:
+        """Spell the lexicon and the hotwords for emissions with a number of classes.
+
+        Else the first call does it, if the blank depends on the number of classes.
+
+        Raises:
+            ArgumentValueError: for fewer classes than the vocabulary's; for words and phrases that cannot be spelt.
+        """
+        self._knowledge.scored(self._options_for(classes).blank)
 
     def __repr__(self) -> str:
         width = self._options.width if self._largest == self._options.width else (self._options.width, self._largest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import warnings
@@ -54,6 +55,14 @@ class Weights(NamedTuple):
         return Weights(*map(float, given))
 
 
+class _Spelt(NamedTuple):
+    """A lexicon in the core."""
+
+    trie: Any
+    numbers: Any
+    """The model's word for each spelling; -1 for none."""
+
+
 class Knowledge:
     """The scorers of a decoder.
 
@@ -101,11 +110,31 @@ class Knowledge:
         self._entries = None if lexicon is None else read_lexicon(lexicon)
         self._hotwords = {} if hotwords is None else checked_hotwords(hotwords, self._weights.hotword_weight)
         self._of_blank: dict[int, list[tuple[ScorerKind, Any]]] = {}
+        self._spelt: dict[int, _Spelt] = {}  # by the blank; shared by copies with other weights
+        self._is_apart = False
         self._phrases = lru_cache(_KEPT_PHRASES)(self._phrase_scorer)
 
     @cached_property
     def _roles(self) -> Any:
         return word_roles(self._vocabulary)
+
+    def reweighted(self, lm_weight: float, word_bonus: float, *, is_apart: bool = False) -> Knowledge:
+        """Return the same with other weights. The model and what has been spelt are shared.
+
+        Args:
+            lm_weight: in place of the weight.
+            word_bonus: in place of the bonus.
+            is_apart: whether the bonus and the score of unknown words are counted as "other", so that the gain of "lm"
+                is the weight times the model's log-probability.
+
+        Raises:
+            ArgumentTypeError: as `Weights.check`.
+            ArgumentValueError: as `Weights.check`.
+        """
+        made = copy.copy(self)
+        weights = self._weights._replace(lm_weight=lm_weight, word_bonus=word_bonus).check()
+        vars(made).update(_weights=weights, _is_apart=is_apart, _of_blank={})
+        return made
 
     def scored(self, blank: int, hotwords: Any = None) -> Scored:
         """Return the scorers for a blank.
@@ -133,23 +162,50 @@ class Knowledge:
     def _fixed(self, blank: int) -> list[tuple[ScorerKind, Any]]:
         """Make the scorers that are the same for all calls."""
         found: list[tuple[ScorerKind, Any]] = []
+        weights = self._weights
+        of_model = weights._replace(word_bonus=0.0, unknown_score=0.0) if self._is_apart else weights
         if self._lm is not None and self._by_token:
-            found.append(("lm", self._token_scorer(self._lm)))
+            found.append(("lm", self._token_scorer(self._lm, of_model)))
+            if self._is_apart:
+                found.append(("other", self._token_scorer(self._lm, weights._replace(lm_weight=0.0))))
         if self._entries is not None or not (self._lm is None or self._by_token):
-            found.append(("lm", self._word_scorer(blank)))
+            lm = None if self._by_token else self._lm
+            of_words = weights if lm is not None else weights._replace(word_bonus=0.0)
+            if not self._is_apart:
+                found.append(("lm", self._word_scorer(blank, lm, of_words)))
+            else:
+                if lm is not None:
+                    found.append(("lm", self._word_scorer(blank, lm, of_model)))
+                found.append(("other", self._word_scorer(blank, None, of_words)))
         return found
 
-    def _token_scorer(self, lm: NGram) -> Any:
+    def _token_scorer(self, lm: NGram, weights: Weights) -> Any:
         from ctckit import _core  # noqa: PLC0415  # it may be missing
 
         numbers = [lm.core.find(self._vocabulary.name(c)) for c in range(self._vocabulary.size)]
-        weights = self._weights
         return _core.TokenScorer(
             lm.core, np.array(numbers, np.int32), weights.lm_weight, weights.word_bonus, weights.unknown_score
         )
 
-    def _word_scorer(self, blank: int) -> Any:
+    def _word_scorer(self, blank: int, lm: NGram | None, weights: Weights) -> Any:
         require_core("lexicons")
+        from ctckit import _core  # noqa: PLC0415  # it may be missing
+
+        if blank not in self._spelt:
+            self._spelt[blank] = self._spelt_words(blank)
+        spelt = self._spelt[blank]
+        return _core.WordScorer(
+            spelt.trie,
+            None if lm is None else lm.core,
+            spelt.numbers,
+            self._roles,
+            weights.lm_weight,
+            weights.word_bonus,
+            weights.unknown_score if self._open or self._entries is None else -math.inf,
+            True,
+        )
+
+    def _spelt_words(self, blank: int) -> _Spelt:
         from ctckit import _core  # noqa: PLC0415  # it may be missing
 
         lm = None if self._by_token else self._lm
@@ -161,18 +217,7 @@ class Knowledge:
         numbers = [-1] * len(lexicon.words) if lm is None else lm.core.find_all(lexicon.words)
         if lm is not None and is_given:
             _compare(lexicon, numbers, lm)
-        weights = self._weights
-        unknown = weights.unknown_score if self._open or not is_given else -math.inf
-        return _core.WordScorer(
-            _core.WordTrie(lexicon.classes, lexicon.lengths),
-            None if lm is None else lm.core,
-            np.array(numbers, dtype=np.int32),
-            self._roles,
-            weights.lm_weight,
-            0.0 if lm is None else weights.word_bonus,
-            unknown,
-            True,
-        )
+        return _Spelt(_core.WordTrie(lexicon.classes, lexicon.lengths), np.array(numbers, dtype=np.int32))
 
 
 def _model_of(lm: Any) -> NGram | None:

@@ -157,6 +157,6 @@ def _report(unspelt: list[str], count: int, vocabulary: Vocabulary, name: str, *
 def _cause(words: list[str], vocabulary: Vocabulary) -> str:
     """Return why words cannot be spelt, if that is plain: another case."""
     for change, what in ((str.lower, "lower"), (str.upper, "upper")):
-        if any(vocabulary.word_spellings(change(word)) for word in words[:_SHOWN]):
+        if any(change(word) != word and vocabulary.word_spellings(change(word)) for word in words[:_SHOWN]):
             return f": the vocabulary has letters in {what} case; pass Vocabulary(..., fold_case=True)"
     return ""

@@ -6,9 +6,7 @@ import gzip
 import math
 import mmap
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
 
@@ -16,6 +14,7 @@ import numpy as np
 
 from ctckit.backends import require_core
 from ctckit.errors import ArgumentTypeError, ArgumentValueError
+from ctckit.files import whole_file
 
 __all__ = ["NGram"]
 
@@ -169,18 +168,8 @@ class NGram:
         """
         if not self._is_own:
             raise ArgumentValueError(f"{self._name} is a binary of KenLM: save the ARPA file that it was made from")
-        target = Path(path)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(self._image.data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(target)
-        except BaseException:
-            with suppress(OSError):
-                Path(name).unlink()
-            raise
+        with whole_file(path) as file:
+            file.write(self._image.data)
 
 
 def _read_arpa(file: IO[bytes], *, is_compressed: bool) -> np.ndarray:

@@ -1,0 +1,116 @@
+"""The options of ``ctckit decode``: the search and what is known beside the emissions."""
+
+from __future__ import annotations
+
+import click
+
+from ctckit.cli.options import beam, options
+
+__all__ = ["join_hotwords", "of_knowledge", "of_search"]
+
+of_search = options(
+    click.option(
+        "--beam",
+        "beam_width",
+        default="16",
+        show_default=True,
+        metavar="N",
+        callback=lambda _context, _parameter, value: beam(value),
+        help="Number of prefixes that the search keeps. Or FIRST:LARGEST: it is doubled from the first until the best "
+        "hypothesis is certified, or the largest is reached.",
+    ),
+    click.option("--nbest", type=int, default=1, show_default=True, metavar="N", help="Number of hypotheses per item."),
+    click.option("--greedy", is_flag=True, help="Take the most probable class of each frame; no search."),
+    click.option(
+        "--beam-threshold", type=float, metavar="NATS", help="Prefixes that are by more below the best are dropped."
+    ),
+    click.option(
+        "--token-threshold",
+        type=float,
+        metavar="PROBABILITY",
+        help="In each frame, classes with a lower probability make no new prefix.",
+    ),
+    click.option(
+        "--blank-threshold",
+        type=float,
+        metavar="PROBABILITY",
+        help="In a frame whose blank has a higher probability, all prefixes stay as they are.",
+    ),
+    click.option(
+        "--no-rescore",
+        "rescore",
+        is_flag=True,
+        callback=lambda _context, _parameter, value: not value,
+        help="Leave out exact scores, and with them the certificate.",
+    ),
+)
+"""How the search goes."""
+
+of_knowledge = options(
+    click.option(
+        "--lm",
+        metavar="FILE",
+        help="An n-gram language model: an ARPA file (or .gz), a file of `ctckit lm compile`, or a binary of KenLM in "
+        "its probing format.",
+    ),
+    click.option(
+        "--lm-unit",
+        type=click.Choice(("word", "token")),
+        default="word",
+        show_default=True,
+        help="What the words of --lm are: words, or tokens of the vocabulary.",
+    ),
+    click.option(
+        "--lm-weight",
+        type=float,
+        default=0.5,
+        show_default=True,
+        metavar="WEIGHT",
+        help="Weight of the log-probabilities of --lm.",
+    ),
+    click.option(
+        "--word-bonus",
+        type=float,
+        default=1.5,
+        show_default=True,
+        metavar="NATS",
+        help="Added to the score for each word, or for each token with --lm-unit token. Needs --lm.",
+    ),
+    click.option(
+        "--unknown-score",
+        type=float,
+        default=-10.0,
+        show_default=True,
+        metavar="NATS",
+        help="Added to the score for each word that --lm or --lexicon does not have; -inf forbids such words.",
+    ),
+    click.option(
+        "--lexicon",
+        metavar="FILE",
+        help="The possible words, one per line; or a word and the tokens of a spelling. [default: the words of --lm, "
+        "and others at --unknown-score]",
+    ),
+    click.option("--open-lexicon", is_flag=True, help="Words that are not in --lexicon are possible, too."),
+    click.option(
+        "--hotwords",
+        metavar="FILE",
+        help="Phrases that are expected, one per line; after a tab, the weight of the phrase in nats.",
+    ),
+    click.option("--hotword", "phrases", multiple=True, metavar="PHRASE", help="An expected phrase. May be repeated."),
+    click.option(
+        "--hotword-weight",
+        type=float,
+        default=10.0,
+        show_default=True,
+        metavar="NATS",
+        help="Added to the score for each occurrence of a phrase that has no weight of its own.",
+    ),
+)
+"""What is known beside the emissions."""
+
+
+def join_hotwords(file: str | None, phrases: tuple[str, ...]) -> str | tuple[str, ...] | None:
+    """Return the file of hotwords, or the phrases; None for neither."""
+    if file is not None and phrases:
+        raise click.UsageError("--hotwords and --hotword exclude each other: write the phrase into the file")
+    return file if file is not None else phrases or None

@@ -1,6 +1,6 @@
 # Works from a fresh clone; needs Python >= 3.10 with venv, and a C++20 compiler. CMake and Ninja come by themselves.
 #
-#   make demo      train small networks on handwritten digits and on speech, and see them work
+#   make demo      train small networks on handwritten digits, on speech and on text, and see them work
 #   make test      run the tests
 #   make bench     measure against torch (BENCH_ARGS=...)
 #   make docs      build the documentation; warnings are errors
@@ -45,6 +45,7 @@ PROSE = $(wildcard *.md docs/*.md examples/*.md benchmarks/*.md)
 demo: $(VENV)/installed
 	@$(PY) examples/digits.py
 	@$(PY) examples/speech.py
+	@$(PY) examples/neural_lm.py
 
 test: $(VENV)/installed $(VENV)/dev
 	@$(PY) -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)

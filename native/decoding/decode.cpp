@@ -55,7 +55,7 @@ std::vector<double> gains_of(const std::vector<std::int32_t>& classes, const std
     double sum = 0, gain = 0;
     for (const std::int32_t clazz : classes) {
       Scorer::State next = 0;
-      scorer->score(clazz, {&state, 1}, {&gain, 1});
+      scorer->score({&state, 1}, {&clazz, 1}, {&gain, 1});
       scorer->advance({&state, 1}, {&clazz, 1}, {&next, 1});
       sum += gain;
       state = next;

@@ -20,6 +20,7 @@
 #include "decoding/next_beam.hpp"
 #include "decoding/ranking.hpp"
 #include "decoding/row.hpp"
+#include "decoding/scored_steps.hpp"
 #include "decoding/search.hpp"
 #include "decoding/tokens.hpp"
 
@@ -31,14 +32,14 @@ constexpr double kLeastTotal = 0x1p600, kMostTotal = 0x1p801;  // of the best pr
 template <class Real>
 class FrameStep {
   static constexpr double kInfinity = std::numeric_limits<double>::infinity();
-  static constexpr double kAbove = 1 + 1e-12;  // more than the rounding errors of exponentials
 
  public:
   FrameStep(SearchState& state, const Real* row, const Real* next)
       : s_(state),
         row_{row, state.options.classes, next},
         ranking_(state),
-        total_(state.beam.masses + state.capacity) {}
+        total_(state.beam.masses + state.capacity),
+        scored_steps_(state, ranking_, total_, bound_) {}
 
   // Takes a step of the search. Returns whether it goes on.
   bool run() {
@@ -77,7 +78,7 @@ class FrameStep {
     if (!(s_.reading == Reading::named ? read_named(blank) : read_many(blank))) return Result::out_of_range;
     if (blank > threshold(s_.options.blank_ceiling)) return apply_blank(blank);
     stay(blank);
-    const double least = bound_ / (is_scored() ? find_largest_extension() : total_[0]) * (1 - kSlack);
+    const double least = bound_ / (is_scored() ? scored_steps_.find_largest() : total_[0]) * (1 - kSlack);
     const double floor = threshold(s_.options.token_floor);
     // The prefix of rank 0 is extended by the classes of the ranks 0 to `width`.
     const std::int64_t most = !is_scored() ? s_.options.width + std::int64_t{1} : row_.classes;
@@ -85,11 +86,10 @@ class FrameStep {
     if (tokens_ < 0) return Result::out_of_range;
     ranking_.clear();
     if (tokens_ > 0) {
-      for (std::int64_t i = 0; i < s_.size; i += kLanes) store(s_.source + i, load<F64>(total_ + i));
-      if (!is_scored()) {
-        collect();
+      if (is_scored()) {
+        scored_steps_.collect(tokens_);
       } else {
-        collect_scored();
+        collect();
       }
     }
     return select();
@@ -228,6 +228,7 @@ class FrameStep {
 
   // Collects the new prefixes that may enter the beam.
   void collect() {
+    for (std::int64_t i = 0; i < s_.size; i += kLanes) store(s_.source + i, load<F64>(total_ + i));
     std::int64_t near = 0, equal = 0;  // the first class whose products may be equal to this one's; that is as probable
     for (std::int64_t r = 0; r < tokens_; ++r) {
       const double p = s_.token_probability[r];
@@ -249,129 +250,6 @@ class FrameStep {
       if (ranking_.not_merged() >= s_.options.width) ranking_.merge_candidates(bound_);
     }
   }
-
-  // The same with scorers. A step by a class that is not marked gains what is known already.
-  void collect_scored() {
-    list_marked(s_.token_probability[0]);
-    if (s_.gives_notice) notice_steps();
-    for (std::int64_t r = 0; r < tokens_; ++r) {
-      const double p = s_.token_probability[r];
-      if (!may_enter(largest_extension_ * p)) break;
-      const std::int32_t c = s_.token[r];
-      const double class_most = class_factor(s_, c), most = class_most < most_marked_ ? class_most : most_marked_;
-      const bool rest = may_enter(total_[0] * p * most_rest_), marked = may_enter(most_listed_ * p * most);
-      if (!rest && !marked) continue;
-      ranking_.reserve(s_.size, bound_);
-      mark(c);
-      if (rest) add_rest(c, p);
-      if (marked) add_marked(c, p, most);
-      unmark();
-      if (ranking_.not_merged() >= s_.options.width) ranking_.merge_candidates(bound_);
-    }
-  }
-
-  // Returns the largest mass that a step may pass on, but for a class's probability.
-  double find_largest_extension() {
-    const Beam& beam = s_.beam;
-    F64 most_rest{}, largest{};
-    for (std::int64_t i = 0; i < s_.size; i += kLanes) {
-      const I64 marked = load<I64>(beam.marked + i), in_beam = long_integers(i) < s_.size;
-      const F64 rest = ((marked != -1) & in_beam) ? load<F64>(beam.rest + i) : F64{};
-      const F64 most = ((marked != 0) & in_beam) ? load<F64>(beam.most + i) : F64{};
-      most_rest = larger(rest, most_rest);
-      largest = larger(load<F64>(total_ + i) * larger(rest, most), largest);
-    }
-    most_rest_ = largest_of_lanes(most_rest);
-    largest_extension_ = largest_of_lanes(largest);
-    return largest_extension_;
-  }
-
-  // Lists the prefixes that may enter the beam by a class that is marked, of the probability `most_probable`.
-  void list_marked(double most_probable) {
-    const Beam& beam = s_.beam;
-    const Listed& listed = s_.listed;
-    F64 most_marked{};
-    listed_ = 0;
-    for (std::int64_t i = 0; i < s_.size; i += kLanes) {
-      const F64 total = load<F64>(total_ + i), most = load<F64>(beam.most + i);
-      const I64 marked = load<I64>(beam.marked + i);
-      const I64 may_enter = (I64)(total * most * (most_probable * kAbove) >= bound_) & (marked != 0);
-      unsigned bits = bits_of(may_enter);
-      if (s_.size - i < kLanes) bits &= (1u << (s_.size - i)) - 1;
-      most_marked = larger(may_enter ? most : F64{}, most_marked);
-      compress(listed.total + listed_, total, bits);
-      compress(listed.most + listed_, most, bits);
-      compress(listed.marked + listed_, marked, bits);
-      compress(listed.rank + listed_, half_of_integers(static_cast<std::int32_t>(i)), bits);
-      listed_ += __builtin_popcount(bits);
-    }
-    most_marked_ = largest_of_lanes(most_marked);
-    most_listed_ = listed_ > 0 ? listed.total[0] : 0;
-  }
-
-  // Candidates by a class that is not marked.
-  void add_rest(std::int32_t c, double p) {
-    for (std::int64_t i = 0; i < s_.size && may_enter(total_[i] * p * most_rest_); i += kLanes) {
-      const F64 factor = load<F64>(s_.beam.rest + i), score = load<F64>(s_.source + i) * p * factor;
-      const I64 is_marked = -(load<I64>(s_.beam.marked + i) >> (c & 63) & 1);
-      unsigned bits = bits_of((I64)((score >= bound_) & (score > 0.0)) & ~is_marked);
-      if (s_.size - i < kLanes) bits &= (1u << (s_.size - i)) - 1;
-      ranking_.add(score, factor, bits, half_of_integers(static_cast<std::int32_t>(i)), c);
-    }
-  }
-
-  // Candidates by a class that is marked: those that may enter are scored.
-  void add_marked(std::int32_t c, double p, double class_most) {
-    const Listed& listed = s_.listed;
-    std::int64_t pending = 0;
-    for (std::int64_t k = 0; k < listed_ && may_enter(listed.total[k] * p * class_most); k += kLanes) {
-      // (What a prefix passes on by the class may be less than its mass, but hardly ever is.)
-      const F64 mass = load<F64>(listed.total + k) * p;
-      const F64 most = smaller(load<F64>(listed.most + k), broadcast<F64>(class_most)) * kAbove;
-      const I64 is_marked = -(load<I64>(listed.marked + k) >> (c & 63) & 1);
-      unsigned bits = bits_of((I64)(mass * most >= bound_) & is_marked);
-      if (listed_ - k < kLanes) bits &= (1u << (listed_ - k)) - 1;
-      compress(s_.pending_rank + pending, load<I32Half>(listed.rank + k), bits);
-      pending += __builtin_popcount(bits);
-    }
-    if (pending == 0) return;
-    score_steps(s_, c, pending);
-    store(s_.pending_rank + pending, I32Half{});  // places to read behind the last
-    for (std::int64_t k = 0; k < pending; k += kLanes) {
-      const F64 factor = exponential(load<F64>(s_.pending_gain + k));
-      const F64 score = gather(s_.source, s_.pending_rank + k) * p * factor;
-      unsigned bits = bits_of((I64)((score >= bound_) & (score > 0.0)));
-      if (pending - k < kLanes) bits &= (1u << (pending - k)) - 1;
-      ranking_.add(score, factor, bits, load<I32Half>(s_.pending_rank + k), c);
-    }
-  }
-
-  // Scorers that take long for a call are told of all steps of the frame.
-  CTCKIT_COLD void notice_steps() {
-    constexpr std::int64_t most_noticed = 4096;
-    std::int64_t pending = 0;
-    for (std::int64_t r = 0; r < tokens_; ++r) {
-      const double p = s_.token_probability[r];
-      if (!may_enter(largest_extension_ * p)) break;
-      const std::int32_t c = s_.token[r];
-      const double most = class_factor(s_, c);
-      mark(c);
-      for (std::int64_t k = 0; k < listed_ && may_enter(s_.listed.total[k] * p * most); ++k) {
-        const std::int32_t i = s_.listed.rank[k];
-        if (!(s_.source[i] * p > 0) || (s_.listed.marked[k] >> (c & 63) & 1) == 0) continue;
-        s_.pending_rank[pending] = i;
-        s_.pending_class[pending++] = c;
-        if (pending < most_noticed) continue;
-        give_notice(s_, pending);
-        pending = 0;
-      }
-      unmark();
-    }
-    give_notice(s_, pending);
-  }
-
-  // Whether a mass may reach the bound, whatever the rounding.
-  bool may_enter(double mass) const { return mass * kAbove >= bound_; }
 
   // For the extension by class c: a prefix that ends in c passes on only the mass that ends in blank, and a prefix
   // whose extension is in the beam makes no new one.
@@ -451,10 +329,8 @@ class FrameStep {
   const double* total_;  // of the beam before the frame
   std::int64_t tokens_ = 0;
   std::int32_t matches_ = 0;
-  // With scorers: how many prefixes have marked classes, and the largest factors and masses of steps.
-  std::int64_t listed_ = 0;
-  double most_rest_ = 0, most_marked_ = 0, most_listed_ = 0, largest_extension_ = 0;
   double bound_ = 0;  // no prefix with less mass enters the beam
+  ScoredSteps scored_steps_;
   double least_stay_ = 0;
 };
 

@@ -51,6 +51,14 @@ inline void keep_scores(SearchState& s, std::int32_t count) {
     for (std::int64_t at = 0; at < s.scorer_count * s.capacity; at += s.capacity)
       s.next.states[at + k] = s.beam.states[at + i];
   }
+  if (s.scorer_count == 1) return;
+  for (std::int64_t at = 0; at < s.scorer_count * s.capacity; at += s.capacity)
+    for (std::int32_t n = 0; n < count; ++n) {
+      const std::int64_t k = at + s.matches[n], i = at + s.order[s.matches[n]];
+      s.next.each_rest[k] = s.beam.each_rest[i];
+      s.next.each_most[k] = s.beam.each_most[i];
+      s.next.each_marked[k] = s.beam.each_marked[i];
+    }
 }
 
 // And of the new ones.
@@ -66,6 +74,16 @@ inline void add_scores(SearchState& s, std::int32_t count) {
     s.next.most[k] = s.pending_most[n];
     s.next.marked[k] = s.pending_marked[n];
   }
+  if (s.scorer_count == 1) return;
+  for (std::int64_t at = 0; at < s.scorer_count * s.capacity; at += s.capacity)
+    for (std::int32_t n = 0; n < count; n += kLanes) {
+      const F64 rest = exponential(load<F64>(s.pending_each_rest + at + n));
+      const F64 most = exponential(load<F64>(s.pending_each_most + at + n));
+      for (int j = 0; j < kLanes && n + j < count; ++j) {
+        s.next.each_rest[at + s.news[n + j]] = rest[j];
+        s.next.each_most[at + s.news[n + j]] = most[j];
+      }
+    }
 }
 
 // Makes the first `count` of the ranked prefixes the beam. `spare` has the masses of those that stay.

@@ -137,8 +137,10 @@ PhraseScorer::Step PhraseScorer::take(std::int32_t node, std::int32_t clazz) con
 
 Scorer::State PhraseScorer::initial() { return has_words_ ? read(kRoot, kBoundary).node : kRoot; }
 
-void PhraseScorer::score(std::int32_t clazz, std::span<const State> states, std::span<double> gains) {
-  for (std::size_t k = 0; k < states.size(); ++k) gains[k] = take(static_cast<std::int32_t>(states[k]), clazz).gain;
+void PhraseScorer::score(std::span<const State> states, std::span<const std::int32_t> classes,
+                         std::span<double> gains) {
+  for (std::size_t k = 0; k < states.size(); ++k)
+    gains[k] = take(static_cast<std::int32_t>(states[k]), classes[k]).gain;
 }
 
 void PhraseScorer::advance(std::span<const State> states, std::span<const std::int32_t> classes,

@@ -30,7 +30,7 @@ class PhraseScorer : public Scorer {
                std::span<const double> weights, WordClasses classes);
 
   State initial() override;
-  void score(std::int32_t clazz, std::span<const State> states, std::span<double> gains) override;
+  void score(std::span<const State> states, std::span<const std::int32_t> classes, std::span<double> gains) override;
   void advance(std::span<const State> states, std::span<const std::int32_t> classes, std::span<State> next) override;
   void finish(std::span<const State> states, std::span<double> gains) override;
   void summarise(std::span<const State> states, std::span<GainSummary> summaries) override;

@@ -33,10 +33,10 @@ class PythonScorer : public Scorer {
     largest_ = nanobind::cast<double>(object_.attr("largest_gain")());
     return nanobind::cast<std::int32_t>(object_.attr("initial")());
   }
-  void score(std::int32_t clazz, std::span<const State> states, std::span<double> gains) override {
-    classes_.assign(states.size(), clazz);
-    ask(states, classes_);
-    for (std::size_t k = 0; k < states.size(); ++k) gains[k] = known_.at(key_of(states[k], clazz)).gain;
+  void score(std::span<const State> states, std::span<const std::int32_t> classes, std::span<double> gains) override {
+    if (known_.size() > kMostKnown) known_.clear();
+    ask(states, classes);
+    for (std::size_t k = 0; k < states.size(); ++k) gains[k] = known_.at(key_of(states[k], classes[k])).gain;
   }
   void advance(std::span<const State> states, std::span<const std::int32_t> classes, std::span<State> next) override {
     ask(states, classes);
@@ -51,11 +51,7 @@ class PythonScorer : public Scorer {
     std::fill(summaries.begin(), summaries.end(), GainSummary{0, largest_, ~std::uint64_t{0}});
   }
   double largest_gain(std::int32_t) override { return largest_; }
-  bool wants_notice() const override { return true; }
-  void notice(std::span<const State> states, std::span<const std::int32_t> classes) override {
-    if (known_.size() > kMostKnown) known_.clear();
-    ask(states, classes);
-  }
+  bool wants_whole_frames() const override { return true; }
 
  private:
   static constexpr std::size_t kMostKnown = std::size_t{1} << 20;
@@ -113,8 +109,7 @@ class PythonScorer : public Scorer {
 
   nanobind::object object_;
   std::unordered_map<std::uint64_t, Step> known_;  // by state and class
-  std::vector<std::int32_t> classes_;
-  double largest_ = 0;  // as it was said last
+  double largest_ = 0;                             // as it was said last
 };
 
 }  // namespace ctckit

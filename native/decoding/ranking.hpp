@@ -49,11 +49,11 @@ class Ranking {
     found_ += __builtin_popcount(bits);
   }
   // The same with the scorers' factors.
-  void add(F64 scores, F64 factors, unsigned bits, I32Half ranks, std::int32_t c) {
+  void add(F64 scores, F64 factors, unsigned bits, I32Half ranks, I32Half classes) {
     compress(s_.candidates.score + found_, scores, bits);
     compress(s_.candidates.factor + found_, factors, bits);
     compress(s_.candidates.rank + found_, ranks, bits);
-    store(s_.candidates.last + found_, broadcast<I32Half>(c));
+    compress(s_.candidates.last + found_, classes, bits);
     found_ += __builtin_popcount(bits);
   }
   bool has_candidates() const { return found_ > 0; }

@@ -26,8 +26,8 @@ class Scorer {
   virtual ~Scorer() = default;
   // The state of the empty prefix.
   virtual State initial() = 0;
-  // The log-gains of the steps from some states by one class. They may be -infinity.
-  virtual void score(std::int32_t clazz, std::span<const State> states, std::span<double> gains) = 0;
+  // The log-gains of steps: from a state by a class each. They may be -infinity.
+  virtual void score(std::span<const State> states, std::span<const std::int32_t> classes, std::span<double> gains) = 0;
   // The states after steps, which have been scored.
   virtual void advance(std::span<const State> states, std::span<const std::int32_t> classes, std::span<State> next) = 0;
   // The log-gain of the end, for each state.
@@ -36,10 +36,8 @@ class Scorer {
   virtual void summarise(std::span<const State> states, std::span<GainSummary> summaries) = 0;
   // An upper bound of the log-gain of a step by one class; infinity if there is none.
   virtual double largest_gain(std::int32_t clazz) = 0;
-
-  // A scorer that takes long for a call is told before which steps of a frame will be scored, all at once.
-  virtual bool wants_notice() const { return false; }
-  virtual void notice(std::span<const State>, std::span<const std::int32_t>) {}
+  // Whether a call takes so long that all steps of a frame are to be scored by one.
+  virtual bool wants_whole_frames() const { return false; }
 };
 
 }  // namespace ctckit

@@ -15,7 +15,7 @@ namespace ctckit {
 namespace {
 
 constexpr std::int64_t kLine = 64;           // bytes
-constexpr std::int64_t kMostNoticed = 4096;  // steps
+constexpr std::int64_t kMostPending = 4096;  // steps
 constexpr std::int64_t kPadding = 16;        // numbers beyond the end of an array that a vector may touch
 // Up to as many classes the probabilities of all of them take less time than those of the classes that matter.
 constexpr std::int64_t kFewClasses = 128;
@@ -51,6 +51,9 @@ void take_beam(Block& block, std::int64_t capacity, int scorers, Beam& beam) {
   for (double** const array : {&beam.factor, &beam.rest, &beam.most}) *array = block.take<double>(scored);
   beam.marked = block.take<std::int64_t>(scored);
   beam.states = block.take<Scorer::State>(scorers * capacity);
+  const std::int64_t each = scorers > 1 ? scorers * capacity : 0;
+  for (double** const array : {&beam.each_rest, &beam.each_most}) *array = block.take<double>(each);
+  beam.each_marked = block.take<std::int64_t>(each);
 }
 
 void take_candidates(Block& block, std::int64_t count, bool scored, Candidates& candidates) {
@@ -78,14 +81,18 @@ void take_scratch(Block& block, SearchState& s) {
   s.moved = block.take<std::int32_t>(2 * s.capacity + 1);
   for (std::int32_t** const array : {&s.order, &s.news, &s.matches, &s.new_parent, &s.new_class, &s.new_node})
     *array = block.take<std::int32_t>(s.capacity);
-  const std::int64_t pending = s.scorer_count > 0 ? std::max(s.capacity, kMostNoticed) : 0;
-  for (std::int32_t** const array : {&s.pending_rank, &s.pending_class}) *array = block.take<std::int32_t>(pending);
+  const std::int64_t pending = s.scorer_count > 0 ? std::max(s.capacity, kMostPending) : 0;
+  s.most_pending = pending;
+  for (std::int32_t** const array : {&s.pending_rank, &s.pending_class, &s.pending_token, &s.pending_entry})
+    *array = block.take<std::int32_t>(pending);
   for (double** const array : {&s.pending_gain, &s.pending_most, &s.scorer_gain}) *array = block.take<double>(pending);
   s.pending_marked = block.take<std::int64_t>(pending);
   const std::int64_t scored = s.scorer_count > 0 ? s.capacity : 0;
   s.summaries = block.take<GainSummary>(scored);
-  s.listed = {block.take<double>(scored), block.take<double>(scored), block.take<std::int64_t>(scored),
-              block.take<std::int32_t>(scored)};
+  const std::int64_t each = s.scorer_count > 1 ? s.scorer_count * s.capacity : 0;
+  for (double** const array : {&s.pending_each_rest, &s.pending_each_most}) *array = block.take<double>(each);
+  s.children = block.take<std::int64_t>(scored);
+  s.token_factor = block.take<double>(scored > 0 ? classes : 0);
   for (Scorer::State** const array : {&s.pending_state, &s.next_state}) *array = block.take<Scorer::State>(pending);
   s.class_factor = block.take<double>(s.scorer_count > 0 ? classes : 0);
   s.maxima = block.take<double>(classes);
@@ -121,6 +128,14 @@ void summarise(SearchState& s, const Beam& beam, std::int64_t count, Place place
       s.pending_most[k] += std::max(summary.rest, summary.most);
       s.pending_marked[k] |= static_cast<std::int64_t>(summary.marked);
     }
+    if (s.scorer_count == 1) return;
+    const std::int64_t first = scorer * s.capacity;
+    for (std::int64_t k = 0; k < count; ++k) {
+      const GainSummary& summary = s.summaries[k];
+      s.pending_each_rest[first + k] = summary.rest;
+      s.pending_each_most[first + k] = summary.most;
+      beam.each_marked[first + place(k)] = static_cast<std::int64_t>(summary.marked);
+    }
   }
 }
 
@@ -145,7 +160,7 @@ Search::Search(const SearchOptions& options, std::vector<Scorer*> scorers, Searc
   if (s.reading == Reading::groups) s.least_value = below_logarithm(options.token_floor);
   s.scorers = scorers_.data();
   s.scorer_count = static_cast<int>(scorers_.size());
-  for (Scorer* const scorer : scorers_) s.gives_notice |= scorer->wants_notice();
+  for (Scorer* const scorer : scorers_) s.whole_frames |= scorer->wants_whole_frames();
   s.tree = &tree;
   Block count(nullptr);
   take_beams(count, s);
@@ -180,6 +195,11 @@ Search::Search(const SearchOptions& options, std::vector<Scorer*> scorers, Searc
   summarise(s, s.beam, 1, [](std::int64_t) { return 0; });
   s.beam.most[0] = std::exp(std::max(s.pending_gain[0], s.pending_most[0]));
   s.beam.marked[0] = -1;  // (the other factors are computed by the kernels)
+  if (s.scorer_count == 1) return;
+  for (std::int64_t at = 0; at < s.scorer_count * s.capacity; at += s.capacity) {
+    s.beam.each_most[at] = std::exp(std::max(s.pending_each_rest[at], s.pending_each_most[at]));
+    s.beam.each_marked[at] = -1;
+  }
 }
 
 void Search::finish() {
@@ -245,17 +265,11 @@ std::span<const Scorer::State> states_at(SearchState& s, int scorer, std::int64_
 
 }  // namespace
 
-void give_notice(SearchState& s, std::int64_t count) {
-  const std::span<const std::int32_t> classes(s.pending_class, static_cast<std::size_t>(count));
-  for (int scorer = 0; scorer < s.scorer_count; ++scorer)
-    if (s.scorers[scorer]->wants_notice()) s.scorers[scorer]->notice(states_at(s, scorer, count), classes);
-}
-
-void score_steps(SearchState& s, std::int32_t clazz, std::int64_t count) {
+void score_steps(SearchState& s, std::int64_t count) {
   const auto size = static_cast<std::size_t>(count);
   std::fill_n(s.pending_gain, count, 0.0);
   for (int scorer = 0; scorer < s.scorer_count; ++scorer) {
-    s.scorers[scorer]->score(clazz, states_at(s, scorer, count), {s.scorer_gain, size});
+    s.scorers[scorer]->score(states_at(s, scorer, count), {s.pending_class, size}, {s.scorer_gain, size});
     for (std::int64_t k = 0; k < count; ++k) s.pending_gain[k] += s.scorer_gain[k];
   }
   for (std::int64_t k = 0; k < count; ++k)

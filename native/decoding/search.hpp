@@ -45,10 +45,13 @@ struct Beam {
   std::int32_t* entry;  // where `masses` has the mass that the parent passes on when its child's last class is emitted
   // Only with scorers:
   double* factor;         // e^gain of the step to its last class
-  double* rest;           // e^gain of the steps by classes that are not marked
-  double* most;           // e^(an upper bound of the gain) of other steps
-  std::int64_t* marked;   // bit c % 64 tells whether class c is marked
+  double* rest;           // e^gain of the steps by classes that no scorer has marked
+  double* most;           // e^(an upper bound of the gain) of all steps
+  std::int64_t* marked;   // bit c % 64 tells whether a scorer has marked class c
   Scorer::State* states;  // of each scorer in turn, `capacity` apart
+  // Likewise of each scorer in turn, only with several: the same of its own gains. `each_most` is of marked classes.
+  double *each_rest, *each_most;
+  std::int64_t* each_marked;
 };
 
 // New prefixes that may enter the beam.
@@ -57,13 +60,6 @@ struct Candidates {
   double* factor;      // e^gain of the step; only with scorers
   std::int32_t* rank;  // of the parent
   std::int32_t* last;  // class
-};
-
-// The prefixes of the beam with marked classes, in their order.
-struct Listed {
-  double *total, *most;
-  std::int64_t* marked;
-  std::int32_t* rank;
 };
 
 // Mass that leaves by pruning is known exactly where every class of a frame is summed.
@@ -110,14 +106,18 @@ struct SearchState {
   std::int32_t *runs, *order, *moved, *news, *matches;
   std::int32_t *new_parent, *new_class, *new_node;
   // With scorers.
-  std::int32_t *pending_rank, *pending_class;  // steps that wait for the scorers' gains
+  std::int64_t most_pending;                    // steps that wait for the scorers' gains: how many there is room for,
+  std::int32_t *pending_rank, *pending_class;   // from which prefix, by which class,
+  std::int32_t *pending_token, *pending_entry;  // its place in `token`, and where `Beam::masses` has what is passed on
   double *pending_gain, *pending_most, *scorer_gain;
   std::int64_t* pending_marked;
+  double *pending_each_rest, *pending_each_most;
   GainSummary* summaries;
-  Listed listed;
+  std::int64_t* children;  // bit c % 64 tells whether the step by class c leads to a prefix of the beam
+  double* token_factor;    // `class_factor` of each class in `token`
   Scorer::State *pending_state, *next_state;
   double* class_factor;  // by class, 0 if not known: e^(an upper bound of the log-gain of a step by it)
-  bool gives_notice;     // whether a scorer wants notice of steps
+  bool whole_frames;     // whether a scorer wants all steps of a frame at once
   void* maxima;          // of groups of classes, in the row's type
   void* row;             // of a frame whose classes are not contiguous floats or doubles
 
@@ -162,13 +162,12 @@ class Search {
 };
 
 // Called by the kernels, and compiled once.
-// Gives scorers notice of the first `count` pending steps.
-void give_notice(SearchState& state, std::int64_t count);
-// Writes the log-gains of the first `count` pending steps, all by one class.
-void score_steps(SearchState& state, std::int32_t clazz, std::int64_t count);
+// Writes the log-gains of the first `count` pending steps.
+void score_steps(SearchState& state, std::int64_t count);
 // Writes the states after the steps of new prefixes to `next`: from the places `pending_rank` of the beam, by
 // `new_class`, to the places `news`. Their summaries, of all scorers together, are left in `pending_gain` (rest),
-// `pending_most` and `pending_marked`.
+// `pending_most` and `pending_marked`; of each, if there are several, in
+// `pending_each_rest` and `pending_each_most`, and in `Beam::each_marked`.
 void advance_states(SearchState& state, std::int64_t count);
 double class_factor(SearchState& state, std::int32_t clazz);
 void compact(SearchState& state);

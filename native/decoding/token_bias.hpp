@@ -19,8 +19,8 @@ class TokenBias : public Scorer {
   }
 
   State initial() override { return 0; }
-  void score(std::int32_t clazz, std::span<const State>, std::span<double> gains) override {
-    std::fill(gains.begin(), gains.end(), bias(clazz));
+  void score(std::span<const State>, std::span<const std::int32_t> classes, std::span<double> gains) override {
+    std::transform(classes.begin(), classes.end(), gains.begin(), [this](std::int32_t clazz) { return bias(clazz); });
   }
   void advance(std::span<const State>, std::span<const std::int32_t>, std::span<State> next) override {
     std::fill(next.begin(), next.end(), State{0});

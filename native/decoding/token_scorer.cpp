@@ -26,9 +26,9 @@ Scorer::State TokenScorer::initial() {
   return begin < 0 ? LanguageModel::kEmpty : model_->step(LanguageModel::kEmpty, begin).next;
 }
 
-void TokenScorer::score(std::int32_t clazz, std::span<const State> states, std::span<double> gains) {
-  const Class& of = at(clazz);
+void TokenScorer::score(std::span<const State> states, std::span<const std::int32_t> classes, std::span<double> gains) {
   for (std::size_t k = 0; k < states.size(); ++k) {
+    const Class& of = at(classes[k]);
     const auto state = static_cast<std::int32_t>(states[k]);
     gains[k] = of.gain + (of.number < 0 ? 0 : weight_ * model_->step(state, of.number).log_probability);
   }

@@ -170,12 +170,9 @@ WordScorer::Step WordScorer::take(State state, std::int32_t clazz) const {
   return {gain + last.gain, state_of(last.context, WordTrie::kRoot)};
 }
 
-void WordScorer::score(std::int32_t clazz, std::span<const State> states, std::span<double> gains) {
-  if (classes_.role(clazz) == 0) {
-    for (std::size_t k = 0; k < states.size(); ++k) gains[k] = step(node_of(states[k]), clazz);
-  } else {
-    for (std::size_t k = 0; k < states.size(); ++k) gains[k] = take(states[k], clazz).gain;
-  }
+void WordScorer::score(std::span<const State> states, std::span<const std::int32_t> classes, std::span<double> gains) {
+  for (std::size_t k = 0; k < states.size(); ++k)
+    gains[k] = classes_.role(classes[k]) == 0 ? step(node_of(states[k]), classes[k]) : take(states[k], classes[k]).gain;
 }
 
 void WordScorer::advance(std::span<const State> states, std::span<const std::int32_t> classes, std::span<State> next) {

@@ -10,8 +10,8 @@ import click
 from rich.text import Text
 
 import ctckit
-from ctckit.cli import commands, language_models
-from ctckit.cli.decode_options import join_hotwords, of_knowledge, of_search
+from ctckit.cli import commands, language_models, tuning
+from ctckit.cli.decode_options import join_hotwords, of_knowledge, of_search, of_tuning, tuning_of
 from ctckit.cli.options import (
     PATH,
     frame_duration,
@@ -47,7 +47,7 @@ def run(arguments: list[str]) -> int:
 
 def _run(arguments: list[str]) -> int:
     try:
-        code = ctckit_.main(arguments, prog_name="ctckit", standalone_mode=False)
+        code = ctckit_.main(arguments, prog_name="ctckit", standalone_mode=False, obj=tuple(arguments))
         sys.stdout.flush()
     except click.ClickException as error:
         error.show()
@@ -150,6 +150,7 @@ def align(manifest: Path, **options: Any) -> int:
 @to_a_file
 @of_search
 @of_knowledge
+@of_tuning
 @click.option("--alignment", is_flag=True, help="Add the times and confidences of words and tokens to the results.")
 @frame_duration
 @click.option(
@@ -176,7 +177,8 @@ def decode(manifest: Path, **options: Any) -> int:
     the most probable text (certified). If items have a text, the word and character error rates are printed at the end,
     and the worst items. Items are as for `ctckit align`; a text is not needed. --html implies --alignment.
 
-    A language model, a lexicon and hotwords say what is likely beside the emissions.
+    A language model, a lexicon and hotwords say what is likely beside the emissions. --tune finds the weights for a
+    language model.
 
     \b
     Examples:
@@ -185,10 +187,14 @@ def decode(manifest: Path, **options: Any) -> int:
       ctckit decode items.jsonl --vocab vocab.json --beam 8:512 --html page.html
       ctckit decode items.jsonl --vocab vocab.json --greedy --format srt --folder subtitles
       ctckit decode items.jsonl --vocab vocab.json --lm 4gram.arpa --hotwords names.txt -o text.jsonl
+      ctckit decode dev.jsonl --vocab vocab.json --lm 4gram.arpa --tune
     """
     options["alignment"] |= options["html"] is not None
     options["hotwords"] = join_hotwords(options["hotwords"], options.pop("phrases"))
+    wanted = tuning_of(options)
     task, rest = split(DecodeTask, options)
+    if wanted is not None:
+        return tuning.tune_weights(task, manifest, wanted, click.get_current_context().obj, **rest)
     return commands.decode(task, manifest, **rest)
 
 

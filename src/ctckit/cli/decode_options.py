@@ -1,12 +1,15 @@
-"""The options of ``ctckit decode``: the search and what is known beside the emissions."""
+"""The options of ``ctckit decode``: the search, what is known beside the emissions, and tuning."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any, NamedTuple
+
 import click
 
-from ctckit.cli.options import beam, options
+from ctckit.cli.options import PATH, beam, options
 
-__all__ = ["join_hotwords", "of_knowledge", "of_search"]
+__all__ = ["Wanted", "join_hotwords", "of_knowledge", "of_search", "of_tuning", "tuning_of"]
 
 of_search = options(
     click.option(
@@ -109,8 +112,81 @@ of_knowledge = options(
 """What is known beside the emissions."""
 
 
+def _span(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[float, float]:
+    try:
+        low, high = map(float, value.split(":"))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not the lowest and the highest value, as in 0:3") from None
+    return low, high
+
+
+of_tuning = options(
+    click.option(
+        "--tune",
+        is_flag=True,
+        help="Find the --lm-weight, --word-bonus and --beam with the lowest error rate on the MANIFEST's texts, and "
+        "print the command line with them. Writes no results.",
+    ),
+    click.option(
+        "--tune-by",
+        type=click.Choice(("wer", "cer")),
+        default="wer",
+        show_default=True,
+        help="The error rate that --tune lowers: of words, or of characters.",
+    ),
+    click.option(
+        "--tune-lm-weight",
+        default="0:3",
+        show_default=True,
+        metavar="LOW:HIGH",
+        callback=_span,
+        help="The weights that --tune tries.",
+    ),
+    click.option(
+        "--tune-word-bonus",
+        default="-3:6",
+        show_default=True,
+        metavar="LOW:HIGH",
+        callback=_span,
+        help="The bonuses that --tune tries, in nats.",
+    ),
+    click.option(
+        "--tune-plot",
+        type=PATH,
+        metavar="FILE",
+        help="Draw the error rate over weight and bonus: a .svg, .png or .pdf file. Needs matplotlib.",
+    ),
+)
+"""The search for weights."""
+
+
+class Wanted(NamedTuple):
+    """What is to be tuned, and how."""
+
+    by: str
+    lm_weights: tuple[float, float]
+    word_bonuses: tuple[float, float]
+    plot: Path | None
+
+
 def join_hotwords(file: str | None, phrases: tuple[str, ...]) -> str | tuple[str, ...] | None:
     """Return the file of hotwords, or the phrases; None for neither."""
     if file is not None and phrases:
         raise click.UsageError("--hotwords and --hotword exclude each other: write the phrase into the file")
     return file if file is not None else phrases or None
+
+
+def tuning_of(given: dict[str, Any]) -> Wanted | None:
+    """Take the options of tuning out of all options; None without ``--tune``."""
+    is_wanted = given.pop("tune")
+    wanted = Wanted(
+        given.pop("tune_by"), given.pop("tune_lm_weight"), given.pop("tune_word_bonus"), given.pop("tune_plot")
+    )
+    if not is_wanted:
+        if wanted.plot is not None:
+            raise click.UsageError("--tune-plot needs --tune")
+        return None
+    for name in ("output", "errors", "folder", "html"):
+        if given[name] is not None:
+            raise click.UsageError(f"--tune writes no results: leave out --{name}")
+    return wanted

@@ -3,7 +3,7 @@
 A *manifest* lists the items (`read_manifest`). A *task* says what to do with one item (`AlignTask`, `DecodeTask`,
 `LossTask`, `CheckTask`). `run` does a task with all items and yields one `Outcome` per item, in the manifest's order,
 for any number of processes. `process` also writes the outcomes to files as they come, and resumes an earlier run. The
-command line is made of these functions.
+command line is made of these functions. `tune` finds the weights of a language model.
 
 A bad item is an outcome too, with a `Fault` that gives the reason; the other items are done. An error that stops the
 whole run is a `CorpusError`: a manifest that does not exist, a model that cannot be imported.
@@ -26,6 +26,7 @@ from ctckit.corpus.manifest import Item, count_items, read_manifest
 from ctckit.corpus.outcomes import Fault, Outcome
 from ctckit.corpus.pipeline import Summary, process, run
 from ctckit.corpus.tasks import AlignTask, CheckTask, LossTask, Task
+from ctckit.corpus.tuning import ErrorCounts, Tuning, tune
 
 __all__ = [
     "FORMATS",
@@ -33,6 +34,7 @@ __all__ = [
     "CheckTask",
     "CorpusError",
     "DecodeTask",
+    "ErrorCounts",
     "ErrorRates",
     "Fault",
     "Item",
@@ -41,9 +43,11 @@ __all__ = [
     "Outcome",
     "Summary",
     "Task",
+    "Tuning",
     "count_items",
     "load_emissions",
     "process",
     "read_manifest",
     "run",
+    "tune",
 ]

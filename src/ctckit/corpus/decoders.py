@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from torch import Tensor
 
@@ -20,6 +20,8 @@ from ctckit.decoding.ngram import NGram
 from ctckit.text.vocabulary import Vocabulary
 
 __all__ = ["CorpusDecoder", "HotwordSource", "Knowledge", "decoder_for", "hotwords_of", "load_lm"]
+
+_KEPT: Final = 8  # decoders with other options: each has a table of all spellings
 
 HotwordSource = str | tuple[tuple[str, float], ...]
 """The path of a file, see `read_hotwords`; or phrases with their weights."""
@@ -49,20 +51,27 @@ class CorpusDecoder:
 
     Args:
         decoder: the decoder.
-        said: what was said while it was made.
-
-    Attributes:
-        notes: what is to be said once about a run: of words that cannot be spelt, say.
+        said: what was said while it was made; what is said later is added.
     """
 
-    def __init__(self, decoder: Decoder, said: tuple[str, ...]) -> None:
-        self._decoder, self.notes = decoder, said
+    def __init__(self, decoder: Decoder, said: list[str]) -> None:
+        self._decoder, self._said = decoder, said
         self._prepared: set[int] = set()
+        self._changed: dict[tuple[tuple[str, Any], ...], CorpusDecoder] = {}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said once about a run: of words that cannot be spelt, say."""
+        return tuple(dict.fromkeys(self._said))
 
     def changed(self, **options: Any) -> CorpusDecoder:
-        """Return the same decoder with other options: those of `ctckit.Decoder.replace`."""
-        with _errors_of_files():
-            return CorpusDecoder(self._decoder.replace(**options), self.notes)
+        """Return the same decoder with other options: those of `ctckit.Decoder.replace`. The last ones are kept."""
+        key = tuple(options.items())
+        if key not in self._changed:
+            with _errors_of_files():
+                made = CorpusDecoder(self._decoder.replace(**options), self._said)
+            self._changed = dict([*self._changed.items(), (key, made)][-_KEPT:])
+        return self._changed[key]
 
     def __call__(self, emissions: Tensor) -> Decoding:
         """Decode an item.
@@ -74,10 +83,8 @@ class CorpusDecoder:
         classes = emissions.shape[1]
         if classes not in self._prepared:
             self._decoder.vocabulary.require_classes(classes, "log_probs")
-            said: list[str] = []
-            with _errors_of_files(), _heard(said):
+            with _errors_of_files(), _heard(self._said):
                 self._decoder.prepare(classes)
-            self.notes = tuple(dict.fromkeys([*self.notes, *said]))
             self._prepared.add(classes)
         decoding: Any = self._decoder(emissions)
         assert isinstance(decoding, Decoding)  # noqa: S101  # for the type checker: of one item
@@ -109,7 +116,7 @@ def _decoder(
     said: list[str] = []
     with _errors_of_files(), _heard(said):
         decoder = Decoder(vocabulary, **found, **dict(options))
-    return CorpusDecoder(decoder, tuple(dict.fromkeys(said)))
+    return CorpusDecoder(decoder, said)
 
 
 def load_lm(path: str) -> NGram:

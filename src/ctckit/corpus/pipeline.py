@@ -17,11 +17,11 @@ from ctckit.corpus.faults_file import FaultsFile
 from ctckit.corpus.item_files import FileNames, write_files
 from ctckit.corpus.manifest import Item, read_manifest
 from ctckit.corpus.outcomes import Fault, Outcome
-from ctckit.corpus.processes import run_in_processes
+from ctckit.corpus.processes import run_in_processes, worker_pool
 from ctckit.corpus.results import ResultsFile, result_line
 from ctckit.corpus.tasks import Task
 
-__all__ = ["Summary", "errors_file", "process", "run"]
+__all__ = ["Summary", "errors_file", "process", "run", "runner"]
 
 
 def run(task: Task, items: Iterable[Item], *, workers: int = 1, ray: bool | str = False) -> Iterator[Outcome]:
@@ -60,6 +60,27 @@ def run(task: Task, items: Iterable[Item], *, workers: int = 1, ray: bool | str 
         yield from map(task, items)
     else:
         yield from run_in_processes(task, items, workers)
+
+
+@contextlib.contextmanager
+def runner(
+    task: Task, *, workers: int = 1, ray: bool | str = False
+) -> Iterator[Callable[[Iterable[Item]], Iterator[Outcome]]]:
+    """Start what `run` runs on, for one list of items after another.
+
+    Args:
+        task: see `run`.
+        workers: see `run`.
+        ray: see `run`.
+
+    Yields:
+        A function from items to their outcomes. Take all outcomes before the next call.
+    """
+    if ray or workers <= 1:
+        yield lambda items: run(task, items, workers=workers, ray=ray)
+    else:
+        with worker_pool(task, workers) as do:
+            yield do
 
 
 @dataclass(slots=True)

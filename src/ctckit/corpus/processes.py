@@ -13,7 +13,7 @@ import queue
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import connection
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ from ctckit.corpus.tasks import Task
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-__all__ = ["run_in_processes"]
+__all__ = ["run_in_processes", "worker_pool"]
 
 _QUEUED = 4  # items queued per worker beside the current one, so that no worker is idle
 _MAX_BUFFERED = 512  # outcomes kept while an earlier one is missing
@@ -50,9 +50,20 @@ def run_in_processes(task: Task, items: Iterable[Item], workers: int) -> Iterato
     Raises:
         CorpusError: if the task cannot be prepared, or workers die while they start.
     """
-    pool = _Pool(task, items, workers)
+    with worker_pool(task, workers) as do:
+        yield from do(items)
+
+
+@contextlib.contextmanager
+def worker_pool(task: Task, workers: int) -> Iterator[Callable[[Iterable[Item]], Iterator[Outcome]]]:
+    """Start worker processes, for one list of items after another.
+
+    Yields:
+        A function from items to their outcomes, as `run_in_processes`. Take all outcomes before the next call.
+    """
+    pool = _Pool(task, workers)
     try:
-        yield from pool.outcomes()
+        yield pool.outcomes
     finally:
         pool.close()
 
@@ -60,9 +71,9 @@ def run_in_processes(task: Task, items: Iterable[Item], workers: int) -> Iterato
 class _Pool:
     """The workers, the items that wait, and the outcomes that are not yielded yet."""
 
-    def __init__(self, task: Task, items: Iterable[Item], workers: int) -> None:
+    def __init__(self, task: Task, workers: int) -> None:
         self.task = task
-        self.items = enumerate(items)
+        self.items: Iterator[tuple[int, Item]] = iter(())
         self.retries: deque[tuple[int, Item]] = deque()
         self.deaths: dict[int, int] = {}  # from an item's index to the number of workers that died on it
         self.done: dict[int, Outcome] = {}
@@ -71,7 +82,8 @@ class _Pool:
         self.failed_starts = 0
         self.workers = [_Worker(task) for _ in range(workers)]
 
-    def outcomes(self) -> Iterator[Outcome]:
+    def outcomes(self, items: Iterable[Item]) -> Iterator[Outcome]:
+        self.items = enumerate(items, start=self.taken)
         self._hand_out()
         while any(worker.pending for worker in self.workers):
             ready = connection.wait([worker.pipe for worker in self.workers if worker.pending])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntFlag
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from ctckit.text.vocabulary import Vocabulary
 
-__all__ = ["WordRole", "word_roles"]
+__all__ = ["WordRole", "count_words", "word_roles"]
 
 
 class WordRole(IntFlag):
@@ -36,6 +37,26 @@ def word_roles(vocabulary: Vocabulary) -> npt.NDArray[np.uint8]:
     for name, number in vocabulary.ids.items():
         roles[number] = _role(vocabulary, name)
     return roles
+
+
+def count_words(classes: Iterable[int], roles: npt.NDArray[np.uint8]) -> int:
+    """Count the words of a row of classes, as the scorer of words does (native/decoding/word_scorer.cpp, `take`).
+
+    >>> from ctckit import Vocabulary
+    >>> count_words([2, 1, 1, 2, 2], word_roles(Vocabulary(["-", " ", "a"])))
+    2
+    """
+    separates, ends = int(WordRole.SEPARATES), int(WordRole.ENDS)  # numbers: flags are ten times slower
+    after = int(WordRole.SEPARATES | WordRole.STARTS)
+    count, is_within = 0, False
+    for role in roles[list(classes)].tolist():
+        if role & after:
+            count, is_within = count + is_within, False
+        if not role & separates:
+            is_within = True
+        if role & ends:
+            count, is_within = count + is_within, False
+    return count + is_within
 
 
 def _role(vocabulary: Vocabulary, name: str) -> int:

@@ -242,7 +242,7 @@ def reranked(
 
 def best_weights(heard: Heard, ngrams: ctckit.NGram) -> Weights:
     """Try weights on sentences that are used for nothing else, and return those with the fewest errors."""
-    choices = [Weights(lm, bonus) for lm in (0.5, 0.7, 0.9, 1.1) for bonus in (0.5, 1.0, 1.5)]
+    choices = [Weights(lm, bonus) for lm in (0.6, 0.8, 1.0, 1.2, 1.4) for bonus in (1.0, 1.5, 2.0, 2.5)]
     return min(choices, key=lambda weights: errors(texts_of(with_ngrams(heard, ngrams, weights)), heard.texts))
 
 

@@ -107,7 +107,8 @@ Scorer::State WordScorer::state_of(std::int32_t context, std::int32_t node) {
 
 Scorer::State WordScorer::initial() {
   std::int32_t context = LanguageModel::kEmpty;
-  if (model_ && model_->facts().begin >= 0) context = model_->step(LanguageModel::kEmpty, model_->facts().begin).next;
+  if (model_ && options_.sentences && model_->facts().begin >= 0)
+    context = model_->step(LanguageModel::kEmpty, model_->facts().begin).next;
   return state_of(context, WordTrie::kRoot);
 }
 
@@ -184,7 +185,7 @@ void WordScorer::finish(std::span<const State> states, std::span<double> gains) 
     End last{0, context_of(states[k])};
     if (node_of(states[k]) != WordTrie::kRoot) last = end(states[k]);
     gains[k] = last.gain;
-    if (model_ && model_->facts().end >= 0)
+    if (model_ && options_.sentences && model_->facts().end >= 0)
       gains[k] += options_.weight * model_->step(last.context, model_->facts().end).log_probability;
   }
 }

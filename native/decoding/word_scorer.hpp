@@ -22,6 +22,7 @@ struct WordOptions {
   double bonus;    // of each word, nats
   double unknown;  // of a word that is not in the trie, nats; -infinity for none
   bool lookahead = true;
+  bool sentences = true;  // the words are a sentence: they follow <s>, and </s> follows them
 };
 
 class WordScorer : public Scorer {
@@ -30,6 +31,10 @@ class WordScorer : public Scorer {
   // words gain their bonus alone.
   WordScorer(std::shared_ptr<const WordTrie> trie, std::shared_ptr<const LanguageModel> model,
              std::vector<std::int32_t> numbers, WordClasses classes, WordOptions options);
+
+  bool has_context(std::int32_t context) const { return model_ ? model_->has_state(context) : context == 0; }
+  // The state before a word, in a context of the model.
+  static State state_in(std::int32_t context) { return state_of(context, WordTrie::kRoot); }
 
   State initial() override;
   void score(std::span<const State> states, std::span<const std::int32_t> classes, std::span<double> gains) override;

@@ -6,6 +6,7 @@
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
 #include <cstddef>
@@ -16,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "decoding/continued_scorer.hpp"
 #include "decoding/phrase_scorer.hpp"
 #include "decoding/token_scorer.hpp"
 #include "decoding/word_scorer.hpp"
@@ -139,18 +141,26 @@ void define_language(nb::module_& m) {
             return std::pair(step.log_probability, step.next);
           },
           nb::arg("state"), nb::arg("word"));
+  nb::class_<ContinuedScorer, Scorer>(m, "ContinuedScorer");
   nb::class_<WordScorer, Scorer>(m, "WordScorer")
       .def(
           "__init__",
           [span_of, classes_of](WordScorer* self, std::shared_ptr<const WordTrie> trie,
                                 const std::shared_ptr<Model>& model, const Numbers& numbers, const Roles& roles,
-                                double weight, double bonus, double unknown, bool lookahead) {
+                                double weight, double bonus, double unknown, bool lookahead, bool sentences) {
             const auto view = span_of(numbers);
             new (self) WordScorer(std::move(trie), pointer_to(model), {view.begin(), view.end()}, classes_of(roles),
-                                  {weight, bonus, unknown, lookahead});
+                                  {weight, bonus, unknown, lookahead, sentences});
           },
           nb::arg("trie"), nb::arg("model").none(), nb::arg("numbers"), nb::arg("roles"), nb::arg("weight"),
-          nb::arg("bonus"), nb::arg("unknown"), nb::arg("lookahead"));
+          nb::arg("bonus"), nb::arg("unknown"), nb::arg("lookahead"), nb::arg("sentences") = true)
+      .def(
+          "after",
+          [](WordScorer& self, std::int32_t context) {
+            if (!self.has_context(context)) throw nb::value_error("no state of the model");
+            return std::make_unique<ContinuedScorer>(self, WordScorer::state_in(context));
+          },
+          nb::arg("context"), nb::keep_alive<0, 1>());
   nb::class_<TokenScorer, Scorer>(m, "TokenScorer")
       .def(
           "__init__",

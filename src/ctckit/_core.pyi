@@ -137,7 +137,9 @@ class WordScorer(Scorer):
         bonus: float,
         unknown: float,
         lookahead: bool,
+        sentences: bool = True,
     ) -> None: ...
+    def after(self, context: int) -> Scorer: ...
 
 class TokenScorer(Scorer):
     def __init__(

@@ -19,6 +19,7 @@ FLOORS = (
     ("output",),
     ("alignment", "page"),
     ("decoding",),
+    ("compat",),
     ("__init__",),
     ("corpus",),
     ("cli",),

@@ -109,14 +109,15 @@ $(VENV)/hunt: $(VENV)/torch
 fuzz: fuzz-core fuzz-python
 
 # libFuzzer comes with Clang. What it finds new is kept in build/fuzz, what fails is written there as crash-...; to run
-# one again: build/fuzz/core FILE.
+# one again: build/fuzz/TARGET FILE.
 FUZZ_CXX ?= clang++
 FUZZ_FLAGS := -std=c++20 -O1 -g -Inative -Wall -Wextra -Werror \
   -fno-math-errno -ffp-contract=fast -ffp-exception-behavior=maytrap \
   -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
   -fno-sanitize=pointer-overflow  # of a buffer that is not needed, rows are computed and not touched: null and so many
 FUZZ_SOURCES := $(addprefix native/,core base/schedule base/workers graph/best graph/sum kernels_baseline \
-  $(addprefix decoding/,decode final_beam kernels_baseline prefix_tree search)) tests/fuzz/boundary
+  $(addprefix decoding/,decode final_beam kernels_baseline phrase_scorer prefix_tree search token_scorer word_scorer) \
+  $(addprefix language/,arpa kenlm ngram ngram_builder word_trie))
 ifeq ($(shell uname -m),x86_64)
   FUZZ_SOURCES += native/kernels_avx2 native/decoding/kernels_avx2
   FUZZ_FLAGS += -DCTCKIT_WITH_AVX2
@@ -124,21 +125,26 @@ endif
 build/fuzz/native/kernels_avx2.o build/fuzz/native/decoding/kernels_avx2.o: FUZZ_FLAGS += -march=x86-64-v3
 build/fuzz/native/decoding/kernels_%.o: FUZZ_FLAGS += -ffp-contract=off
 
-build/fuzz/%.o: %.cpp $(shell find native -name '*.hpp' -o -name '*.inl')
+build/fuzz/%.o: %.cpp $(shell find native tests/fuzz -name '*.hpp' -o -name '*.inl')
 	@mkdir -p $(@D)
 	@echo 'int main() {}' | $(FUZZ_CXX) -fsanitize=fuzzer-no-link,address -x c++ - -o /dev/null 2>/dev/null || \
 	  { echo "make fuzz needs Clang with libFuzzer: apt-get install clang libclang-rt-dev, or set FUZZ_CXX"; exit 1; }
 	@$(FUZZ_CXX) $(FUZZ_FLAGS) -c $< -o $@
 
-build/fuzz/core: $(FUZZ_SOURCES:%=build/fuzz/%.o)
+FUZZED := boundary knowledge models
+$(FUZZED:%=build/fuzz/%): build/fuzz/%: build/fuzz/tests/fuzz/%.o $(FUZZ_SOURCES:%=build/fuzz/%.o)
 	@$(FUZZ_CXX) -fsanitize=fuzzer,address,undefined -pthread $^ -o $@
 
+FUZZ_RUN = ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 build/fuzz/$(1) -timeout=60 -rss_limit_mb=4096 \
+  -max_total_time=$$(($(FUZZ_SECONDS) / 6)) -len_control=0 -verbosity=0 -print_final_stats=1 \
+  -artifact_prefix=build/fuzz/ $(2) build/fuzz/found/$(1) tests/fuzz/corpus/$(1)
+
 fuzz-core:
-	@$(MAKE) --no-print-directory -j$(shell getconf _NPROCESSORS_ONLN) build/fuzz/core
-	@mkdir -p build/fuzz/found
-	@ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 build/fuzz/core -max_total_time=$$(($(FUZZ_SECONDS) / 2)) \
-	  -timeout=60 -rss_limit_mb=4096 -max_len=1024 -len_control=0 -verbosity=0 -print_final_stats=1 \
-	  -artifact_prefix=build/fuzz/ build/fuzz/found tests/fuzz/corpus/core
+	@$(MAKE) --no-print-directory -j$(shell getconf _NPROCESSORS_ONLN) $(FUZZED:%=build/fuzz/%)
+	@mkdir -p $(FUZZED:%=build/fuzz/found/%)
+	@$(call FUZZ_RUN,boundary,-max_len=1024)
+	@$(call FUZZ_RUN,knowledge,-max_len=512)
+	@$(call FUZZ_RUN,models,-max_len=2048 -dict=tests/fuzz/models.dict) tests/decoding/kenlm
 
 fuzz-python: $(VENV)/installed $(VENV)/dev $(VENV)/hunt
 	@$(PY) -m tests.fuzz.fuzz_python --seconds $$(($(FUZZ_SECONDS) / 2))
@@ -160,7 +166,8 @@ SANITIZED := build/sanitize/site
 UNSANITIZED := $(addprefix --ignore=tests/,text output page plot corpus cli project reference backends/triton) \
   $(addprefix --ignore=tests/,$(addsuffix .py,$(addprefix lattice/test_,arguments checks no_value_read topology \
     tensor_kinds tensor_layouts tensor_memory) backends/test_nonfinite \
-    $(addprefix decoding/test_,adaptive_width arguments emission_sets enumeration results stream_times texts) \
+    $(addprefix decoding/test_,adaptive_width arguments emission_sets enumeration knowledge_beam knowledge_errors \
+      results stream_times texts) \
     loss/test_autograd loss/test_changed_in_place loss/test_traces loss/test_torch_suite fuzz/test_fuzz_targets))
 # These spend nearly all of their time in the reference, or in other processes.
 UNSANITIZED += $(addprefix --deselect=tests/,loss/test_band.py::test_long_targets \

@@ -188,7 +188,7 @@ class Stream {
 }  // namespace
 
 void define_decoding(nb::module_& m) {
-  nb::class_<Scorer>(m, "Scorer");
+  nb::class_<Scorer>(m, "Scorer").def("largest_gain", &Scorer::largest_gain, nb::arg("clazz"));
   nb::class_<TokenBias, Scorer>(m, "TokenBias").def(nb::init<std::vector<double>>(), nb::arg("biases"));
   nb::class_<SearchOptions>(m, "SearchOptions")
       .def(

@@ -89,9 +89,12 @@ void PhraseScorer::summarise_nodes() {
   for (std::int32_t node = kRoot; node < trie_.size(); ++node) {
     const Reach& reach = reaches[static_cast<std::size_t>(node)];
     GainSummary& summary = at(node).summary;
-    // (A separator leads to the beginning of a word, and gains the rest, unless a phrase goes on with it.)
+    // (A separator leads to the beginning of a word, and gains the rest, unless a phrase goes on with it, or the node
+    // is after a boundary: then nothing changes.)
+    const bool stays = node != kRoot && trie_.symbol(node) == kBoundary;
     summary = {-at(node).potential, reach.most - at(node).potential,
-               reach.marked | (reach.has_boundary ? separators : 0)};
+               reach.marked | (reach.has_boundary || stays ? separators : 0)};
+    if (stays) summary.most = std::max(summary.most, 0.0);
     if (starts != 0 && reach.has_boundary) {
       const Step boundary = read(node, kBoundary);
       const double most = reaches[static_cast<std::size_t>(boundary.node)].most - at(boundary.node).potential;

@@ -19,6 +19,9 @@ struct GainSummary {
   void mark(std::int32_t clazz) { marked |= std::uint64_t{1} << (clazz & 63); }
 };
 
+// What a model's log-probability gains. A model without weight forbids nothing: 0 times -infinity is 0 here.
+inline double weighted(double weight, double log_probability) { return weight == 0 ? 0 : weight * log_probability; }
+
 class Scorer {
  public:
   using State = std::int64_t;

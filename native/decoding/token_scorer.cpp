@@ -15,7 +15,7 @@ TokenScorer::TokenScorer(std::shared_ptr<const LanguageModel> model, std::vector
   numbers.push_back(-1);
   for (const std::int32_t number : numbers) {
     Class made{number < 0 ? facts.unknown : number, number < 0 ? bonus + unknown : bonus, 0};
-    made.most = made.gain + (made.number < 0 ? 0 : weight_ * largest[static_cast<std::size_t>(made.number)]);
+    made.most = made.gain + (made.number < 0 ? 0 : weighted(weight_, largest[static_cast<std::size_t>(made.number)]));
     largest_ = std::max(largest_, made.most);
     classes_.push_back(made);
   }
@@ -30,7 +30,7 @@ void TokenScorer::score(std::span<const State> states, std::span<const std::int3
   for (std::size_t k = 0; k < states.size(); ++k) {
     const Class& of = at(classes[k]);
     const auto state = static_cast<std::int32_t>(states[k]);
-    gains[k] = of.gain + (of.number < 0 ? 0 : weight_ * model_->step(state, of.number).log_probability);
+    gains[k] = of.gain + (of.number < 0 ? 0 : weighted(weight_, model_->step(state, of.number).log_probability));
   }
 }
 
@@ -44,7 +44,7 @@ void TokenScorer::advance(std::span<const State> states, std::span<const std::in
 void TokenScorer::finish(std::span<const State> states, std::span<double> gains) {
   const std::int32_t end = model_->facts().end;
   for (std::size_t k = 0; k < states.size(); ++k)
-    gains[k] = end < 0 ? 0 : weight_ * model_->step(static_cast<std::int32_t>(states[k]), end).log_probability;
+    gains[k] = end < 0 ? 0 : weighted(weight_, model_->step(static_cast<std::int32_t>(states[k]), end).log_probability);
 }
 
 // Every step gains something of its own.

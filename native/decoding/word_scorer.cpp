@@ -40,18 +40,22 @@ WordScorer::WordScorer(std::shared_ptr<const WordTrie> trie, std::shared_ptr<con
   for (std::size_t node = size; node-- > 0;) {
     const auto number = static_cast<std::int32_t>(node);
     for (const std::int32_t word : trie_->words(number)) {
-      const End found = word_after(LanguageModel::kEmpty, numbers_[static_cast<std::size_t>(word)]);
-      best[node] = std::max(best[node], found.gain - options_.bonus);
+      best[node] = std::max(best[node], end_of(LanguageModel::kEmpty, word).gain - options_.bonus);
     }
     for (std::int32_t child = trie_->first_child(number); child < trie_->first_child(number + 1); ++child)
       best[node] = std::max(best[node], best[static_cast<std::size_t>(child)]);
   }
   credit_.assign(size, 0);
+  // (Where only impossible words follow, there is nothing to look ahead to. So credits never grow towards the leaves.)
   if (options_.lookahead && model_ && std::isfinite(best[0]))
-    for (std::size_t node = 0; node < size; ++node)
-      if (std::isfinite(best[node])) credit_[node] = best[node] - best[0];
+    for (std::int32_t node = 0; node < trie_->size(); ++node)
+      for (std::int32_t child = trie_->first_child(node); child < trie_->first_child(node + 1); ++child) {
+        const auto at = static_cast<std::size_t>(child);
+        credit_[at] = std::isfinite(best[at]) ? best[at] - best[0] : credit(node);
+      }
   for (std::int32_t node = kOutside; node < trie_->size(); ++node)
     if (node != WordTrie::kRoot) largest_end_ = std::max(largest_end_, largest_end(node, largest));
+  for (const double credit : credit_) largest_step_ = std::max(largest_step_, options_.unknown - credit);
   largest_start_ = options_.unknown;  // (the root's credit is 0)
   for (std::int32_t child = trie_->first_child(WordTrie::kRoot); child < trie_->first_child(WordTrie::kRoot + 1);
        ++child)
@@ -64,12 +68,12 @@ WordScorer::WordScorer(std::shared_ptr<const WordTrie> trie, std::shared_ptr<con
 double WordScorer::largest_end(std::int32_t node, std::span<const double> largest) const {
   const auto most_of = [&](std::int32_t number) {
     if (model_ && number < 0) number = model_->facts().unknown;
-    return !model_ || number < 0 ? 0 : options_.weight * largest[static_cast<std::size_t>(number)];
+    return !model_ || number < 0 ? 0 : weighted(options_.weight, largest[static_cast<std::size_t>(number)]);
   };
   if (node == kOutside) return most_of(-1) + options_.bonus;
   double most = -kInfinity;
   for (const std::int32_t word : trie_->words(node))
-    most = std::max(most, most_of(numbers_[static_cast<std::size_t>(word)]));
+    most = std::max(most, most_of(numbers_[static_cast<std::size_t>(word)]) + missing(word));
   if (trie_->words(node).empty()) most = options_.unknown + most_of(-1);
   return most + options_.bonus - credit(node);
 }
@@ -124,7 +128,19 @@ WordScorer::End WordScorer::word_after(std::int32_t context, std::int32_t number
   if (number < 0) number = model_->facts().unknown;
   if (number < 0) return {options_.bonus, LanguageModel::kEmpty};
   const LanguageModel::Step found = model_->step(context, number);
-  return {options_.weight * found.log_probability + options_.bonus, found.next};
+  return {weighted(options_.weight, found.log_probability) + options_.bonus, found.next};
+}
+
+double WordScorer::missing(std::int32_t word) const {
+  const bool is_missing = model_ && numbers_[static_cast<std::size_t>(word)] < 0 && model_->facts().unknown < 0;
+  return is_missing ? options_.missing : 0;
+}
+
+// The end of a word of the trie.
+WordScorer::End WordScorer::end_of(std::int32_t context, std::int32_t word) const {
+  End end = word_after(context, numbers_[static_cast<std::size_t>(word)]);
+  end.gain += missing(word);
+  return end;
 }
 
 WordScorer::End WordScorer::compute_end(State state) const {
@@ -132,7 +148,7 @@ WordScorer::End WordScorer::compute_end(State state) const {
   if (node == kOutside) return word_after(context, -1);
   End best{-kInfinity, context};
   for (const std::int32_t word : trie_->words(node)) {
-    const End found = word_after(context, numbers_[static_cast<std::size_t>(word)]);
+    const End found = end_of(context, word);
     if (found.gain > best.gain) best = found;
   }
   if (trie_->words(node).empty()) {  // a word that only begins like one of the trie
@@ -186,13 +202,15 @@ void WordScorer::finish(std::span<const State> states, std::span<double> gains) 
     if (node_of(states[k]) != WordTrie::kRoot) last = end(states[k]);
     gains[k] = last.gain;
     if (model_ && options_.sentences && model_->facts().end >= 0)
-      gains[k] += options_.weight * model_->step(last.context, model_->facts().end).log_probability;
+      gains[k] += weighted(options_.weight, model_->step(last.context, model_->facts().end).log_probability);
   }
 }
 
 double WordScorer::largest_gain(std::int32_t clazz) {
-  const double within = std::max(options_.unknown, 0.0);  // credits become smaller on the way into a word
-  return within + (classes_.role(clazz) != 0 ? std::max(largest_end_, 0.0) : 0);
+  const std::uint8_t role = classes_.role(clazz);
+  const int ends =
+      ((role & (WordClasses::kSeparates | WordClasses::kStarts)) != 0) + ((role & WordClasses::kEnds) != 0);
+  return ((role & WordClasses::kSeparates) != 0 ? 0 : largest_step_) + ends * largest_end_;
 }
 
 }  // namespace ctckit

@@ -23,6 +23,7 @@ struct WordOptions {
   double unknown;  // of a word that is not in the trie, nats; -infinity for none
   bool lookahead = true;
   bool sentences = true;  // the words are a sentence: they follow <s>, and </s> follows them
+  double missing = 0;     // of a word of the trie that a model without <unk> does not have, nats
 };
 
 class WordScorer : public Scorer {
@@ -62,6 +63,8 @@ class WordScorer : public Scorer {
   End end(State state) const;
   End compute_end(State state) const;
   End word_after(std::int32_t context, std::int32_t number) const;
+  End end_of(std::int32_t context, std::int32_t word) const;
+  double missing(std::int32_t word) const;
   double largest_end(std::int32_t node, std::span<const double> largest) const;
   GainSummary summary_of(std::int32_t node, std::span<const double> largest) const;
 
@@ -70,9 +73,9 @@ class WordScorer : public Scorer {
   std::vector<std::int32_t> numbers_;
   WordClasses classes_;
   WordOptions options_;
-  std::vector<double> credit_;          // of each node: what lookahead has given so far
-  std::vector<GainSummary> summaries_;  // of each node, then of words that are not in the trie
-  double largest_end_ = 0, largest_start_;
+  std::vector<double> credit_;                                 // of each node: what lookahead has given so far
+  std::vector<GainSummary> summaries_;                         // of each node, then of words that are not in the trie
+  double largest_step_ = 0, largest_end_ = 0, largest_start_;  // bounds, the first two at least 0: see largest_gain
   std::uint64_t identity_;
 };
 

@@ -10,6 +10,7 @@ namespace ctckit {
 namespace {
 
 constexpr double kLog10 = 2.302585092994045684;
+constexpr double kMostWeight = 1e30;                     // far beyond any, and a finite float in nats
 constexpr std::size_t kMostLine = std::size_t{1} << 20;  // bytes
 
 bool is_space(char c) { return c == ' ' || c == '\t'; }
@@ -82,6 +83,7 @@ std::vector<std::byte> ArpaReader::finish() {
 
 void ArpaReader::read_line(std::string_view line) {
   ++line_;
+  if (line_ == 1 && line.starts_with("\xef\xbb\xbf")) line.remove_prefix(3);  // a byte order mark
   if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
   while (!line.empty() && is_space(line.back())) line.remove_suffix(1);
   switch (part_) {
@@ -131,7 +133,8 @@ void ArpaReader::read_count(std::string_view line) {
 void ArpaReader::begin_section(std::string_view line) {
   const int next = builder_.order() + 1, last = static_cast<int>(counts_.size());
   if (next > last) {
-    if (line != "\\end\\" || last == 0) fail("it must be \"\\end\\\", but is " + shown(line));
+    if (last == 0) fail("it must be a count such as \"ngram 1=5000\", but is " + shown(line));
+    if (line != "\\end\\") fail("it must be \"\\end\\\", but is " + shown(line));
     part_ = Part::after;
     return;
   }
@@ -185,7 +188,7 @@ void ArpaReader::read_ngram(std::string_view line) {
   if (last.empty()) fail("it has fewer than " + std::to_string(order) + " words");
   const std::string_view weight = take_field(left);
   if (!weight.empty()) {
-    if (!read_number(weight, back_off) || std::isinf(back_off))
+    if (!read_number(weight, back_off) || std::fabs(back_off) > kMostWeight)
       fail("it must have " + std::to_string(order) + " word" + (order == 1 ? "" : "s") +
            " and a back-off weight, but has " + shown(weight) + " after the words");
     if (!take_field(left).empty()) fail("it has more than " + std::to_string(order) + " words and a back-off weight");

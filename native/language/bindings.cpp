@@ -147,13 +147,15 @@ void define_language(nb::module_& m) {
           "__init__",
           [span_of, classes_of](WordScorer* self, std::shared_ptr<const WordTrie> trie,
                                 const std::shared_ptr<Model>& model, const Numbers& numbers, const Roles& roles,
-                                double weight, double bonus, double unknown, bool lookahead, bool sentences) {
+                                double weight, double bonus, double unknown, bool lookahead, bool sentences,
+                                double missing) {
             const auto view = span_of(numbers);
             new (self) WordScorer(std::move(trie), pointer_to(model), {view.begin(), view.end()}, classes_of(roles),
-                                  {weight, bonus, unknown, lookahead, sentences});
+                                  {weight, bonus, unknown, lookahead, sentences, missing});
           },
           nb::arg("trie"), nb::arg("model").none(), nb::arg("numbers"), nb::arg("roles"), nb::arg("weight"),
-          nb::arg("bonus"), nb::arg("unknown"), nb::arg("lookahead"), nb::arg("sentences") = true)
+          nb::arg("bonus"), nb::arg("unknown"), nb::arg("lookahead"), nb::arg("sentences") = true,
+          nb::arg("missing") = 0.0)
       .def(
           "after",
           [](WordScorer& self, std::int32_t context) {

@@ -13,6 +13,7 @@ namespace ctckit {
 namespace {
 
 constexpr float kUnlisted = std::numeric_limits<float>::quiet_NaN();  // of an n-gram that only begins others
+constexpr std::uint64_t kMostReserved = 1 << 20;                      // n-grams of a length: their count may be wrong
 constexpr std::uint32_t kNone = ~std::uint32_t{0};
 
 // Sorts keys, and the numbers beside them, byte by byte from the lowest; only the bytes that differ.
@@ -43,7 +44,7 @@ NGramBuilder::NGramBuilder() : slots_(1024) {}
 
 void NGramBuilder::begin_order(std::uint64_t expected) {
   Section& section = sections_.emplace_back();
-  const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(expected, 1 << 24));  // (a count may be wrong)
+  const auto count = static_cast<std::size_t>(std::min(expected, kMostReserved));
   section.words.reserve(sections_.size() > 1 ? count * sections_.size() : 0);
   section.log_probability.reserve(count);
   section.back_off.reserve(count);

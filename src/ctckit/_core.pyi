@@ -94,7 +94,8 @@ class Graph:
 
 FoundRow: TypeAlias = tuple[tuple[int, ...], float, float, list[float]]  # classes, beam score, acoustic score, gains
 
-class Scorer: ...
+class Scorer:
+    def largest_gain(self, clazz: int) -> float: ...
 
 class TokenBias(Scorer):
     def __init__(self, biases: Sequence[float]) -> None: ...
@@ -138,6 +139,7 @@ class WordScorer(Scorer):
         unknown: float,
         lookahead: bool,
         sentences: bool = True,
+        missing: float = 0.0,
     ) -> None: ...
     def after(self, context: int) -> Scorer: ...
 

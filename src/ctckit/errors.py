@@ -1,4 +1,4 @@
-"""The errors for arguments of public functions.
+"""The errors for arguments of public functions, and warnings about them.
 
 Each is also a RuntimeError, as torch's CTC loss raises: ``except RuntimeError`` around a loss keeps working when ctckit
 replaces torch.
@@ -6,7 +6,10 @@ replaces torch.
 
 from __future__ import annotations
 
-__all__ = ["ArgumentTypeError", "ArgumentValueError"]
+import inspect
+import warnings
+
+__all__ = ["ArgumentTypeError", "ArgumentValueError", "warn_user"]
 
 
 class ArgumentValueError(ValueError, RuntimeError):
@@ -36,3 +39,11 @@ class ArgumentTypeError(TypeError, RuntimeError):
     ...     print(error)
     targets has dtype torch.float32, but labels are class indices and must be integers: use targets.long()
     """
+
+
+def warn_user(message: str) -> None:
+    """Issue a warning about the line that has called the package."""
+    level, frame = 1, inspect.currentframe()
+    while frame is not None and str(frame.f_globals.get("__name__")).split(".")[0] == "ctckit":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, UserWarning, stacklevel=level)

@@ -5,8 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <memory>
@@ -17,18 +15,13 @@
 #include "base/schedule.hpp"
 #include "core.hpp"
 #include "graph/graph.hpp"
+#include "require.hpp"
 
 using namespace ctckit;
 
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
-void require(bool holds, const char* what) {
-  if (holds) return;
-  std::fprintf(stderr, "does not hold: %s\n", what);
-  std::abort();
-}
 
 std::size_t size_of(DType dtype) { return dtype == DType::float64 ? 8 : dtype == DType::float32 ? 4 : 2; }
 

@@ -153,15 +153,27 @@ def not_finite(emissions: Emissions, item: int, frame: int, *, may_be_none: bool
     )
 
 
-def problem_of(status: Status, frame: int, options: SearchOptions | None) -> str | None:
-    """Say in words why a search has no hypothesis; None if it has."""
+def problem_of(
+    status: Status, frame: int, options: SearchOptions | None, *, is_end: bool = False, is_scored: bool = False
+) -> str | None:
+    """Say in words why a search has no hypothesis; None if it has.
+
+    Args:
+        status: how the search ended.
+        frame: the frame that has ended it.
+        options: its options, if it has any.
+        is_end: whether it ended after the last frame, by the gains of the end.
+        is_scored: whether it had scorers: a lexicon, for example.
+    """
     if status == "done":
         return None
     if status == "not_finite":
         return f"NaN or +inf in frame {frame}"
     thresholds = options is not None and (options.token_threshold or options.blank_threshold is not None)
     why = " (or the thresholds left none)" if thresholds else ""
-    return f"no labelling has a probability above 0 after frame {frame}{why}: all that it needs is -inf"
+    what = "no labelling that the lexicon, or another scorer, allows" if is_scored else "no labelling"
+    where = "at the end" if is_end else f"after frame {frame}"
+    return f"{what} has a probability above 0 {where}{why}: all that it needs is -inf"
 
 
 def check_plausible(emissions: Emissions, item: int, score: float, *, logits: bool, level: int | None) -> bool:

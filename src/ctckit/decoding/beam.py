@@ -233,7 +233,9 @@ def decoding_of(
     hypotheses = [hypothesis_of(found, own, scored, exact=options.rescore) for found in result.hypotheses]
     if options.rescore and len(hypotheses) > 1:
         hypotheses.sort(key=lambda hypothesis: -(hypothesis.score or 0.0))
-    return Decoding(tuple(hypotheses), None, problem_of(result.status, result.frame, options), own)
+    is_end = result.frame == int(emissions.lengths[item])
+    problem = problem_of(result.status, result.frame, options, is_end=is_end, is_scored=bool(scored.scorers))
+    return Decoding(tuple(hypotheses), None, problem, own)
 
 
 def hypothesis_of(found: Found, item: Item, scored: Scored, *, exact: bool) -> Hypothesis:

@@ -118,8 +118,10 @@ class Decoder:
             weights=Weights(lm_weight, word_bonus, unknown_score, hotword_weight),
             scorers=checked_scorers(scorers),
         )
-        if blank is not None or self.vocabulary.blank is not None:  # else the emissions will tell
-            self._knowledge.scored(likely_blank)
+        # (Without a known blank the emissions will tell.)
+        self._known_blank = None if blank is None and self.vocabulary.blank is None else likely_blank
+        if self._known_blank is not None:
+            self._knowledge.scored(self._known_blank)
         self._spelling = Spelling(self.vocabulary)
 
     def __call__(
@@ -170,6 +172,8 @@ class Decoder:
             >>> stream.finish().text
             'ab'
         """
+        if self._known_blank is not None and hotwords is not None:
+            self._knowledge.scored(self._known_blank, hotwords)  # an error is one of this call
         needed = max(self.vocabulary.size, self.vocabulary.classes_needed, 1 + (self._blank or 0))
         scored_for = partial(self._knowledge.scored, hotwords=hotwords)
         return Stream(self._options_for, scored_for, self.vocabulary, self._spelling, self._frame_duration, needed)

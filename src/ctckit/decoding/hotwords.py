@@ -11,7 +11,7 @@ import numpy as np
 from ctckit.backends import require_core
 from ctckit.errors import ArgumentTypeError, ArgumentValueError
 from ctckit.reference.decoding import LARGEST
-from ctckit.text.vocabulary import Vocabulary
+from ctckit.text.vocabulary import REMEDY, Vocabulary
 from ctckit.text.word_roles import word_roles
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ def phrase_scorer(phrases: Mapping[str, float], vocabulary: Vocabulary, blank: i
     """Make the scorer of phrases.
 
     Raises:
-        ArgumentValueError: for a phrase that the vocabulary does not spell, with the place.
+        ArgumentValueError: for a phrase that the vocabulary does not spell, with the place; for phrases that may end
+            together, and then gain 75 nats or more.
     """
     roles = word_roles(vocabulary)
     bound = bool(roles.any())  # phrases are bound to words
@@ -77,7 +78,17 @@ def phrase_scorer(phrases: Mapping[str, float], vocabulary: Vocabulary, blank: i
     require_core("hotwords")
     from ctckit import _core  # noqa: PLC0415  # it may be missing
 
-    return _core.PhraseScorer(symbols, lengths, list(rows.values()), roles)
+    scorer = _core.PhraseScorer(symbols, lengths, list(rows.values()), roles)
+    # Other classes gain what one of their role does.
+    classes = {symbol - 1 for row in rows for symbol in row if symbol != _BOUNDARY}
+    classes.update(np.unique(roles, return_index=True)[1].tolist())
+    most = max(map(scorer.largest_gain, classes))
+    if most >= LARGEST:
+        raise ArgumentValueError(
+            f"hotwords has phrases that may end together and gain {most:.4g} nats, but one step may gain less than "
+            f"{LARGEST:g}: lower their weights"
+        )
+    return scorer
 
 
 def _bound_rows(phrase: str, vocabulary: Vocabulary, blank: int) -> list[tuple[int, ...]]:
@@ -87,6 +98,7 @@ def _bound_rows(phrase: str, vocabulary: Vocabulary, blank: int) -> list[tuple[i
         spellings = vocabulary.word_spellings(word, blank=blank, most=_SPELLINGS)
         if not spellings:
             _explain(phrase, vocabulary, blank)
+            raise ArgumentValueError(f"hotwords has {phrase!r}, but the vocabulary does not spell {word!r} as one word")
         more = [(*row, *(c + 1 for c in spelling), _BOUNDARY) for row in rows for spelling in spellings]
         rows = sorted(more, key=len)[:_SPELLINGS]
     return rows
@@ -105,4 +117,5 @@ def _explain(phrase: str, vocabulary: Vocabulary, blank: int) -> list[int]:
     try:
         return vocabulary.encode(phrase, blank=blank).ids
     except ArgumentValueError as problem:
-        raise ArgumentValueError(f"hotwords has {phrase!r}: {problem}") from None
+        why = str(problem).removesuffix(f": {REMEDY}")
+        raise ArgumentValueError(f"hotwords has {phrase!r}: {why}: correct the phrase, or leave it out") from None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 import os
-import warnings
 from functools import cached_property, lru_cache
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -14,9 +13,9 @@ import numpy as np
 from ctckit.backends import require_core
 from ctckit.decoding.hotwords import checked_hotwords, phrase_scorer
 from ctckit.decoding.lexicon import Lexicon, read_lexicon, spelt_lexicon
-from ctckit.decoding.ngram import NGram
+from ctckit.decoding.ngram import NGram, numbers_of
 from ctckit.decoding.scorers import Scored, Scorer, ScorerKind
-from ctckit.errors import ArgumentTypeError, ArgumentValueError
+from ctckit.errors import ArgumentTypeError, ArgumentValueError, warn_user
 from ctckit.reference.decoding import LARGEST
 from ctckit.text.vocabulary import Vocabulary
 from ctckit.text.word_roles import word_roles
@@ -176,13 +175,13 @@ class Knowledge:
             else:
                 if lm is not None:
                     found.append(("lm", self._word_scorer(blank, lm, of_model)))
-                found.append(("other", self._word_scorer(blank, None, of_words)))
+                found.append(("other", self._word_scorer(blank, lm, of_words._replace(lm_weight=0.0))))
         return found
 
     def _token_scorer(self, lm: NGram, weights: Weights) -> Any:
         from ctckit import _core  # noqa: PLC0415  # it may be missing
 
-        numbers = [lm.core.find(self._vocabulary.name(c)) for c in range(self._vocabulary.size)]
+        numbers = numbers_of(lm, [self._vocabulary.name(c) for c in range(self._vocabulary.size)])
         return _core.TokenScorer(
             lm.core, np.array(numbers, np.int32), weights.lm_weight, weights.word_bonus, weights.unknown_score
         )
@@ -203,6 +202,7 @@ class Knowledge:
             weights.word_bonus,
             weights.unknown_score if self._open or self._entries is None else -math.inf,
             True,
+            missing=weights.unknown_score,
         )
 
     def _spelt_words(self, blank: int) -> _Spelt:
@@ -214,7 +214,7 @@ class Knowledge:
         lexicon = spelt_lexicon(
             entries, self._vocabulary, blank, self._name if is_given else "the language model", is_given=is_given
         )
-        numbers = [-1] * len(lexicon.words) if lm is None else lm.core.find_all(lexicon.words)
+        numbers = [-1] * len(lexicon.words) if lm is None else numbers_of(lm, lexicon.words)
         if lm is not None and is_given:
             _compare(lexicon, numbers, lm)
         return _Spelt(_core.WordTrie(lexicon.classes, lexicon.lengths), np.array(numbers, dtype=np.int32))
@@ -235,18 +235,17 @@ def _words_of(lm: NGram | None) -> list[str]:
 
 
 def _compare(lexicon: Lexicon, numbers: list[int], lm: NGram) -> None:
-    """Warn if a lexicon and a model hardly share a word."""
+    """Warn if a lexicon and a model hardly share a word, or if a model says nothing of words that it lacks."""
     words = dict(zip(lexicon.words, numbers, strict=True))
     known = sum(number >= 0 for number in words.values())
-    if known >= _FEW * len(words):
+    has_unknown = lm.core.unknown >= 0
+    if known >= (_FEW if has_unknown else 1) * len(words):
         return
     cause = ""
     for change, what in ((str.lower, "lower"), (str.upper, "upper")):
-        if sum(number >= 0 for number in lm.core.find_all(list(map(change, words)))) > known:
+        if sum(number >= 0 for number in numbers_of(lm, list(map(change, words)))) > known:
             cause = f": it has them in {what} case"
-    warnings.warn(
-        f"{lm!r} has {known:,} of the {len(words):,} words of the lexicon ({known / len(words):.1%}){cause}; others "
-        f"count as <unk>",
-        UserWarning,
-        stacklevel=4,
+    warn_user(
+        f"{lm!r} has {known:,} of the {len(words):,} words of the lexicon ({known / len(words):.1%}){cause}; "
+        f"{'others count as <unk>' if has_unknown else 'it has no <unk>, so others gain unknown_score'}"
     )

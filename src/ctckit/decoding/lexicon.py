@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -11,8 +10,9 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ctckit.errors import ArgumentTypeError, ArgumentValueError
+from ctckit.errors import ArgumentTypeError, ArgumentValueError, warn_user
 from ctckit.text.vocabulary import Vocabulary
+from ctckit.text.word_roles import WordRole, word_roles
 
 __all__ = ["Lexicon", "LexiconSource", "read_lexicon", "spelt_lexicon"]
 
@@ -73,10 +73,12 @@ def read_lexicon(source: Any) -> _Entries:
 
 
 def _fields(path: Path) -> Iterator[list[str]]:
+    content = path.read_bytes()
     try:
-        text = path.read_text("utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as problem:
-        raise ArgumentValueError(f"{path} is no lexicon: byte {problem.start} is not UTF-8") from None
+        line = content.count(b"\n", 0, problem.start) + 1
+        raise ArgumentValueError(f"{path} is no lexicon: line {line} is not UTF-8") from None
     return filter(None, map(str.split, text.splitlines()))
 
 
@@ -115,7 +117,7 @@ def spelt_lexicon(entries: _Entries, vocabulary: Vocabulary, blank: int, name: s
     Raises:
         ArgumentValueError: if no word can be spelt.
     """
-    alone = {vocabulary.word_separator, vocabulary.marks.start, vocabulary.marks.bare_start, vocabulary.marks.end}
+    roles = word_roles(vocabulary)
     words: list[str] = []
     rows: list[tuple[int, ...]] = []
     unspelt: list[str] = []
@@ -125,9 +127,9 @@ def spelt_lexicon(entries: _Entries, vocabulary: Vocabulary, blank: int, name: s
             if isinstance(spelling, str):
                 found |= dict.fromkeys(vocabulary.word_spellings(spelling, blank=blank, most=_SPELLINGS))
                 continue
-            row = [vocabulary.ids.get(token, -1) for token in spelling if token not in alone]
-            if row and -1 not in row and blank not in row:
-                found[tuple(row)] = None
+            row = _row(spelling, vocabulary, roles)
+            if row and blank not in row:
+                found[row] = None
         if not found:
             unspelt.append(word)
         words += [word] * len(found)
@@ -138,25 +140,40 @@ def spelt_lexicon(entries: _Entries, vocabulary: Vocabulary, blank: int, name: s
     return Lexicon(words, classes, np.array([len(row) for row in rows], dtype=np.int32))
 
 
+def _row(tokens: list[str], vocabulary: Vocabulary, roles: npt.NDArray[np.uint8]) -> tuple[int, ...]:
+    """Return the classes of a spelling in tokens; nothing if they are not one word of the vocabulary.
+
+    Separators, and marks that are tokens of their own, may stand at both ends.
+    """
+    row = [vocabulary.ids.get(token, -1) for token in tokens]
+    if not row or -1 in row:
+        return ()
+    while row and roles[row[0]] == WordRole.SEPARATES:
+        row = row[1:]
+    while row and roles[row[-1]] == WordRole.SEPARATES:
+        row = row[:-1]
+    begins = [c for c in row[1:] if roles[c] in (WordRole.SEPARATES, WordRole.STARTS)]
+    ends = [c for c in row[:-1] if roles[c] == WordRole.ENDS]
+    return () if begins or ends else tuple(row)
+
+
 def _report(unspelt: list[str], count: int, vocabulary: Vocabulary, name: str, *, is_given: bool) -> None:
     """Say which words cannot be spelt: an error if none can."""
     first = ", ".join(map(repr, unspelt[:_SHOWN]))
-    cause = _cause(unspelt, vocabulary)
+    cause = _cause([word for word in unspelt[:_SHOWN] if not vocabulary.word_spellings(word)], vocabulary)
     if len(unspelt) == count:
         raise ArgumentValueError(f"the vocabulary spells none of the {count:,} words of {name}, such as {first}{cause}")
     share = len(unspelt) / count
     if is_given or share > _LARGE_SHARE:
-        warnings.warn(
+        warn_user(
             f"the vocabulary does not spell {len(unspelt):,} of the {count:,} words of {name}, which are left out: "
-            f"{first}{', ...' if len(unspelt) > _SHOWN else ''}{cause}",
-            UserWarning,
-            stacklevel=4,
+            f"{first}{', ...' if len(unspelt) > _SHOWN else ''}{cause}"
         )
 
 
 def _cause(words: list[str], vocabulary: Vocabulary) -> str:
     """Return why words cannot be spelt, if that is plain: another case."""
     for change, what in ((str.lower, "lower"), (str.upper, "upper")):
-        if any(change(word) != word and vocabulary.word_spellings(change(word)) for word in words[:_SHOWN]):
+        if any(change(word) != word and vocabulary.word_spellings(change(word)) for word in words):
             return f": the vocabulary has letters in {what} case; pass Vocabulary(..., fold_case=True)"
     return ""

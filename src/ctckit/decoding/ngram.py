@@ -6,6 +6,7 @@ import gzip
 import math
 import mmap
 import os
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Final
@@ -16,7 +17,7 @@ from ctckit.backends import require_core
 from ctckit.errors import ArgumentTypeError, ArgumentValueError
 from ctckit.files import whole_file
 
-__all__ = ["NGram"]
+__all__ = ["NGram", "numbers_of"]
 
 _OWN: Final = b"ctclm\n\x1a\n"
 _GZIP: Final = b"\x1f\x8b"
@@ -30,6 +31,8 @@ class NGram:
     Args:
         path: an ARPA file, plain or compressed by gzip; a file that `save` has written; or a binary of KenLM in its
             probing format. The last two are mapped into memory: they are ready at once, and processes share them.
+            Such a file must not be cut while a model is open: the system ends a process that reads what is gone. To
+            exchange it, write another one and rename it, as `save` does.
 
     Raises:
         OSError: if the file cannot be read.
@@ -85,7 +88,7 @@ class NGram:
                     file.seek(0)
                     image = _read_arpa(file, is_compressed=start.startswith(_GZIP))
                 self.core = _core.NGram(image)
-            except (RuntimeError, EOFError, gzip.BadGzipFile) as problem:
+            except (RuntimeError, EOFError, gzip.BadGzipFile, zlib.error) as problem:
                 raise ArgumentValueError(f"{self._name} is no n-gram model that can be read: {problem}") from None
         self._image = image
 
@@ -101,7 +104,7 @@ class NGram:
 
     def __contains__(self, word: object) -> bool:
         """Whether the model has a word."""
-        return isinstance(word, str) and self.core.find(word) >= 0
+        return isinstance(word, str) and numbers_of(self, [word])[0] >= 0
 
     def __len__(self) -> int:
         """Return the number of words, with ``<s>``, ``</s>`` and ``<unk>``."""
@@ -148,7 +151,7 @@ class NGram:
         """
         if not isinstance(word, str):
             raise ArgumentTypeError(f"word is {word!r}, a {type(word).__name__}, but must be a string")
-        number = self.core.find(word)
+        (number,) = numbers_of(self, [word])
         return self._advance(state, self.core.unknown if number < 0 else number)
 
     def _advance(self, state: int, number: int) -> tuple[float, int]:
@@ -170,6 +173,15 @@ class NGram:
             raise ArgumentValueError(f"{self._name} is a binary of KenLM: save the ARPA file that it was made from")
         with whole_file(path) as file:
             file.write(self._image.data)
+
+
+def numbers_of(lm: NGram, words: list[str]) -> list[int]:
+    """Return a model's numbers of words; -1 for those that it does not have."""
+    try:
+        return lm.core.find_all(words)
+    except TypeError:  # a lone surrogate, which is no text, and in no file
+        texts = [word.encode("utf-8", "ignore").decode() == word for word in words]
+        return [lm.core.find(word) if is_text else -1 for word, is_text in zip(words, texts, strict=True)]
 
 
 def _read_arpa(file: IO[bytes], *, is_compressed: bool) -> np.ndarray:

@@ -204,7 +204,9 @@ class Stream:
             tokens, times = hypotheses[0].tokens, self._times
             self._said = tokens
             own.align_by(tokens, lambda: times.alignment(tokens, self._frames, self._frame_duration))
-        return Decoding(hypotheses, None, problem_of(result.status, result.frame, self._options), own)
+        is_end, is_scored = result.frame == self._frames, bool(self._scored.scorers)
+        problem = problem_of(result.status, result.frame, self._options, is_end=is_end, is_scored=is_scored)
+        return Decoding(hypotheses, None, problem, own)
 
 
 class _Times:

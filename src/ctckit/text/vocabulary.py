@@ -34,7 +34,10 @@ from ctckit.text.vocabulary_sources import Source, read_source
 from ctckit.text.word_layout import Words, layout_of
 from ctckit.text.word_marks import WordMarks
 
-__all__ = ["Piece", "Transcript", "Unknown", "Vocabulary", "Words"]
+__all__ = ["REMEDY", "Piece", "Transcript", "Unknown", "Vocabulary", "Words"]
+
+REMEDY: Final = "correct the text, or pass unknown='wildcard' or 'skip'"
+"""How errors end that name a character that cannot be spelt."""
 
 # The first of these that the vocabulary has is its space. "Ġ" is the byte 0x20 of byte-level alphabets.
 _SEPARATORS: Final = (" ", "|", "▁", "<space>", "<SPACE>", "[SPACE]")
@@ -285,11 +288,14 @@ class Vocabulary:
             [(1, 3), (4,), (2, 3)]
         """
         blank = self.blank if blank is None else blank
+        rows: list[tuple[int, ...]] = []
+        between = (self.marks.white_space, None if self._tokens.byte_level else self.word_separator)
+        if len(word.split()) != 1 or any(mark is not None and mark in word for mark in between):
+            return rows  # no word, or several
         if self._letters is not None:
             letters = self._letters.spell(word, blank)
             if letters is not None:
                 return [tuple(letters.ids)]
-        rows: list[tuple[int, ...]] = []
         if self.source.tokenizer is not None:
             own = self._spell(Chunk(word, opens=True, closes=True, is_first=True, cuts=()), blank)
             if all(unit.id is not None for unit in own):
@@ -330,21 +336,20 @@ class Vocabulary:
 
     def _explain(self, text: str, start: int, end: int, blank: int | None) -> str:
         part = text[start:end]
-        remedy = "correct the text, or pass unknown='wildcard' or 'skip'"
         place = f"at position {start} of the text, in {excerpt(text, start, end)}"
         if (start, end) in find_special_names(text, self._special, self.ids):
-            return f"{part!r} {place}, is the name of a special token, which no text holds: {remedy}"
+            return f"{part!r} {place}, is the name of a special token, which no text holds: {REMEDY}"
         if blank is not None and blank in self._classes_of(part):
             why = self.blank_reason
             if self.blank is None:
                 why = f"blank={blank}" if blank else "the blank is class 0 by default: pass blank="
-            return f"{named(part)} {place}, is the blank, which no text holds ({why}): {remedy}"
+            return f"{named(part)} {place}, is the blank, which no text holds ({why}): {REMEDY}"
         by_tokenizer = self.source.tokenizer is not None
         clue = hint(part, self._spellable(blank), by_tokenizer=by_tokenizer)
         if by_tokenizer:
             where = f"in {excerpt(text, start, end)}, at position {start} of the text"
-            return f"the tokenizer has no token for {part!r} {where}{clue}: {remedy}"
-        return f"{named(part)} {place}, is not in the vocabulary{clue}: {remedy}"
+            return f"the tokenizer has no token for {part!r} {where}{clue}: {REMEDY}"
+        return f"{named(part)} {place}, is not in the vocabulary{clue}: {REMEDY}"
 
     def _classes_of(self, part: str) -> set[int]:
         """Return the classes of a part of a text, the blank included."""

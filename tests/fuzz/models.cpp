@@ -1,0 +1,180 @@
+// For libFuzzer (`make fuzz`): any bytes as a language model's file, an ARPA text or a binary. It is refused, or is a
+// model that can be asked anything. Nothing may be touched beyond the file (AddressSanitizer watches: it lies in memory
+// of exactly its size). A text that is read gives a model that keeps what it promises; then its image is damaged.
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "language/arpa.hpp"
+#include "language/kenlm.hpp"
+#include "language/ngram.hpp"
+#include "require.hpp"
+
+using namespace ctckit;
+
+namespace {
+
+constexpr int kSteps = 200;
+constexpr std::int64_t kMostWords = 300;  // that are looked at
+
+class Random {
+ public:
+  explicit Random(std::uint64_t seed) : state_(seed) {}
+  // Below `count`, which is not 0.
+  std::uint64_t below(std::uint64_t count) {
+    state_ = state_ * 6364136223846793005u + 1442695040888963407u;
+    return (state_ >> 33) % count;
+  }
+
+ private:
+  std::uint64_t state_;
+};
+
+// A copy of exactly so many bytes, aligned as a mapped file.
+class Copy {
+ public:
+  explicit Copy(std::span<const std::byte> from) : size_(from.size()), bytes_(new std::byte[from.size()]) {
+    if (size_ > 0) std::memcpy(bytes_.get(), from.data(), size_);
+  }
+  std::span<const std::byte> span() const { return {bytes_.get(), size_}; }
+  std::byte& operator[](std::size_t at) { return bytes_[at]; }
+
+ private:
+  std::size_t size_;
+  std::unique_ptr<std::byte[]> bytes_;
+};
+
+std::string_view text_of(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+std::vector<double> bounds_of(const LanguageModel& model) {
+  std::vector<double> bounds(static_cast<std::size_t>(std::min<std::int64_t>(model.facts().words, 1 << 20)));
+  model.largest(bounds);
+  return bounds;
+}
+
+// Whatever file it is from.
+void ask(const LanguageModel& model, Random& random) {
+  const LanguageModel::Facts& facts = model.facts();
+  for (const std::int32_t word : {facts.unknown, facts.begin, facts.end})
+    require(word >= -1 && word < facts.words, "a word that there is");
+  for (std::int64_t word = 0; word < std::min(facts.words, kMostWords); ++word) {
+    const std::string text(model.word(static_cast<std::int32_t>(word)));
+    const std::int32_t found = model.find(text);
+    require(found >= -1 && found < facts.words, "a number of a word, or none");
+  }
+  for (const std::string_view text : {"", "a", "<s>", "</s>", "never seen", "\xff"})
+    require(model.find(text) < facts.words, "a number of a word, or none");
+  bounds_of(model);
+  if (facts.words == 0) return;
+  std::int32_t state = LanguageModel::kEmpty;
+  for (int k = 0; k < kSteps; ++k) {
+    const auto word = static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(facts.words)));
+    state = model.step(state, word).next;
+    require(model.has_state(state), "a step leads to a state");
+  }
+}
+
+// A model from a text that was read.
+void check(const NGram& model, Random& random) {
+  const std::vector<double> bounds = bounds_of(model);
+  for (std::int64_t number = 0; number < std::min(model.facts().words, kMostWords); ++number) {
+    const auto word = static_cast<std::int32_t>(number);
+    require(!model.word(word).empty() && model.find(model.word(word)) == word, "a word is found by its text");
+  }
+  std::int64_t state = LanguageModel::kEmpty;
+  const auto states = static_cast<std::uint64_t>(model.header().contexts);
+  for (int k = 0; k < kSteps; ++k) {
+    if (random.below(4) == 0) state = static_cast<std::int64_t>(random.below(states));
+    require(model.has_state(state), "a number below that of the contexts is a state");
+    const auto word = static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(model.facts().words)));
+    const LanguageModel::Step step = model.step(static_cast<std::int32_t>(state), word);
+    const double bound = bounds[static_cast<std::size_t>(word)];
+    require(std::isfinite(step.log_probability) || step.log_probability == -std::numeric_limits<double>::infinity(),
+            "a probability");
+    require(step.log_probability <= bound + 1e-6 * (1 + std::fabs(bound)), "a bound");
+    require(model.has_state(step.next), "a step leads to a state");
+    state = step.next;
+  }
+  // Numbers that are none.
+  for (const std::int32_t wrong : {-1, std::numeric_limits<std::int32_t>::min(),
+                                   std::numeric_limits<std::int32_t>::max(), static_cast<std::int32_t>(states)}) {
+    require(!model.has_state(wrong), "no state");
+    require(model.has_state(model.step(wrong, 0).next), "a step leads to a state");
+    require(model.has_state(model.step(0, wrong).next), "a step leads to a state");
+  }
+}
+
+struct Reading {
+  std::vector<std::byte> image;
+  std::string error;  // empty if there is none
+  bool operator==(const Reading&) const = default;
+};
+
+Reading read(std::string_view text, Random& random, std::uint64_t most_piece) {
+  ArpaReader reader;
+  try {
+    while (!text.empty()) {
+      const Copy piece(std::as_bytes(std::span(text.substr(0, 1 + random.below(most_piece)))));
+      reader.feed(text_of(piece.span()));
+      text.remove_prefix(piece.span().size());
+    }
+    return {reader.finish(), {}};
+  } catch (const ArpaError& error) {
+    require(*error.what() != '\0', "an error says something");
+    return {{}, error.what()};
+  }
+}
+
+void open(std::span<const std::byte> file, Random& random) {
+  try {
+    if (text_of(file).starts_with(KenlmModel::kMagic)) {
+      ask(KenlmModel(file), random);
+    } else {
+      ask(NGram(file), random);
+    }
+  } catch (const std::runtime_error& error) {
+    require(*error.what() != '\0', "an error says something");
+  }
+}
+
+void open_damaged(std::span<const std::byte> image, Random& random) {
+  const bool is_cut = random.below(4) == 0;
+  Copy copy(image.first(is_cut ? random.below(image.size() + 1) : image.size()));
+  const std::uint64_t size = copy.span().size(), flips = random.below(6);
+  for (std::uint64_t k = 0; k < flips && size > 0; ++k) {
+    const std::uint64_t at = random.below(random.below(2) == 0 ? std::min<std::uint64_t>(size, 512) : size);
+    copy[at] = std::byte(random.below(2) == 0 ? random.below(256) : random.below(3) - 1);
+  }
+  open(copy.span(), random);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::span bytes(reinterpret_cast<const std::byte*>(data), size);
+  Random random(hash_of_word(text_of(bytes)));
+  const Copy file(bytes);
+  if (text_of(bytes).starts_with(KenlmModel::kMagic) || text_of(bytes).starts_with("ctclm\n")) {
+    open(file.span(), random);
+    for (int k = 0; k < 4; ++k) open_damaged(file.span(), random);
+    return 0;
+  }
+  const Reading whole = read(text_of(bytes), random, std::uint64_t{1} << 30);
+  require(whole == read(text_of(bytes), random, 9), "a text is read the same in pieces");
+  if (!whole.error.empty()) return 0;
+  const Copy copy(whole.image);
+  check(NGram(copy.span()), random);
+  for (int k = 0; k < 4; ++k) open_damaged(copy.span(), random);
+  return 0;
+}

@@ -11,6 +11,8 @@ namespace ctckit {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
+// Lookahead costs no word more nats than that: a step takes all of it back, and must gain less than 75.
+constexpr double kMostCost = 25;
 
 // What words gain at their ends is asked for again and again: it is kept for the last ones, by each thread.
 struct KeptEnd {
@@ -46,13 +48,8 @@ WordScorer::WordScorer(std::shared_ptr<const WordTrie> trie, std::shared_ptr<con
       best[node] = std::max(best[node], best[static_cast<std::size_t>(child)]);
   }
   credit_.assign(size, 0);
-  // (Where only impossible words follow, there is nothing to look ahead to. So credits never grow towards the leaves.)
   if (options_.lookahead && model_ && std::isfinite(best[0]))
-    for (std::int32_t node = 0; node < trie_->size(); ++node)
-      for (std::int32_t child = trie_->first_child(node); child < trie_->first_child(node + 1); ++child) {
-        const auto at = static_cast<std::size_t>(child);
-        credit_[at] = std::isfinite(best[at]) ? best[at] - best[0] : credit(node);
-      }
+    for (std::size_t node = 0; node < size; ++node) credit_[node] = std::max(best[node] - best[0], -kMostCost);
   for (std::int32_t node = kOutside; node < trie_->size(); ++node)
     if (node != WordTrie::kRoot) largest_end_ = std::max(largest_end_, largest_end(node, largest));
   for (const double credit : credit_) largest_step_ = std::max(largest_step_, options_.unknown - credit);

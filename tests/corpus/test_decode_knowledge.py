@@ -193,7 +193,7 @@ def test_impossible_options(options: dict[str, Any], message: str) -> None:
         ({"lexicon": "no.txt"}, "the lexicon: there is no file 'no.txt'"),
         ({"hotwords": "no.txt"}, "the hotwords: there is no file 'no.txt'"),
         ({"lm": "corpus"}, "the language model: 'corpus' is not a file"),
-        ({"lm": "words.txt"}, "words.txt is no n-gram model"), ({"lexicon": "0.bin"}, "0.bin is no lexicon: byte 0"),
+        ({"lm": "words.txt"}, "words.txt is no n-gram model"), ({"lexicon": "0.bin"}, "0.bin is no lexicon: line 1"),
         ({"hotwords": "0.bin"}, "'0.bin' are no text: byte 0 is not UTF-8"),
         ({"lexicon": "empty"}, "empty has no words"), ({"hotwords": "empty"}, "'empty' have no phrase"),
         ({"lexicon": "upper"}, "spells none of the 1 words of upper, such as 'CAB': the vocabulary has .* in lower"),

@@ -108,7 +108,7 @@ class Words:
         if not row:
             return self._finished(done, eos=False)
         below = [gain for spelling, gain in self._alone.items() if spelling[: len(row)] == row]
-        return self._finished(done, eos=False) + (max(below) - self._best if below else self._unknown)
+        return self._finished(done, eos=False) + (max(max(below) - self._best, -25.0) if below else self._unknown)
 
     def end(self, prefix: Row) -> float:
         done, row = self._rows(prefix)

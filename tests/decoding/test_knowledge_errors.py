@@ -189,6 +189,17 @@ def test_a_model_without_weight_forbids_nothing(tmp_path: Path) -> None:
     )
 
 
+def test_a_word_of_almost_no_probability(tmp_path: Path) -> None:
+    """What lookahead takes on the way to it comes back in one step, of fewer than 75 nats."""
+    lm = model(tmp_path, TEXT.replace("-0.7\tcan", "-99\tcan"))
+    x = saying("can|cab", sure=300.0)
+    found = decoded(decoder(lm=lm, lm_weight=1.0, word_bonus=0.0, unknown_score=-10.0), x)
+    assert found.text == "can cab"
+    expected = NGram(tmp_path / "lm.arpa").score("can other") - 10.0
+    assert found.lm_score == pytest.approx(expected)
+    assert found.nbest[0].beam_score == pytest.approx(found.score, abs=1e-6)
+
+
 # Lexicons.
 
 

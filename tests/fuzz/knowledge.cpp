@@ -308,7 +308,7 @@ class Problem {
 
   static double gain_of_step(Scorer& scorer, Scorer::State state, std::int32_t clazz) {
     double gain = 0;
-    scorer.score(clazz, {&state, 1}, {&gain, 1});
+    scorer.score({&state, 1}, {&clazz, 1}, {&gain, 1});
     return gain;
   }
 

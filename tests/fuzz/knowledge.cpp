@@ -126,7 +126,11 @@ class Problem {
       spellings_.push_back(std::move(spelling));
     }
     static constexpr double kUnknown[] = {-kInfinity, -10, -1, 0, 2};
-    options_ = {std::fabs(weight()), weight(), bytes_.PickValueInArray(kUnknown), bytes_.ConsumeBool(),
+    options_ = {std::fabs(weight()),
+                weight(),
+                bytes_.PickValueInArray(kUnknown),
+                bytes_.ConsumeBool(),
+                bytes_.ConsumeIntegralInRange(0, 3) > 0,
                 bytes_.PickValueInArray(kUnknown)};
     scorers_.push_back({Kind::words, std::make_unique<WordScorer>(std::make_shared<WordTrie>(flat, lengths),
                                                                   word_model_, numbers_, roles_, options_)});
@@ -191,8 +195,9 @@ class Problem {
   // Of a model's steps, which a word without a number ends: there is no state for it.
   class Context {
    public:
-    explicit Context(const NGram* model) : model_(model) {
-      if (model && model->facts().begin >= 0) state_ = model->step(NGram::kEmpty, model->facts().begin).next;
+    Context(const NGram* model, bool is_sentence) : model_(model), is_sentence_(is_sentence) {
+      if (model && is_sentence && model->facts().begin >= 0)
+        state_ = model->step(NGram::kEmpty, model->facts().begin).next;
     }
     double gain(std::int32_t number) const {
       number = known(number);
@@ -202,15 +207,15 @@ class Problem {
       number = known(number);
       if (model_) state_ = number < 0 ? NGram::kEmpty : model_->step(state_, number).next;
     }
-    double end() const { return model_ ? gain(model_->facts().end < 0 ? kNone : model_->facts().end) : 0; }
+    double end() const { return model_ && is_sentence_ && model_->facts().end >= 0 ? gain(model_->facts().end) : 0; }
 
    private:
-    static constexpr std::int32_t kNone = -2;
     std::int32_t known(std::int32_t number) const {
-      if (!model_ || number == kNone) return -1;
+      if (!model_) return -1;
       return number < 0 ? model_->facts().unknown : number;
     }
     const NGram* model_;
+    bool is_sentence_;
     std::int32_t state_ = NGram::kEmpty;
   };
 
@@ -219,7 +224,7 @@ class Problem {
   }
 
   double gain_of_words(const Row& row) const {
-    Context context(word_model_.get());
+    Context context(word_model_.get(), options_.sentences);
     double sum = 0;
     for (const Row& word : words_of(row)) {
       std::int32_t best = -1;
@@ -241,7 +246,7 @@ class Problem {
   }
 
   double gain_of_tokens(const Row& row) const {
-    Context context(token_model_.get());
+    Context context(token_model_.get(), true);
     double sum = 0;
     for (const std::int32_t clazz : row) {
       const auto at = static_cast<std::size_t>(clazz);

@@ -61,8 +61,22 @@ _OF_DECODING = (
 )
 _DECODING = ("frame.hpp", "next_beam.hpp", "ranking.hpp", "tokens.hpp", "order.hpp", "row.hpp", "greedy.hpp",
              "kernels.inl", "prefix_tree.cpp", "search.cpp", "decode.cpp", "final_beam.cpp")  # fmt: skip
+_OF_KNOWLEDGE = (
+    "decoding/test_ngram",
+    "decoding/test_knowledge_errors",
+    "decoding/test_phrase_scorer",
+    "decoding/test_word_scorer",
+    "decoding/test_knowledge",
+    "decoding/test_kenlm",
+    "decoding/test_knowledge_beam",
+)
+_KNOWLEDGE = ("decoding/scorer.hpp", "decoding/phrase_scorer.cpp", "decoding/token_scorer.cpp",
+              "decoding/word_scorer.cpp", "language/arpa.cpp", "language/ngram.cpp", "language/ngram_builder.cpp",
+              "language/word_trie.cpp")  # fmt: skip
 _OF_FILES = {
     **dict.fromkeys((f"decoding/{name}" for name in _DECODING), _OF_DECODING),
+    **dict.fromkeys(_KNOWLEDGE, _OF_KNOWLEDGE),
+    "language/kenlm.cpp": ("decoding/test_kenlm",),
     **dict.fromkeys(
         (
             "loss/item.hpp",

@@ -252,6 +252,19 @@ def test_pieces_are_the_same(lexicon: Any, log_add: bool, tmp_path: Path) -> Non
     decoder.decode_step(broken[:1])
     with pytest.raises(ValueError, match="hold NaN in frame 0"):
         decoder.decode_step(broken[1:])
+    for method, arguments in ((decoder.decode_step, (x,)), (decoder.decode_end, ())):
+        with pytest.raises(ValueError, match="the item was ended by an error: call decode_begin before"):
+            method(*arguments)
+    decoder.decode_begin()
+    with pytest.raises(ValueError, match="probabilities"):
+        decoder.decode_step(x.exp())
+    decoder.decode_begin()
+    first, second, third = (x + 9).split(4)
+    with pytest.warns(UserWarning, match="emissions hold"):
+        decoder.decode_step(first)
+    decoder.decode_step(second)  # it has said so
+    decoder.decode_step(third)
+    decoder.decode_end()
 
 
 def test_batches_are_the_same() -> None:
@@ -288,12 +301,18 @@ def test_words_spelt_alike(tmp_path: Path) -> None:
     (tmp_path / "lm.arpa").write_text("\n".join(lines))
     found = ctc_decoder(lexicon, SMALL, tmp_path / "lm.arpa", nbest=3)(x)[0]
     assert found[0].words == ["the", "sea"]
+    entries = ["see", "sea", "the", "<unk>"]
+    (tmp_path / "words.txt").write_text("\n".join(entries))
+    lm = PythonLM(DictionaryModel("\n".join(lines)), entries.__getitem__)
+    by_calls = ctc_decoder(lexicon, SMALL, lm, tmp_path / "words.txt")(x)[0][0]
+    assert by_calls.words == ["the", "sea"]
+    assert by_calls.score == pytest.approx(found[0].score, abs=1e-4)
 
 
 def test_several_spellings_and_names(tmp_path: Path) -> None:
     (tmp_path / "tokens.txt").write_text("-\n| SIL\n\na A\nb\nc\n")
     (tmp_path / "lexicon.txt").write_text("x A b SIL\nx c SIL\ny b b |\n")
-    decoder = ctc_decoder(tmp_path / "lexicon.txt", tmp_path / "tokens.txt", nbest=9)
+    decoder = ctc_decoder(tmp_path / "lexicon.txt", tmp_path / "tokens.txt", nbest=9, sil_token="SIL")  # noqa: S106
     assert decoder.tokens_dict.entries == SMALL
     for path, words in (([2, 3, 1, 4], ["x", "x"]), ([3, 0, 3, 1, 2, 3], ["y", "x"])):
         assert decoder((12 * torch.eye(5)[path]).log_softmax(1)[None])[0][0].words == words
@@ -322,6 +341,7 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"tokens": 3}, TypeError, "tokens is a int, but must be a list of strings"),
     ({"blank_token": "_"}, ValueError, "tokens has no '_'"),
     ({"sil_token": " "}, ValueError, "tokens has no ' '"),
+    ({"lexicon": {"ab": [[]]}}, ValueError, "the lexicon spells 'ab' without tokens"),
     ({"lexicon": {"ab": "a b"}}, ValueError, r"spells 'ab' without '\|' at the end"),
     ({"lexicon": {"ab": "a | b |"}}, ValueError, r"spells 'ab' with '\|' inside"),
     ({"lexicon": {"x": "x y |"}}, ValueError, "the vocabulary spells none of the 1 words of the lexicon"),

@@ -280,7 +280,8 @@ class BeamSearchDecoderCTC:
             raise ArgumentTypeError(f"hotwords is {hotwords!r}, but must be a list of phrases")
         phrases = checked_hotwords([phrase for phrase in hotwords if phrase.strip()], weight)
         # Each word of a phrase has the weight, as in pyctcdecode, which scores the words alone.
-        phrases = {phrase: min(nats * len(phrase.split()), _MOST_HOTWORD) for phrase, nats in phrases.items()}
+        for phrase, nats in phrases.items():
+            phrases[phrase] = max(-_MOST_HOTWORD, min(nats * len(phrase.split()), _MOST_HOTWORD))
         if not phrases:
             return found
         if self._phrases is None or self._phrases[0] != phrases:

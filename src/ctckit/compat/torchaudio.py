@@ -30,7 +30,7 @@ from ctckit.reference.decoding import LARGEST
 __all__ = ["CTCDecoder", "CTCDecoderLM", "CTCDecoderLMState", "CTCHypothesis", "ctc_decoder"]
 
 _LEAST_THRESHOLD: Final = 1e-9  # nats
-_WIDEST: Final = 256  # times the width, if all prefixes of the final beam are within words of a closed lexicon
+_WIDEST: Final = 64  # times the width, if all prefixes of the final beam are within words of a closed lexicon
 
 
 class CTCHypothesis(NamedTuple):
@@ -85,6 +85,7 @@ class CTCDecoder:
         self._stream: SearchStream | None = None
         self._frames: list[Tensor] = []
         self._final: list[CTCHypothesis] | None = None
+        self._has_failed = self._has_warned = False
 
     def __call__(self, emissions: Tensor, lengths: Lengths = None) -> list[list[CTCHypothesis]]:
         """Decode a batch.
@@ -119,6 +120,7 @@ class CTCDecoder:
     def decode_begin(self) -> None:
         """Begin to decode one item piece by piece."""
         self._stream, self._frames, self._final = None, [], None
+        self._has_failed = self._has_warned = False
 
     def decode_step(self, emissions: Tensor) -> None:
         """Decode the next frames.
@@ -128,8 +130,9 @@ class CTCDecoder:
 
         Raises:
             ArgumentTypeError: as for a call.
-            ArgumentValueError: as for a call; after `decode_end`.
+            ArgumentValueError: as for a call; after `decode_end`, and after an error.
         """
+        self._require_no_error()
         checked = gate(emissions, None, batch_first=True)
         if checked.batched:
             raise ArgumentValueError(f"emissions has shape {tuple(emissions.shape)}, but must be (T, C)")
@@ -138,13 +141,28 @@ class CTCDecoder:
         chunk = self._biased(checked.values)[:, 0]
         if self._stream is None:
             self._stream = self._search(chunk.shape[1])
+        if len(chunk):
+            level = None if self._has_warned else 2
+            warned = check_plausible(checked, 0, float(checked.values.amax()), logits=False, level=level)
+            self._has_warned = self._has_warned or warned
+        self._has_failed = True  # unless what follows returns
         status, reached = self._stream.push(chunk)
         if status == "not_finite":
             raise not_finite(checked, 0, reached - sum(map(len, self._frames)), may_be_none=False)
         self._frames.append(chunk.clone())
+        self._has_failed = False
+
+    def _require_no_error(self) -> None:
+        if self._has_failed:
+            raise ArgumentValueError("the item was ended by an error: call decode_begin before the next one")
 
     def decode_end(self) -> None:
-        """End the item."""
+        """End the item.
+
+        Raises:
+            ArgumentValueError: after an error.
+        """
+        self._require_no_error()
         if self._stream is None:
             classes = self.tokens_dict.index_size()
             self._stream = self._search(classes)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ctckit.backends import require_core
 from ctckit.compat.alphabet import checked_strings
-from ctckit.compat.custom_lm import TokenLMScorer, WordLMScorer, WordTable
+from ctckit.compat.custom_lm import LanguageModel, TokenLMScorer, WordLMScorer, WordTable
 from ctckit.decoding.lexicon import Lexicon, read_lexicon, spelt_lexicon
 from ctckit.decoding.ngram import NGram
 from ctckit.decoding.scorers import Scorer, checked_scorers
@@ -90,17 +90,19 @@ class WordSpellings:
     Args:
         lexicon: the words.
         roles: the `WordRole` of each class.
-        lm: the n-gram model that says which of words spelt alike it is; None for the first.
+        lm: the model that says which of words spelt alike it is; None for the first.
         unk_word: what other words are called.
     """
 
-    def __init__(self, lexicon: Lexicon, roles: Sequence[int], lm: NGram | None, unk_word: str) -> None:
+    def __init__(self, lexicon: Lexicon, roles: Sequence[int], lm: NGram | _ByWords | None, unk_word: str) -> None:
         self._breaks = _classes(roles, WordRole.SEPARATES | WordRole.STARTS)
         self._separators, self._ends = _classes(roles, WordRole.SEPARATES), _classes(roles, WordRole.ENDS)
         self._lm, self._unk_word = lm, unk_word
         self._words: dict[Row, list[str]] = {}
         for word, row in zip(lexicon.words, rows_of(lexicon), strict=True):
             self._words.setdefault(row, []).append(word)
+        if all(len(words) == 1 for words in self._words.values()):
+            self._lm = None  # there is no choice
 
     def key(self, tokens: Sequence[int]) -> tuple[Row | str, ...]:
         """Return what tells the words of a row from those of others."""
@@ -110,15 +112,14 @@ class WordSpellings:
         """Return the words of a row of classes."""
         found = []
         lm = self._lm
-        state = 0 if lm is None else lm.initial()
+        state: Any = None if lm is None else lm.initial()
         for row in self._rows(tokens):
             words = self._words.get(row, [self._unk_word])
             word = words[0]
             if lm is not None:
-                before = state  # (bound for the function below)
-                if len(words) > 1:
-                    word = max(words, key=lambda one, at=before: lm.advance(at, one)[0])  # type: ignore[misc]
-                state = lm.advance(before, word)[1]
+                steps = {word: lm.advance(state, word) for word in words}
+                word = max(words, key=lambda word, steps=steps: steps[word][0])  # type: ignore[misc]
+                state = steps[word][1]
             found.append(word)
         return tuple(found)
 
@@ -133,6 +134,20 @@ class WordSpellings:
             if token in self._ends:
                 rows.append([])
         return [tuple(row) for row in rows if row]
+
+
+class _ByWords:
+    """A language model in Python, asked by words as an `NGram` is."""
+
+    def __init__(self, lm: LanguageModel, words: Dictionary) -> None:
+        self._lm, self._words = lm, words
+
+    def initial(self) -> Any:
+        return self._lm.start(False)
+
+    def advance(self, state: Any, word: str) -> tuple[float, Any]:
+        after, score = self._lm.score(state, self._words.get_index(word))
+        return score, after
 
 
 class Knowledge(NamedTuple):
@@ -183,6 +198,7 @@ def knowledge_of(
             )
     if isinstance(model, NGram) and lm_weight < 0:
         raise ArgumentValueError(f"lm_weight is {lm_weight}, but must be a number from 0 for an n-gram model")
+    sil_token = entries.get_entry(silence)  # (it may have several names)
     names: list[str | None] = list(entries.entries)
     names[blank] = None
     if lexicon is None or (isinstance(lexicon, str) and not lexicon):
@@ -209,7 +225,8 @@ def knowledge_of(
             made = WordLMScorer(lm, table, weight=lm_weight, word_score=word_score, unk_score=unk_score)
             return checked_scorers([made])
 
-    spellings = WordSpellings(spelt, roles.tolist(), ngram, unk_word)
+    asked = model if model is None or ngram is not None else _ByWords(lm, words)
+    spellings = WordSpellings(spelt, roles.tolist(), asked, unk_word)
     return Knowledge(entries, words, blank, silence, spellings, scorers)
 
 
@@ -228,29 +245,24 @@ def rows_of(lexicon: Lexicon) -> list[Row]:
 def _spelt(lexicon: Any, entries: Dictionary, vocabulary: Vocabulary, roles: Any, sil_token: str) -> Lexicon:
     """Spell the words of a lexicon, without the silence at their ends."""
     found: dict[str, list[str | list[str]]] = {}
-    aliases = {sil_token: sil_token}
+    aliases: dict[str, str] = {}
     for word, spellings in read_lexicon(lexicon).items():
         for spelling in spellings:
             if spelling == word:  # the vocabulary spells it
                 found.setdefault(word, []).append(spelling)
                 continue
-            row = [
-                _name(token, entries, aliases)
-                for token in (spelling.split() if isinstance(spelling, str) else spelling)
-            ]
+            tokens = spelling.split() if isinstance(spelling, str) else spelling
+            row = [_name(token, entries, aliases) for token in tokens]
+            if not row:
+                raise ArgumentValueError(f"the lexicon spells {word!r} without tokens")
             inner = row[row[0] == sil_token : len(row) - (row[-1] == sil_token)]
             if sil_token in inner:
                 raise ArgumentValueError(
                     f"the lexicon spells {word!r} with {sil_token!r} inside, which separates words: make it two words"
                 )
-            first, last = (
-                vocabulary.ids.get(inner[0]) if inner else None,
-                vocabulary.ids.get(inner[-1]) if inner else None,
-            )
-            is_bound = row[-1] == sil_token or row[0] == sil_token
-            is_bound = is_bound or (first is not None and bool(roles[first] & WordRole.STARTS))
-            is_bound = is_bound or (last is not None and bool(roles[last] & WordRole.ENDS))
-            if not is_bound:
+            starts = roles[vocabulary.ids[row[0]]] if row[0] in vocabulary.ids else 0
+            ends = roles[vocabulary.ids[row[-1]]] if row[-1] in vocabulary.ids else 0
+            if not (starts & (WordRole.SEPARATES | WordRole.STARTS) or ends & (WordRole.SEPARATES | WordRole.ENDS)):
                 raise ArgumentValueError(
                     f"the lexicon spells {word!r} without {sil_token!r} at the end, and its tokens do not show where a "
                     f"word begins: words that nothing separates cannot be told apart"

@@ -326,13 +326,24 @@ def test_pieces_that_begin_words_need_no_silence() -> None:
 
 
 def test_models_without_unk(tmp_path: Path) -> None:
-    (tmp_path / "lm.arpa").write_text(random_model(random.Random(3), ["a", "ab"], 2, unknown=False))  # noqa: S311
-    with pytest.warns(UserWarning, match="has no <unk> and lacks 4 words of the lexicon, which are left out: ba, cab"):
-        decoder = ctc_decoder(LEXICON, SMALL, tmp_path / "lm.arpa", nbest=50)
-    found = decoder(random_emissions(6, 0)[None])[0]
-    assert {word for hypothesis in found for word in hypothesis.words} == {"a", "ab"}
-    with pytest.raises(ValueError, match="has none of the words of the lexicon"):
-        ctc_decoder({"c": "c |"}, SMALL, tmp_path / "lm.arpa")
+    arpa = random_model(random.Random(3), ["a", "ab"], 1, unknown=False)  # noqa: S311
+    (tmp_path / "lm.arpa").write_text(arpa)
+    oracle = DictionaryModel(arpa)
+    for unk_score in (-math.inf, -4.0):
+        decoder = ctc_decoder(
+            LEXICON, SMALL, tmp_path / "lm.arpa", nbest=500, beam_size=9000, beam_threshold=math.inf,
+            lm_weight=1.5, unk_score=unk_score,
+        )  # fmt: skip
+        x = random_emissions(5, 0)
+        missing = 0
+        for found in decoder(x[None])[0]:
+            acoustic = text_score(x.tolist(), split(found.tokens.tolist()), 1, 0, best_path=True)
+            # KenLM gives <unk> 10 to the power of -100 then.
+            log10 = [oracle.log10.get((word,), -100.0) for word in [*found.words, "</s>"]]
+            missing += -100.0 in log10
+            expected = acoustic + 1.5 * sum(log10) + sum(unk_score for word in found.words if word == "<unk>")
+            assert found.score == pytest.approx(expected, abs=1e-3), found.words
+        assert missing
 
 
 WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import shutil
-import warnings
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -15,9 +14,9 @@ import numpy as np
 
 from ctckit.compat.alphabet import Alphabet, checked_strings
 from ctckit.decoding.lexicon import spelt_lexicon
-from ctckit.decoding.ngram import NGram
+from ctckit.decoding.ngram import NGram, numbers_of
 from ctckit.decoding.scorers import Scored, ScorerKind
-from ctckit.errors import ArgumentTypeError, ArgumentValueError
+from ctckit.errors import ArgumentTypeError, ArgumentValueError, warn_user
 from ctckit.reference.decoding import LARGEST
 from ctckit.text.word_roles import word_roles
 
@@ -88,11 +87,9 @@ class LanguageModel:
         # Fewer words than the model's: those of the model that are not among them are unknown, too.
         known = None if self._unigrams is None else self._unigrams.intersection(self._words)
         if known is not None and not known:
-            warnings.warn(
+            warn_user(
                 f"{self.model!r} has none of the {len(self._unigrams or ()):,} unigrams: its own words are known "
-                f"instead, as in pyctcdecode",
-                UserWarning,
-                stacklevel=3,
+                f"instead, as in pyctcdecode"
             )
         self._known = known if known and len(known) < len(self._words) else None
         self._tries: dict[tuple[Alphabet, bool], _Trie] = {}
@@ -192,16 +189,24 @@ class LanguageModel:
         missing = weight * _LN10 * _NO_UNKNOWN if self.model.core.unknown < 0 else 0.0
         penalty = weight * _LN10 * float(self.unk_score_offset)
 
-        def scorer(lm: Any, *, known: bool, unknown: float, weight: float, bonus: float) -> Any:
+        def scorer(lm: NGram | None, *, known: bool, unknown: float, weight: float, bonus: float) -> Any:
             trie = self._trie(alphabet, known=known)
-            numbers = [-1] * len(trie.words) if lm is None else lm.find_all(trie.words)
+            numbers = [-1] * len(trie.words) if lm is None else numbers_of(lm, trie.words)
             return _core.WordScorer(
-                trie.trie, lm, np.array(numbers, np.int32), roles, weight, bonus, unknown, True, self.score_boundary
+                trie.trie,
+                None if lm is None else lm.core,
+                np.array(numbers, np.int32),
+                roles,
+                weight,
+                bonus,
+                unknown,
+                True,
+                self.score_boundary,
             )
 
         own = 0.0 if self._known is not None else penalty
         found = [
-            scorer(self.model.core, known=False, unknown=own + missing, weight=weight, bonus=float(self.beta)),
+            scorer(self.model, known=False, unknown=own + missing, weight=weight, bonus=float(self.beta)),
         ]
         if self._known is not None:
             found.append(scorer(None, known=True, unknown=penalty, weight=0.0, bonus=0.0))
@@ -240,7 +245,7 @@ class LanguageModel:
             if word == "<s>":
                 context = self.model.initial(bos=True)
                 continue
-            number = self.model.core.find(word)
+            number = numbers_of(self.model, [word])[0]
             number = self.model.core.unknown if number < 0 else number
             context = 0 if number < 0 else self.model.core.step(context, number)[1]
         return context

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -20,7 +19,7 @@ from ctckit.compat.language_model import LanguageModel, LMState
 from ctckit.compat.texts import Limits, ScoredText, TextSearch
 from ctckit.decoding.hotwords import checked_hotwords, phrase_scorer
 from ctckit.decoding.scorers import Scored
-from ctckit.errors import ArgumentTypeError
+from ctckit.errors import ArgumentTypeError, warn_user
 from ctckit.reference.decoding import LARGEST
 
 __all__ = [
@@ -348,11 +347,9 @@ def build_ctcdecoder(
     alphabet = Alphabet.build_alphabet(labels)
     if kenlm_model_path is None:
         if unigrams is not None:
-            warnings.warn(
+            warn_user(
                 "unigrams have no effect without kenlm_model_path, as in pyctcdecode: pass them as lexicon= to "
-                "ctckit.Decoder",
-                UserWarning,
-                stacklevel=2,
+                "ctckit.Decoder"
             )
         return BeamSearchDecoderCTC(alphabet)
     lm = LanguageModel(kenlm_model_path, unigrams, alpha, beta, unk_score_offset, lm_score_boundary)
@@ -361,8 +358,4 @@ def build_ctcdecoder(
 
 def _warn_of_pool(pool: Any) -> None:
     if pool is not None:
-        warnings.warn(
-            "pool is not used: items are decoded by torch.get_num_threads() threads of this process",
-            UserWarning,
-            stacklevel=3,
-        )
+        warn_user("pool is not used: items are decoded by torch.get_num_threads() threads of this process")

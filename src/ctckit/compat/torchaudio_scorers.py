@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -15,7 +14,7 @@ from ctckit.backends import require_core
 from ctckit.compat.alphabet import checked_strings
 from ctckit.compat.custom_lm import LanguageModel, TokenLMScorer, WordLMScorer, WordTable
 from ctckit.decoding.lexicon import Lexicon, read_lexicon, spelt_lexicon
-from ctckit.decoding.ngram import NGram
+from ctckit.decoding.ngram import NGram, numbers_of
 from ctckit.decoding.scorers import Scorer, checked_scorers
 from ctckit.errors import ArgumentTypeError, ArgumentValueError
 from ctckit.reference.decoding import LARGEST
@@ -206,8 +205,6 @@ def knowledge_of(
     vocabulary = Vocabulary(names, word_separator=sil_token, blank=blank)
     roles = word_roles(vocabulary)
     spelt = _spelt(lexicon, entries, vocabulary, roles, sil_token)
-    if isinstance(model, NGram) and model.core.unknown < 0:
-        spelt = _of_model(spelt, model)
     words = Dictionary(lm_dict, "lm_dict") if lm_dict is not None else _words_of(spelt, unk_word)
     ngram = model if isinstance(model, NGram) else None
     if model is None or ngram is not None:
@@ -286,38 +283,17 @@ def _words_of(lexicon: Lexicon, unk_word: str) -> Dictionary:
     return Dictionary(dict.fromkeys([*lexicon.words, unk_word]), "lexicon")
 
 
-def _of_model(lexicon: Lexicon, lm: NGram) -> Lexicon:
-    """Leave out the words that a model without <unk> does not have: it gives them no probability."""
-    numbers = lm.core.find_all(lexicon.words)
-    missing = dict.fromkeys(word for word, number in zip(lexicon.words, numbers, strict=True) if number < 0)
-    if not missing:
-        return lexicon
-    if len(missing) == len(set(lexicon.words)):
-        raise ArgumentValueError(f"{lm!r} has none of the words of the lexicon")
-    warnings.warn(
-        f"{lm!r} has no <unk> and lacks {len(missing):,} words of the lexicon, which are left out: "
-        f"{', '.join(list(missing)[:5])}{', ...' if len(missing) > 5 else ''}",
-        UserWarning,
-        stacklevel=4,
-    )
-    rows = [row for row, number in zip(rows_of(lexicon), numbers, strict=True) if number >= 0]
-    words = [word for word in lexicon.words if word not in missing]
-    classes = np.array([c for row in rows for c in row], dtype=np.int32)
-    return Lexicon(words, classes, np.array([len(row) for row in rows], dtype=np.int32))
-
-
 def _word_scorer(
     lexicon: Lexicon, lm: NGram | None, roles: Any, weight: float, word_score: float, unk_score: float
 ) -> Any:
     require_core("lexicons")
     from ctckit import _core  # noqa: PLC0415  # it may be missing
 
-    numbers = [-1] * len(lexicon.words) if lm is None else lm.core.find_all(lexicon.words)
+    numbers = [-1] * len(lexicon.words) if lm is None else numbers_of(lm, lexicon.words)
     unknown = unk_score - word_score  # the core's bonus is for all words, torchaudio's for those of the lexicon
     if unknown >= LARGEST:
         raise ArgumentValueError(f"unk_score is {unk_score}, but must be below word_score + {LARGEST:g} nats")
-    if lm is not None and lm.core.unknown < 0:
-        unknown += weight * _NO_UNKNOWN
+    missing = weight * _NO_UNKNOWN if lm is not None and lm.core.unknown < 0 else 0.0
     return _core.WordScorer(
         _core.WordTrie(lexicon.classes, lexicon.lengths),
         None if lm is None else lm.core,
@@ -325,8 +301,9 @@ def _word_scorer(
         roles,
         weight / _LN10,
         word_score,
-        unknown,
+        unknown + missing,
         True,
+        missing=missing,
     )
 
 
@@ -338,7 +315,7 @@ def _of_tokens(model: Any, entries: Dictionary, weight: float) -> Callable[[], l
         return lambda: checked_scorers([TokenLMScorer(model, weight)])
     from ctckit import _core  # noqa: PLC0415  # it may be missing
 
-    numbers = np.array(model.core.find_all(entries.entries), dtype=np.int32)
+    numbers = np.array(numbers_of(model, entries.entries), dtype=np.int32)
     unknown = weight * _NO_UNKNOWN if model.core.unknown < 0 else 0.0
     fixed: Any = _core.TokenScorer(model.core, numbers, weight / _LN10, 0.0, unknown)
     return lambda: [fixed]

@@ -44,6 +44,17 @@ def test_what_is_known_is_scored(capsys: pytest.CaptureFixture[str]) -> None:
     assert [result["hotword_score"] for result in again] == [0, 10, 0, 0, 0, 0, 10, 0]
 
 
+def test_case_may_be_ignored(capsys: pytest.CaptureFixture[str]) -> None:
+    write_model(Path("lm.arpa"), tuple(word.upper() for word in WORDS))
+    known = ("--lm", "lm.arpa", "--lm-weight", "1", "--word-bonus", "0", "--hotword", "Bad CAB")
+    assert decode(*known) == 2
+    assert "--fold-case" in capsys.readouterr().err
+    assert decode(*known, "--fold-case") == 0
+    results = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert (results[1]["text"], results[1]["hotword_score"]) == ("a bad cab", 10.0)
+    assert results[1]["lm_score"] == pytest.approx((3 * -1.30103 - 1) * 2.302585093, abs=1e-5)
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_warning_is_said_once(workers: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("words.txt").write_text("\n".join((*WORDS, "\x1b[2Jé")))

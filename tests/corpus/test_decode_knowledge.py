@@ -86,6 +86,17 @@ def test_the_same_for_any_number_of_workers(manifest: Path) -> None:
     assert "does not spell 1 of the 4 words of words.txt, which are left out: 'CAB'" in said
 
 
+def test_for_a_process_in_another_folder() -> None:
+    given = task(lm="lm.arpa", lexicon="words.txt", hotwords="names.txt")
+    here = str(Path.cwd())
+    moved: Any = given.at_absolute_paths()
+    assert moved.vocabulary == f"{here}/corpus/vocab.json"
+    assert list(moved.files().values()) == [f"{here}/lm.arpa", f"{here}/words.txt", f"{here}/names.txt"]
+    assert moved.digest() == given.digest()
+    assert task(hotwords={"cab": 1.0}, lm="no.arpa").at_absolute_paths().files() == {"the language model": "no.arpa"}
+    assert corpus.LossTask(vocabulary="math:pi").at_absolute_paths() == corpus.LossTask(vocabulary="math:pi")
+
+
 # ------------------------------------------------------------------------------------------------------------- warnings
 
 

@@ -108,6 +108,11 @@ of_knowledge = options(
         metavar="NATS",
         help="Added to the score for each occurrence of a phrase that has no weight of its own.",
     ),
+    click.option(
+        "--fold-case",
+        is_flag=True,
+        help="Ignore the case of words and phrases where the vocabulary has one case only.",
+    ),
 )
 """What is known beside the emissions."""
 

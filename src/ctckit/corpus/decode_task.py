@@ -63,7 +63,9 @@ class DecodeTask(Task):
     ``characters``, ``character_errors`` and ``cer``; see `ErrorRates`.
 
     With a language model ``lm_score``, and with hotwords ``hotword_score``, is the part of the score that they gave, in
-    nats. An item without a hypothesis is bad. `fold_case` and `unknown` have no effect.
+    nats. An item without a hypothesis is bad.
+
+    `fold_case` holds for the words of language model and lexicon and for hotwords. `unknown` has no effect.
     """
 
     beam_width: BeamWidth = 16
@@ -81,7 +83,8 @@ class DecodeTask(Task):
     blank_threshold: float | None = None
     """As for `ctckit.beam_search`, a probability."""
     lm: str | None = None
-    """Path of an n-gram model: what `ctckit.NGram` reads."""
+    """Path of an n-gram model: what `ctckit.NGram` reads. A resumed run compares its content; of a file of more than
+    256 MiB, its size and date."""
     lm_unit: str = "word"
     """"word", or "token" if the model's words are the vocabulary's tokens."""
     lm_weight: float = 0.5
@@ -170,13 +173,6 @@ class DecodeTask(Task):
     def files(self) -> dict[str, str]:
         """Return the files of language model, lexicon and hotwords."""
         return self.knowledge.files
-
-    def digest(self) -> str:
-        """Return a digest of the options, and of the files of vocabulary, language model, lexicon and hotwords.
-
-        Of a language model of more than 256 MiB, size and date count, not the content.
-        """
-        return super().digest()
 
     def _options(self) -> dict[str, Any]:
         options = super()._options()

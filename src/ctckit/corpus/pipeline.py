@@ -76,11 +76,16 @@ def runner(
     Yields:
         A function from items to their outcomes. Take all outcomes before the next call.
     """
-    if ray or workers <= 1:
-        yield lambda items: run(task, items, workers=workers, ray=ray)
-    else:
+    if not ray and workers > 1:
         with worker_pool(task, workers) as do:
             yield do
+        return
+    with contextlib.ExitStack() as stack:
+        if ray:
+            from ctckit.corpus.ray_engine import connection  # noqa: PLC0415  # optional
+
+            stack.enter_context(connection(ray if isinstance(ray, str) else None))
+        yield lambda items: run(task, items, workers=workers, ray=ray)
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ not affect its neighbours.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import pickle
 import sys
@@ -20,7 +21,7 @@ from ctckit.corpus.manifest import Item
 from ctckit.corpus.outcomes import Fault, Outcome
 from ctckit.corpus.tasks import Task
 
-__all__ = ["run_on_ray"]
+__all__ = ["connection", "run_on_ray"]
 
 _BLOCK = 16  # items per Ray task; Ray's overhead per task is about the time of ten small items
 _PART = 16384  # items per dataset; this bounds the driver's memory
@@ -43,6 +44,34 @@ def run_on_ray(task: Task, items: Iterable[Item], *, workers: int = 1, address: 
     Raises:
         CorpusError: if Ray is not installed, the cluster is not found, or the task cannot be prepared.
     """
+    with connection(address) as ray:
+        part: list[Item] = []
+        is_prepared = False
+        for item in items:
+            if not is_prepared:
+                _prepare_once(ray, task)
+                is_prepared = True
+            part.append(item)
+            if len(part) == _PART:
+                yield from _run_part(ray, task, part, workers)
+                part = []
+        if part:
+            yield from _run_part(ray, task, part, workers)
+
+
+@contextlib.contextmanager
+def connection(address: str | None) -> Iterator[Any]:
+    """Connect to a cluster, if this process is not connected yet, for as long as the block runs.
+
+    Args:
+        address: see `run_on_ray`.
+
+    Yields:
+        The module ``ray``.
+
+    Raises:
+        CorpusError: if Ray is not installed, or the cluster is not found.
+    """
     try:
         import ray  # noqa: PLC0415  # optional
         import ray.data  # noqa: PLC0415  # needs packages beside ray
@@ -60,18 +89,7 @@ def run_on_ray(task: Task, items: Iterable[Item], *, workers: int = 1, address: 
                 f"RAY_AUTH_TOKEN"
             ) from error
     try:
-        part: list[Item] = []
-        is_prepared = False
-        for item in items:
-            if not is_prepared:
-                _prepare_once(ray, task)
-                is_prepared = True
-            part.append(item)
-            if len(part) == _PART:
-                yield from _run_part(ray, task, part, workers)
-                part = []
-        if part:
-            yield from _run_part(ray, task, part, workers)
+        yield ray
     finally:
         if started:
             ray.shutdown()

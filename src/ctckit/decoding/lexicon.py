@@ -175,5 +175,5 @@ def _cause(words: list[str], vocabulary: Vocabulary) -> str:
     """Return why words cannot be spelt, if that is plain: another case."""
     for change, what in ((str.lower, "lower"), (str.upper, "upper")):
         if any(change(word) != word and vocabulary.word_spellings(change(word)) for word in words):
-            return f": the vocabulary has letters in {what} case; pass Vocabulary(..., fold_case=True)"
+            return f": the vocabulary has letters in {what} case; pass Vocabulary(..., fold_case=True), or --fold-case"
     return ""

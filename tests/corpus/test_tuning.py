@@ -85,7 +85,8 @@ def test_scores_are_taken_apart_exactly(tmp_path: Path, monkeypatch: pytest.Monk
     Path("lm.arpa").write_text(unigrams({"a": 0.3, "ab": 0.1, "b": 0.02, "bab": 0.05}))
     Path("token.arpa").write_text(unigrams({"▁a": 0.3, "a": 0.1, "▁b": 0.02}))
     Path("words.txt").write_text("a\nab\nb\naa\n")
-    x = torch.randn(4, 6, generator=torch.Generator().manual_seed(0)).log_softmax(1)
+    # (A class is beyond the vocabulary.)
+    x = torch.randn(4, 7, generator=torch.Generator().manual_seed(0)).log_softmax(1)
     np.save("x.npy", x.numpy())
     settings: list[dict[str, Any]] = [
         {"lm": "lm.arpa"}, {"lm": "lm.arpa", "unknown_score": -1.5}, {"lm": "token.arpa", "lm_unit": "token"},
@@ -95,7 +96,7 @@ def test_scores_are_taken_apart_exactly(tmp_path: Path, monkeypatch: pytest.Monk
     ]  # fmt: skip
     compared = 0
     for options in settings:
-        task = WeightTask(vocabulary="v.json", beam_width=4000, nbest=1, **options)
+        task = WeightTask(vocabulary="v.json", blank=0, beam_width=4000, **options)
         for point in (WeightPoint(0.7, -0.4, 4000), WeightPoint(0.0, 1.3, 4000)):
             job = WeightJob("x", 1, emissions="x.npy", text="ab a", points=(point,), is_kept=True)
             result = task(job).result
@@ -104,9 +105,8 @@ def test_scores_are_taken_apart_exactly(tmp_path: Path, monkeypatch: pytest.Monk
             assert result["sizes"] == (2, 4)
             by_key = {key: row for row, key in enumerate(parts.keys.tolist())}
             for weight, bonus in ((0.0, 0.5), (1.1, 2.0), (2.5, -1.0)):
-                decoder = ctckit.Decoder(names, **{**options, "lm_weight": weight, "word_bonus": bonus})
-                decoder = decoder.replace(lm_weight=weight, word_bonus=bonus, beam_width=4000, nbest=4000)
-                decoding: Any = decoder(x)
+                wide = {"beam_width": 4000, "nbest": 4000, "lm_weight": weight, "word_bonus": bonus}
+                decoding: Any = ctckit.Decoder(names, blank=0, **{**options, **wide})(x)
                 for found in decoding.nbest:
                     row = by_key[hash(found.tokens)]
                     score = parts.base[row] + weight * parts.log_probs[row] + bonus * parts.words[row]

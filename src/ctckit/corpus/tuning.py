@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ctckit.corpus.decode_task import DecodeTask
 from ctckit.corpus.errors import CorpusError
@@ -28,8 +28,10 @@ from ctckit.decoding.knowledge import Weights
 
 __all__ = ["ErrorCounts", "Tuning", "tune"]
 
+_LEAST_SPAN: Final = 0.01
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Tuning:
     """The result of `tune`."""
 
@@ -40,7 +42,7 @@ class Tuning:
     items: int
     """How many items count: those with a text that could be decoded."""
     faults: dict[str, int]
-    """The other items with a text, by the kind of their fault."""
+    """How many items with a text could not be decoded, by the kind of their fault; and lines that are no items."""
     before: ErrorCounts
     """The errors with the weights and the width of the given task."""
     after: ErrorCounts
@@ -151,8 +153,10 @@ def _start_of(task: DecodeTask, by: str, *spans: tuple[float, float]) -> WeightP
     if by not in ("wer", "cer"):
         raise CorpusError(f"by is {by!r}, but must be 'wer' or 'cer'")
     for name, (low, high) in zip(("lm_weight", "word_bonus"), spans, strict=True):
-        if not low < high:
-            raise CorpusError(f"{name} is to be from {low:g} to {high:g}, but the first must be less than the second")
+        if not high - low >= _LEAST_SPAN:
+            raise CorpusError(
+                f"{name} is to be from {low:g} to {high:g}, but the second must be larger, by {_LEAST_SPAN} at least"
+            )
     try:
         for weights in zip(*spans, strict=True):
             Weights(*weights).check()
@@ -165,11 +169,9 @@ def _start_of(task: DecodeTask, by: str, *spans: tuple[float, float]) -> WeightP
 def _widths_to_try(task: DecodeTask, given: Sequence[int] | None) -> list[int]:
     width = task.beam_width
     if given is None:
-        return (
-            []
-            if isinstance(width, (tuple, list))
-            else sorted({max(task.nbest, width // 2), width, 2 * width, 4 * width})
-        )
+        if isinstance(width, (tuple, list)):
+            return []
+        given = (max(task.nbest, width // 2), width, 2 * width, 4 * width)
     for one in given:
         dataclasses.replace(task, beam_width=one)  # checks it
     return sorted(set(given))

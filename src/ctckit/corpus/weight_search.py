@@ -153,10 +153,8 @@ class WeightSearch:
 
     def counts_of(self, point: WeightPoint, *, kept: bool = False) -> ErrorCounts:
         """Return the errors of all good items."""
-        (words, characters), errors = (
-            self._sizes[self.good].sum(0).tolist(),
-            self.errors_of(point, kept=kept).sum(0).tolist(),
-        )
+        words, characters = self._sizes[self.good].sum(0).tolist()
+        errors = self.errors_of(point, kept=kept).sum(0).tolist()
         return ErrorCounts(words, errors[0], characters, errors[1])
 
     def is_worse(self, point: WeightPoint, best: WeightPoint, column: int) -> bool:

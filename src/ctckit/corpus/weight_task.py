@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ctckit.corpus.decode_task import DecodeTask
 from ctckit.corpus.decoders import CorpusDecoder
@@ -87,10 +86,10 @@ class _Parts:
 
     Args:
         reference: the text to compare with.
-        roles: of the classes; None if each is a word.
+        roles: of the classes, see `count_words`; None if each class is a word.
     """
 
-    def __init__(self, reference: str, roles: npt.NDArray[np.uint8] | None) -> None:
+    def __init__(self, reference: str, roles: bytes | None) -> None:
         self._reference, self._roles = reference, roles
         self._facts: dict[tuple[int, ...], tuple[int, int, int]] = {}
 
@@ -120,8 +119,8 @@ class _Parts:
 
 
 @functools.lru_cache(maxsize=2)
-def _roles(vocabulary: Vocabulary) -> npt.NDArray[np.uint8]:
-    return word_roles(vocabulary)
+def _roles(vocabulary: Vocabulary) -> bytes:
+    return word_roles(vocabulary).tobytes()
 
 
 def _best_of(decoding: Decoding, nbest: int) -> Hypothesis:

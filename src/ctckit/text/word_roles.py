@@ -39,17 +39,22 @@ def word_roles(vocabulary: Vocabulary) -> npt.NDArray[np.uint8]:
     return roles
 
 
-def count_words(classes: Iterable[int], roles: npt.NDArray[np.uint8]) -> int:
+def count_words(classes: Iterable[int], roles: bytes) -> int:
     """Count the words of a row of classes, as the scorer of words does (native/decoding/word_scorer.cpp, `take`).
 
+    Args:
+        classes: the row.
+        roles: the bytes of `word_roles`. Classes beyond are part of words.
+
     >>> from ctckit import Vocabulary
-    >>> count_words([2, 1, 1, 2, 2], word_roles(Vocabulary(["-", " ", "a"])))
+    >>> count_words([2, 1, 1, 2, 2], word_roles(Vocabulary(["-", " ", "a"])).tobytes())
     2
     """
     separates, ends = int(WordRole.SEPARATES), int(WordRole.ENDS)  # numbers: flags are ten times slower
     after = int(WordRole.SEPARATES | WordRole.STARTS)
     count, is_within = 0, False
-    for role in roles[list(classes)].tolist():
+    for number in classes:
+        role = roles[number] if number < len(roles) else 0
         if role & after:
             count, is_within = count + is_within, False
         if not role & separates:

@@ -166,8 +166,8 @@ SANITIZED := build/sanitize/site
 UNSANITIZED := $(addprefix --ignore=tests/,text output page plot corpus cli project reference backends/triton) \
   $(addprefix --ignore=tests/,$(addsuffix .py,$(addprefix lattice/test_,arguments checks no_value_read topology \
     tensor_kinds tensor_layouts tensor_memory) backends/test_nonfinite \
-    $(addprefix decoding/test_,adaptive_width arguments emission_sets enumeration knowledge_beam knowledge_errors knowledge_fuzz \
-      results stream_times texts) \
+    $(addprefix decoding/test_,adaptive_width arguments emission_sets enumeration knowledge_beam knowledge_errors \
+      knowledge_fuzz model_errors results stream_times texts) \
     loss/test_autograd loss/test_changed_in_place loss/test_traces loss/test_torch_suite fuzz/test_fuzz_targets))
 # These spend nearly all of their time in the reference, or in other processes.
 UNSANITIZED += $(addprefix --deselect=tests/,loss/test_band.py::test_long_targets \

@@ -9,10 +9,7 @@
 #include <limits>
 #include <map>
 #include <memory>
-#include <optional>
 #include <set>
-#include <stdexcept>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -21,7 +18,7 @@
 #include "decoding/phrase_scorer.hpp"
 #include "decoding/token_scorer.hpp"
 #include "decoding/word_scorer.hpp"
-#include "language/ngram_builder.hpp"
+#include "random_model.hpp"
 #include "require.hpp"
 
 using namespace ctckit;
@@ -34,39 +31,6 @@ constexpr double kNear = 1e-6;
 using Row = std::vector<std::int32_t>;
 
 bool near(double a, double b) { return a == b || std::fabs(a - b) <= kNear * (1 + std::fabs(b)); }
-
-// The memory of a model, and the model.
-struct OwnedModel : NGram {
-  explicit OwnedModel(std::unique_ptr<std::vector<std::byte>> image) : NGram(*image), kept(std::move(image)) {}
-  std::unique_ptr<std::vector<std::byte>> kept;
-};
-
-std::shared_ptr<const NGram> model_of(FuzzedDataProvider& bytes) {
-  static constexpr double kLogs[] = {0, -0.1, -1, -3, -20, -kInfinity}, kWeights[] = {0, 0, -0.5, -4, 0.7};
-  NGramBuilder builder;
-  builder.begin_order(0);
-  const auto add_word = [&](const std::string& word) {
-    builder.add_word(word, bytes.PickValueInArray(kLogs), bytes.PickValueInArray(kWeights));
-  };
-  for (const char* const word : {"<unk>", "<s>", "</s>"})
-    if (bytes.ConsumeIntegralInRange(0, 3) > 0) add_word(word);
-  const int count = bytes.ConsumeIntegralInRange(1, 5);
-  for (int k = 0; k < count; ++k) add_word(std::to_string(k));
-  const int order = bytes.ConsumeIntegralInRange(1, 4);
-  const auto most = static_cast<std::uint32_t>(builder.words() - 1);
-  for (int n = 2; n <= order; ++n) {
-    builder.begin_order(0);
-    std::set<std::vector<std::uint32_t>> grams;
-    const int some = bytes.ConsumeIntegralInRange(0, 5);
-    for (int k = 0; k < some; ++k) {
-      std::vector<std::uint32_t> gram(static_cast<std::size_t>(n));
-      for (std::uint32_t& word : gram) word = bytes.ConsumeIntegralInRange<std::uint32_t>(0, most);
-      if (grams.insert(gram).second)
-        builder.add(gram, bytes.PickValueInArray(kLogs), n < order ? bytes.PickValueInArray(kWeights) : 0);
-    }
-  }
-  return std::make_shared<OwnedModel>(std::make_unique<std::vector<std::byte>>(builder.build()));
-}
 
 class Problem {
  public:
@@ -113,7 +77,7 @@ class Problem {
   double weight() { return bytes_.ConsumeIntegralInRange(-8, 16) / 4.0; }
 
   void make_words() {
-    if (bytes_.ConsumeIntegralInRange(0, 3) > 0) word_model_ = model_of(bytes_);
+    if (bytes_.ConsumeIntegralInRange(0, 3) > 0) word_model_ = random_model(bytes_);
     const std::int64_t words = word_model_ ? word_model_->facts().words : 1;
     const int count = bytes_.ConsumeIntegralInRange(1, 8);
     Row flat, lengths;
@@ -137,7 +101,7 @@ class Problem {
   }
 
   void make_tokens() {
-    token_model_ = model_of(bytes_);
+    token_model_ = random_model(bytes_);
     for (int c = bytes_.ConsumeIntegralInRange(0, classes_); c > 0; --c)
       token_numbers_.push_back(
           static_cast<std::int32_t>(bytes_.ConsumeIntegralInRange<std::int64_t>(-1, token_model_->facts().words - 1)));

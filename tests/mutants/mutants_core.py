@@ -63,6 +63,7 @@ _DECODING = ("frame.hpp", "next_beam.hpp", "ranking.hpp", "tokens.hpp", "order.h
              "kernels.inl", "prefix_tree.cpp", "search.cpp", "decode.cpp", "final_beam.cpp")  # fmt: skip
 _OF_KNOWLEDGE = (
     "decoding/test_ngram",
+    "decoding/test_model_errors",
     "decoding/test_knowledge_errors",
     "decoding/test_phrase_scorer",
     "decoding/test_word_scorer",

@@ -179,8 +179,8 @@ def test_a_model_without_weight_forbids_nothing(tmp_path: Path) -> None:
     assert all(one.lm_score == -9.5 * len(one.tokens) for one in by_token.nbest)
     closed = decoded(decoder(lm=model(tmp_path, text), lm_weight=0.5, word_bonus=0.0), x)
     assert closed.problem == (
-        "no labelling that the lexicon, or another scorer, allows has a probability above 0 at the end: all that it "
-        "needs is -inf"
+        "no labelling has a probability above 0 at the end: all that it needs is -inf, or forbidden by the lexicon or "
+        "another scorer"
     )
 
 
@@ -331,8 +331,8 @@ def test_nothing_that_the_lexicon_allows(said: str, where: str) -> None:
     one = decoder(lexicon=["ab", "can"])
     batch = torch.stack([saying("can-"), saying(said.ljust(4, "-")), saying("ab--")])
     expected = (
-        f"no labelling that the lexicon, or another scorer, allows has a probability above 0 {where}: all that it "
-        f"needs is -inf"
+        f"no labelling has a probability above 0 {where}: all that it needs is -inf, or forbidden by the lexicon or "
+        f"another scorer"
     )
     found = one(batch)
     assert isinstance(found, list)

@@ -171,9 +171,9 @@ def problem_of(
         return f"NaN or +inf in frame {frame}"
     thresholds = options is not None and (options.token_threshold or options.blank_threshold is not None)
     why = " (or the thresholds left none)" if thresholds else ""
-    what = "no labelling that the lexicon, or another scorer, allows" if is_scored else "no labelling"
     where = "at the end" if is_end else f"after frame {frame}"
-    return f"{what} has a probability above 0 {where}{why}: all that it needs is -inf"
+    forbidden = ", or forbidden by the lexicon or another scorer" if is_scored else ""
+    return f"no labelling has a probability above 0 {where}{why}: all that it needs is -inf{forbidden}"
 
 
 def check_plausible(emissions: Emissions, item: int, score: float, *, logits: bool, level: int | None) -> bool:

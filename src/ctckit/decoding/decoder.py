@@ -47,8 +47,9 @@ class Decoder:
         lm_unit: "word", or "token" if the model's words are the vocabulary's tokens.
         lm_weight: weight of the model's log-probabilities (natural logarithms).
         word_bonus: nats for each word, or for each token with ``lm_unit="token"``; only with an `lm`.
-        unknown_score: nats for a word that is in no lexicon, or that the model does not have, besides what the model
-            gives to ``<unk>``. -inf forbids such words.
+        unknown_score: nats for a word that is in no lexicon, or for a token that the model does not have, besides what
+            the model gives to ``<unk>``; and for a word of the lexicon that a model without ``<unk>`` does not have.
+            -inf forbids them.
         lexicon: the words that are possible, see `ctckit.decoding.lexicon`: a path, a list of words, or a dict from
             words to spellings. None for the model's words.
         open_lexicon: whether other words are possible, too.

@@ -143,6 +143,7 @@ def test_copies_and_pickles(tmp_path: Path) -> None:
 def test_folders(tmp_path: Path) -> None:
     (tmp_path / "lm.arpa").write_text(random_model(random.Random(2), WORDS, 2))  # noqa: S311
     x = log_probs(20, 3)
+    (tmp_path / "2").mkdir()
     for number, arguments in enumerate([(None,), (tmp_path / "lm.arpa", ["a", "cab"], 0.7, 1.0, -3.0, False)]):
         decoder = build_ctcdecoder(LABELS, *arguments)  # type: ignore[arg-type]
         folder = tmp_path / str(number)
@@ -161,6 +162,10 @@ def test_folders(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "0")
     with pytest.raises(FileNotFoundError):
         type(decoder).load_from_dir(tmp_path / "0")
+    lm = LanguageModel(tmp_path / "lm.arpa", ["a", "cab", "\N{DEGREE SIGN}"])
+    lm.save_to_dir(tmp_path / "2", "utf-16")
+    assert (tmp_path / "2" / "unigrams.txt").read_text("utf-16").split() == ["a", "cab", "\N{DEGREE SIGN}"]
+    assert LanguageModel.load_from_dir(tmp_path / "2", "utf-16").order == 2
     unnamed = LanguageModel(ctckit.NGram(tmp_path / "lm.arpa"))
     with pytest.raises(ValueError, match="was not given by its path cannot be saved"):
         unnamed.save_to_dir(tmp_path)

@@ -120,10 +120,10 @@ def test_scores_are_the_definition_s(kind: str | None, log_add: bool, tmp_path: 
         arpa = random_model(r, [*LEXICON][: r.randint(3, 6)], r.randint(1, 3))
         oracle = DictionaryModel(arpa)
         weights: dict[str, Any] = {
-            "lm_weight": r.choice((0.0, 1.0, 2.5)),
+            "lm_weight": (0.0, 1.0, 2.5)[seed % 3],
             "word_score": r.choice((0.0, 1.5, -1.0)),
             "sil_score": r.choice((0.0, 0.4, -0.6)),
-            "unk_score": r.choice((-math.inf, -3.0)),
+            "unk_score": (-3.0, -math.inf)[seed % 2],
         }
         lm = model(kind, arpa, tmp_path, words)
         decoder = ctc_decoder(
@@ -276,6 +276,15 @@ def test_batches_are_the_same() -> None:
         assert [(a.words, a.score) for a in found] == [(a.words, a.score) for a in alone]
 
 
+def test_one_warning_for_values_that_are_no_log_probabilities() -> None:
+    decoder = ctc_decoder(LEXICON, SMALL)
+    x = random_emissions(6, 0)
+    with pytest.warns(UserWarning, match="item 1: emissions hold") as caught:
+        decoder(torch.stack([x, x + 9, x, x + 9]))
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+
+
 def test_a_narrow_beam_of_a_closed_lexicon_still_finds_words() -> None:
     decoder = ctc_decoder({"cab": "c a b |", "abc": "a b c |"}, SMALL, beam_size=1)
     x = torch.tensor([[0.1, 0.1, 0.3, 0.1, 0.4], [0.1, 0.1, 0.4, 0.3, 0.1], [0.1, 0.1, 0.1, 0.1, 0.6]]).log()
@@ -288,7 +297,7 @@ def test_a_narrow_beam_of_a_closed_lexicon_still_finds_words() -> None:
     impossible = x.clone()
     impossible[1] = -torch.inf
     (found,) = decoder(impossible[None])[0]
-    assert (found.words, found.tokens.tolist(), found.score) == ([], [], -math.inf)
+    assert (found.words, found.tokens.tolist(), found.timesteps.tolist(), found.score) == ([], [], [], -math.inf)
 
 
 def test_words_spelt_alike(tmp_path: Path) -> None:
@@ -299,14 +308,15 @@ def test_words_spelt_alike(tmp_path: Path) -> None:
     lines += [f"-1.0\t{word}\t0.0" for word in ("<unk>", "<s>", "</s>", "see", "sea", "the")]
     lines += ["", "\\2-grams:", "-0.2\tthe sea", "-0.7\tthe see", "", "\\end\\", ""]
     (tmp_path / "lm.arpa").write_text("\n".join(lines))
-    found = ctc_decoder(lexicon, SMALL, tmp_path / "lm.arpa", nbest=3)(x)[0]
-    assert found[0].words == ["the", "sea"]
     entries = ["see", "sea", "the", "<unk>"]
     (tmp_path / "words.txt").write_text("\n".join(entries))
     lm = PythonLM(DictionaryModel("\n".join(lines)), entries.__getitem__)
-    by_calls = ctc_decoder(lexicon, SMALL, lm, tmp_path / "words.txt")(x)[0][0]
-    assert by_calls.words == ["the", "sea"]
-    assert by_calls.score == pytest.approx(found[0].score, abs=1e-4)
+    for given in (lexicon, dict(reversed(lexicon.items()))):
+        found = ctc_decoder(given, SMALL, tmp_path / "lm.arpa", nbest=3)(x)[0]
+        assert found[0].words == ["the", "sea"]
+        by_calls = ctc_decoder(given, SMALL, lm, tmp_path / "words.txt")(x)[0][0]
+        assert by_calls.words == ["the", "sea"]
+        assert by_calls.score == pytest.approx(found[0].score, abs=1e-4)
 
 
 def test_several_spellings_and_names(tmp_path: Path) -> None:

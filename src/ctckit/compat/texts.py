@@ -160,8 +160,7 @@ class TextSearch:
 
 
 def _searched(items: list[Tensor], options: SearchOptions, scored: Scored) -> list[Decoding]:
-    padded = items[0][None] if len(items) == 1 else pad_sequence(items, batch_first=True)
-    emissions = gate(padded, [len(item) for item in items], batch_first=True)
+    emissions = gate(pad_sequence(items, batch_first=True), [len(item) for item in items], batch_first=True)
     found = search_batch(emissions, options, options.width, scored, "raise", {})
     return [decoding for decoding in found if decoding is not None]  # (all of them)
 

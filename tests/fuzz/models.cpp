@@ -14,6 +14,10 @@
 #include <string_view>
 #include <vector>
 
+#include "core.hpp"
+#include "decoding/decode.hpp"
+#include "decoding/token_scorer.hpp"
+#include "decoding/word_scorer.hpp"
 #include "language/arpa.hpp"
 #include "language/kenlm.hpp"
 #include "language/ngram.hpp"
@@ -63,6 +67,38 @@ std::vector<double> bounds_of(const LanguageModel& model) {
   return bounds;
 }
 
+// A search with its words as classes, and as words of two classes. Numbers that are none end it with an error.
+void search(const LanguageModel& model, Random& random) {
+  constexpr std::int64_t kFrames = 6, kClasses = 5;
+  std::vector<float> emissions(kFrames * kClasses);
+  for (float& x : emissions) x = random.below(9) == 0 ? -INFINITY : -static_cast<float>(random.below(50)) / 8;
+  Batch batch{};
+  batch.dtype = DType::float32;
+  batch.emissions = emissions.data();
+  batch.strides = {kClasses, kFrames * kClasses, 1};
+  batch.frames = kFrames;
+  batch.items = 1;
+  batch.classes = kClasses;
+  batch.input_lengths = &kFrames;
+  const auto words = static_cast<std::uint64_t>(model.facts().words);
+  std::vector<std::int32_t> numbers;
+  for (int k = 0; k < 4; ++k) numbers.push_back(static_cast<std::int32_t>(random.below(words + 1)) - 1);
+  const std::shared_ptr<const LanguageModel> kept(std::shared_ptr<void>(), &model);
+  const std::int32_t classes[] = {1, 2, 2, 3, 2, 2}, lengths[] = {1, 2, 1, 2};
+  WordScorer by_words(std::make_shared<WordTrie>(classes, lengths), kept, numbers, WordClasses({0, 0, 0, 0, 1}),
+                      {0.5, 1, -10, true, true, -10});
+  TokenScorer by_tokens(kept, numbers, 0.5, 0, -10);
+  const Kernels& kernels = *available_kernels()[random.below(available_kernels().size())];
+  const DecodingOptions options{{kClasses, 0, static_cast<std::int32_t>(1 + random.below(9))}, 3, true};
+  for (Scorer* const scorer : {static_cast<Scorer*>(&by_words), static_cast<Scorer*>(&by_tokens)}) {
+    try {
+      decode(batch, options, {scorer}, 1, kernels, decoding_kernels_named(kernels.name));
+    } catch (const std::invalid_argument& error) {
+      require(*error.what() != '\0', "an error says something");
+    }
+  }
+}
+
 // Whatever file it is from.
 void ask(const LanguageModel& model, Random& random) {
   const LanguageModel::Facts& facts = model.facts();
@@ -83,6 +119,7 @@ void ask(const LanguageModel& model, Random& random) {
     state = model.step(state, word).next;
     require(model.has_state(state), "a step leads to a state");
   }
+  search(model, random);
 }
 
 // A model from a text that was read.
@@ -102,7 +139,8 @@ void check(const NGram& model, Random& random) {
     const double bound = bounds[static_cast<std::size_t>(word)];
     require(std::isfinite(step.log_probability) || step.log_probability == -std::numeric_limits<double>::infinity(),
             "a probability");
-    require(step.log_probability <= bound + 1e-6 * (1 + std::fabs(bound)), "a bound");
+    const double rounding = std::isinf(bound) ? 0 : 1e-6 * (1 + std::fabs(bound));
+    require(step.log_probability <= bound + rounding, "a bound");
     require(model.has_state(step.next), "a step leads to a state");
     state = step.next;
   }
@@ -115,13 +153,13 @@ void check(const NGram& model, Random& random) {
   }
 }
 
-struct Reading {
+struct ReadText {
   std::vector<std::byte> image;
   std::string error;  // empty if there is none
-  bool operator==(const Reading&) const = default;
+  bool operator==(const ReadText&) const = default;
 };
 
-Reading read(std::string_view text, Random& random, std::uint64_t most_piece) {
+ReadText read(std::string_view text, Random& random, std::uint64_t most_piece) {
   ArpaReader reader;
   try {
     while (!text.empty()) {
@@ -170,7 +208,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     for (int k = 0; k < 4; ++k) open_damaged(file.span(), random);
     return 0;
   }
-  const Reading whole = read(text_of(bytes), random, std::uint64_t{1} << 30);
+  const ReadText whole = read(text_of(bytes), random, std::uint64_t{1} << 30);
   require(whole == read(text_of(bytes), random, 9), "a text is read the same in pieces");
   if (!whole.error.empty()) return 0;
   const Copy copy(whole.image);

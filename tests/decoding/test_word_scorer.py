@@ -104,3 +104,16 @@ def spelt(word: str, vocabulary: tuple[str, ...]) -> list[int]:
     if "a</w>" in vocabulary:
         return [vocabulary.index(c + ("</w>" if k + 1 == len(word) else "")) for k, c in enumerate(word)]
     return [vocabulary.index(c) for c in word]
+
+
+def test_what_is_kept_is_of_one_scorer() -> None:
+    """What words gain at their ends is kept by each thread, in 4,096 places for all scorers."""
+    trie = _core.WordTrie(np.array([2], dtype=np.int32), np.array([1], dtype=np.int32))
+    numbers, roles = np.array([-1], dtype=np.int32), roles_of(LETTERS)
+    x = torch.full((1, 1, 4), -torch.inf)
+    x[0, 0, 2] = 0.0
+    options, lengths = SearchOptions(0, 1, 1, rescore=False), torch.tensor([1])
+    for k in range(6000):
+        scorer: Any = _core.WordScorer(trie, None, numbers, roles, 0.5, float(k % 7), -math.inf, True)
+        (found,) = cpu.beam_search(x, lengths, options, [scorer])
+        assert found.hypotheses[0].gains == (k % 7,), k

@@ -6,6 +6,7 @@ import itertools
 import math
 import random
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -155,3 +156,74 @@ def test_narrow_beams_of_words(names: list[str], weight: float, tmp_path: Path) 
             assert [one.tokens for one in found.hypotheses] == [tokens for tokens, _ in expected]
             for one, (_, score) in zip(found.hypotheses, expected, strict=True):
                 assert one.beam_score == pytest.approx(score, abs=1e-5)
+
+
+class Phrases:
+    """What a prefix gains by phrases of classes: those that occurred, and the most that one under way has earned."""
+
+    def __init__(self, phrases: dict[Row, float]) -> None:
+        self._phrases = phrases
+
+    def end(self, prefix: Row) -> float:
+        places = range(len(prefix))
+        return sum(
+            nats * sum(prefix[at : at + len(row)] == row for at in places) for row, nats in self._phrases.items()
+        )
+
+    def total(self, prefix: Row) -> float:
+        earned = [0.0]
+        for row, nats in self._phrases.items():
+            earned += [nats * k / len(row) for k in range(1, len(row)) if prefix[len(prefix) - k :] == row[:k]]
+        return self.end(prefix) + max(earned)
+
+
+def test_narrow_beams_of_phrases() -> None:
+    """A phrase begins within another one, or ends in it."""
+    r = random.Random(1)  # noqa: S311
+    for seed in range(20):
+        rows: list[Row] = [tuple(r.choices((1, 2, 3), k=r.randint(1, 5))) for _ in range(6)]
+        phrases = {row: r.choice((-1.0, 2.0, 4.0, 7.0)) for row in rows}
+        flat = np.array([c + 1 for row in phrases for c in row], dtype=np.int32)
+        lengths = np.array([len(row) for row in phrases], dtype=np.int32)
+        scorer: Any = _core.PhraseScorer(flat, lengths, list(phrases.values()), np.zeros(4, dtype=np.uint8))
+        defined = Phrases(phrases)
+        x = emissions("flat", 9, 4, seed).double()
+        for width in (1, 2, 4):
+            options = SearchOptions(0, width, width, rescore=False)
+            (found,) = cpu.beam_search(x[:, None], torch.tensor([len(x)]), options, [scorer])
+            expected = defined_beam(x, width, 0, [Telescoped(defined.total, defined.end)])
+            assert [one.tokens for one in found.hypotheses] == [tokens for tokens, _ in expected]
+            for one, (_, score) in zip(found.hypotheses, expected, strict=True):
+                assert one.beam_score == pytest.approx(score, abs=1e-9)
+
+
+@pytest.mark.parametrize("order", [2, 3])
+def test_narrow_beams_with_positive_back_off_weights(order: int, tmp_path: Path) -> None:
+    """A step may gain more than the model's largest probability."""
+    names = ["w0", "w1", "w2"]
+    for seed in range(12):
+        r = random.Random(seed)  # noqa: S311
+        pairs = r.sample([*itertools.product(names, repeat=2)], 3)
+        lines = ["\\data\\", "ngram 1=5", "ngram 2=3", *["ngram 3=1"] * (order == 3), "", "\\1-grams:"]
+        lines += ["-99\t<s>\t1.5", "-1\t</s>", *(f"-{r.uniform(2, 4)}\t{name}\t{r.uniform(1, 3)}" for name in names)]
+        weight = "\t1.5" if order == 3 else ""
+        lines += ["", "\\2-grams:", *(f"-{r.uniform(2, 5)}\t{a} {b}{weight}" for a, b in pairs)]
+        lines += ["", "\\3-grams:", f"-3\t{' '.join(pairs[0])} w1"] if order == 3 else []
+        text = "\n".join([*lines, "", "\\end\\", ""])
+        (tmp_path / "lm.arpa").write_text(text)
+        lm, oracle = NGram(tmp_path / "lm.arpa"), DictionaryModel(text)
+        numbers = np.array([-1, *lm.core.find_all(names)], dtype=np.int32)
+        scorer: Any = _core.TokenScorer(lm.core, numbers, 1.0, 0.0, -5.0)
+
+        def total(prefix: Row, eos: bool = False, oracle: DictionaryModel = oracle) -> float:
+            return oracle.score([names[c - 1] for c in prefix], eos=eos)
+
+        g = torch.Generator().manual_seed(seed)
+        x = (5 * torch.randn(8, 4, generator=g, dtype=torch.float64)).log_softmax(1)
+        for width in (1, 2, 3, 5):
+            options = SearchOptions(0, width, width, rescore=False)
+            (found,) = cpu.beam_search(x[:, None], torch.tensor([len(x)]), options, [scorer])
+            expected = defined_beam(x, width, 0, [Telescoped(total, partial(total, eos=True))])
+            assert [one.tokens for one in found.hypotheses] == [tokens for tokens, _ in expected]
+            for one, (_, score) in zip(found.hypotheses, expected, strict=True):
+                assert one.beam_score == pytest.approx(score, abs=1e-4)

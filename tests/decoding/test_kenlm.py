@@ -33,17 +33,24 @@ def test_scores_are_those_of_the_arpa_file() -> None:
                 ), sentence
 
 
-def test_equal_states_have_equal_numbers() -> None:
-    lm = NGram(FOLDER / "probing.bin")
+def test_a_state_is_what_the_model_can_use() -> None:
+    """There is one for each context that an n-gram goes on from, or whose back-off weight counts, and no more."""
+    lm, listed = NGram(FOLDER / "probing.bin"), DictionaryModel(ARPA)
+    # (With an n-gram KenLM has those within it, too.)
+    longer = {gram[begin:end] for gram in listed.log10 for end in range(1, len(gram)) for begin in range(end)}
+    contexts = {gram for gram in [*listed.log10, *longer] if gram in longer or listed.back_off[gram] != 0}
     words = [w for w in lm if w not in ("<s>", "</s>")]
     r = random.Random(1)  # noqa: S311
-    seen: set[int] = set()
+    seen: dict[int, set[tuple[str, ...]]] = {}
     for _ in range(300):
-        state = lm.initial()
+        said, state = ("<s>",), lm.initial()
         for word in r.choices(words, k=12):
-            state = lm.advance(state, word)[1]
-            seen.add(state)
-    assert len(seen) < 60
+            said, state = (*said, word), lm.advance(state, word)[1]
+            used = next((said[at:] for at in range(max(0, len(said) - 3), len(said)) if said[at:] in contexts), ())
+            seen.setdefault(state, set()).add(used)
+    assert len(seen) > 20
+    assert all(len(used) == 1 for used in seen.values()), seen
+    assert len({next(iter(used)) for used in seen.values()}) == len(seen)
 
 
 def test_what_is_not_read(tmp_path: Path) -> None:

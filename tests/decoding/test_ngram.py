@@ -188,3 +188,14 @@ def test_words_and_states_of_another_kind(tmp_path: Path) -> None:
     for state in (-1, 99, 2**40):
         with pytest.raises(ctckit.ArgumentValueError, match="no state of this model"):
             lm.advance(state, "to")
+
+
+def test_many_words_are_found(tmp_path: Path) -> None:
+    """Some of them share a place of the table."""
+    words = [f"w{k}" for k in range(3000)]
+    text = "\n".join(["\\data\\", "ngram 1=3000", "", "\\1-grams:", *(f"-{k}\t{w}" for k, w in enumerate(words))])
+    lm = model(tmp_path, f"{text}\n\n\\end\\\n")
+    assert [lm.score([word], bos=False, eos=False) for word in words] == pytest.approx(
+        [-k * math.log(10) for k in range(3000)]
+    )
+    assert not any(f"v{k}" in lm for k in range(3000))

@@ -43,7 +43,8 @@ def test_a_state_is_what_the_model_can_use() -> None:
     r = random.Random(1)  # noqa: S311
     seen: dict[int, set[tuple[str, ...]]] = {}
     for _ in range(300):
-        said, state = ("<s>",), lm.initial()
+        said: tuple[str, ...] = ("<s>",)
+        state = lm.initial()
         for word in r.choices(words, k=12):
             said, state = (*said, word), lm.advance(state, word)[1]
             used = next((said[at:] for at in range(max(0, len(said) - 3), len(said)) if said[at:] in contexts), ())

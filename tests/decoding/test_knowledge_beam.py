@@ -133,7 +133,7 @@ def test_narrow_beams_of_words(names: list[str], weight: float, tmp_path: Path) 
         r = random.Random(seed)  # noqa: S311
         words = {"a": -0.5, "ab": -1.0, "bab": -6.0, "bb": -3.0}
         if "c" in names:
-            words |= {"cad": -1.5}
+            words |= {"cad": -1.5, "ac": -1.0}
         text = arpa(words, r)
         (tmp_path / "lm.arpa").write_text(text)
         lm = NGram(tmp_path / "lm.arpa")

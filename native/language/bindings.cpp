@@ -6,10 +6,14 @@
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/string_view.h>
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -75,6 +79,56 @@ nb::object image_of(std::vector<std::byte> image) {
   return nb::cast(nb::ndarray<nb::numpy, std::uint8_t, nb::ndim<1>>(data, {size}, owner));
 }
 
+// The log-probability of words that come one after the other, in nats.
+double score(const LanguageModel& model, std::span<const std::string_view> words, bool bos, bool eos) {
+  constexpr std::size_t most = 64;  // words for which memory is read ahead
+  const LanguageModel::Facts& facts = model.facts();
+  std::int32_t state = LanguageModel::kEmpty;
+  if (bos && facts.begin >= 0) state = model.step(state, facts.begin).next;
+  double total = 0;
+  const auto add = [&](std::int32_t number) {
+    if (number < 0) number = facts.unknown;
+    const LanguageModel::Step step =
+        number < 0 ? LanguageModel::Step{-std::numeric_limits<double>::infinity(), 0} : model.step(state, number);
+    total += step.log_probability;
+    state = step.next;
+  };
+  std::array<std::int32_t, most> numbers;
+  for (std::size_t first = 0; first < words.size(); first += most) {
+    const std::span<const std::string_view> part = words.subspan(first, std::min(most, words.size() - first));
+    model.find_all(part, numbers);
+    model.prefetch(std::span(numbers).first(part.size()));
+    for (std::size_t k = 0; k < part.size(); ++k) add(numbers[k]);
+  }
+  if (eos && facts.end < 0) return -std::numeric_limits<double>::infinity();
+  if (eos) add(facts.end);
+  return total;
+}
+
+double score_words(const Model& self, const nb::sequence& words, bool bos, bool eos) {
+  std::vector<std::string_view> views;
+  for (const nb::handle word : words) {
+    Py_ssize_t size = 0;
+    const char* const text = PyUnicode_AsUTF8AndSize(word.ptr(), &size);
+    if (text == nullptr) nb::raise_python_error();
+    views.emplace_back(text, static_cast<std::size_t>(size));
+  }
+  return score(*self.model, views, bos, eos);
+}
+
+// Of words between white space in ASCII.
+double score_text(const Model& self, std::string_view text, bool bos, bool eos) {
+  const auto is_space = [](char c) { return c == ' ' || (c >= '\t' && c <= '\r') || (c >= '\x1c' && c <= '\x1f'); };
+  std::vector<std::string_view> views;
+  for (std::size_t at = 0; at < text.size();) {
+    std::size_t end = at;
+    while (end < text.size() && !is_space(text[end])) ++end;
+    if (end > at) views.push_back(text.substr(at, end - at));
+    at = end + 1;
+  }
+  return score(*self.model, views, bos, eos);
+}
+
 }  // namespace
 
 void define_language(nb::module_& m) {
@@ -127,6 +181,8 @@ void define_language(nb::module_& m) {
             return numbers;
           },
           nb::arg("words"))
+      .def("score_words", &score_words, nb::arg("words"), nb::arg("bos"), nb::arg("eos"))
+      .def("score_text", &score_text, nb::arg("text"), nb::arg("bos"), nb::arg("eos"))
       .def(
           "word",
           [](const Model& self, std::int64_t number) {

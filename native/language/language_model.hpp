@@ -31,6 +31,11 @@ class LanguageModel {
   // From a state that exists, a word that exists. May be called by several threads.
   virtual Step step(std::int32_t state, std::int32_t word) const = 0;
   virtual std::int32_t find(std::string_view word) const = 0;  // -1 if there is none
+  virtual void find_all(std::span<const std::string_view> words, std::span<std::int32_t> numbers) const {
+    for (std::size_t k = 0; k < words.size(); ++k) numbers[k] = find(words[k]);
+  }
+  // Brings what steps over a row of words will read into the cache. Numbers may be -1.
+  virtual void prefetch(std::span<const std::int32_t>) const {}
   virtual std::string_view word(std::int32_t number) const = 0;
   // Upper bounds of the log-probability of each word, in any state.
   virtual void largest(std::span<double> bounds) const = 0;

@@ -1,8 +1,7 @@
 #include "language/ngram.hpp"
 
 #include <algorithm>
-#include <cstring>
-#include <limits>
+#include <bit>
 #include <stdexcept>
 #include <string>
 
@@ -29,13 +28,10 @@ NGram::Layout::Layout(const NGramHeader& header) {
     at = aligned(at + static_cast<std::size_t>(count) * bytes);
     return begin;
   };
-  first = take(header.contexts + 1, sizeof(std::uint32_t));
-  back_off = take(header.contexts, sizeof(float));
-  shorter = take(header.contexts, sizeof(std::uint32_t));
-  word = take(header.entries, sizeof(std::uint32_t));
-  value = take(header.entries, sizeof(Value));
-  text_begin = take(header.words + 1, sizeof(std::uint32_t));
-  slots = take(header.slots, sizeof(std::uint32_t));
+  word = take(header.words + 1, sizeof(Word));
+  context = take(header.contexts, sizeof(Context));
+  entry = take(NGramSlots(header.contexts, header.words, header.slots).room(), sizeof(NGramEntry));
+  word_slot = take(header.word_slots, sizeof(WordSlot));
   text = take(header.text_bytes, 1);
   size = at;
 }
@@ -54,8 +50,10 @@ NGram::NGram(std::span<const std::byte> image) : image_(image) {
     throw std::runtime_error("its version is " + std::to_string(h.version) + ", but this ctckit reads version " +
                              std::to_string(NGramHeader::kVersion));
   const bool is_possible = h.order >= 1 && h.order <= NGramHeader::kMostOrders && h.contexts >= 1 &&
-                           h.contexts < kMost && h.entries < kMost && h.words <= h.entries && h.text_bytes < kMost &&
-                           h.slots > h.words && h.slots < 2 * kMost && (h.slots & (h.slots - 1)) == 0;
+                           h.contexts < kMost && h.entries < kMost && h.words >= 1 && h.words <= h.entries &&
+                           h.text_bytes < kMost && h.word_slots > h.words && h.word_slots < 2 * kMost &&
+                           std::has_single_bit(h.word_slots) &&
+                           h.slots >= NGramSlots::least_slots(h.contexts, h.words, 0) && h.slots < 2 * kMost;
   if (!is_possible) throw std::runtime_error("its header is damaged");
   for (const std::int32_t word : {h.unknown, h.begin, h.end})
     if (word < -1 || word >= static_cast<std::int64_t>(h.words)) throw std::runtime_error("its header is damaged");
@@ -64,74 +62,88 @@ NGram::NGram(std::span<const std::byte> image) : image_(image) {
     throw std::runtime_error("it has " + std::to_string(image.size()) + " bytes, but should have " +
                              std::to_string(layout.size));
   facts_ = {static_cast<std::int64_t>(h.words), h.unknown, h.begin, h.end, {h.counts, h.counts + h.order}};
-  first_ = array<std::uint32_t>(layout.first, h.contexts + 1);
-  back_off_ = array<float>(layout.back_off, h.contexts);
-  shorter_ = array<std::uint32_t>(layout.shorter, h.contexts);
-  word_ = array<std::uint32_t>(layout.word, h.entries);
-  value_ = array<Value>(layout.value, h.entries);
-  text_begin_ = array<std::uint32_t>(layout.text_begin, h.words + 1);
-  slots_ = array<std::uint32_t>(layout.slots, h.slots);
+  word_ = array<Word>(layout.word, h.words + 1);
+  context_ = array<Context>(layout.context, h.contexts);
+  slots_ = NGramSlots(h.contexts, h.words, h.slots);
+  entry_ = array<NGramEntry>(layout.entry, slots_.room());
+  word_slot_ = array<WordSlot>(layout.word_slot, h.word_slots);
   text_ = {reinterpret_cast<const char*>(image.data() + layout.text), static_cast<std::size_t>(h.text_bytes)};
-}
-
-std::int64_t NGram::entry(std::uint32_t context, std::uint32_t word) const {
-  if (context == 0) return word < header_->words ? static_cast<std::int64_t>(word) : -1;
-  std::size_t low = first_[context], count = std::min<std::size_t>(first_[context + 1], word_.size());
-  if (count <= low) return -1;
-  count -= low;
-  const std::uint32_t* const words = word_.data();
-  while (count > 1) {  // without branches: the next half is loaded either way
-    const std::size_t half = count / 2;
-    low += words[low + half] <= word ? half : 0;
-    count -= half;
-  }
-  return words[low] == word ? static_cast<std::int64_t>(low) : -1;
 }
 
 LanguageModel::Step NGram::step(std::int32_t state, std::int32_t word) const {
   auto context = static_cast<std::uint32_t>(state);
   const auto wanted = static_cast<std::uint32_t>(word);
+  const auto step_to = [this](double log_probability, std::uint32_t next) {
+    return Step{log_probability, static_cast<std::int32_t>(next < header_->contexts ? next : 0)};
+  };
   double sum = 0;
-  while (context < header_->contexts) {
-    const std::int64_t found = entry(context, wanted);
-    if (found >= 0) {
-      const Value& value = value_[static_cast<std::size_t>(found)];
-      return {sum + static_cast<double>(value.log_probability),
-              static_cast<std::int32_t>(value.next < header_->contexts ? value.next : 0)};
-    }
-    if (context == 0) break;
-    sum += static_cast<double>(back_off_[context]);
-    const std::uint32_t shorter = shorter_[context];
-    context = shorter < context ? shorter : 0;
+  while (context > 0) {
+    if (const NGramEntry* const entry = slots_.find(entry_, context, wanted))
+      return step_to(sum + static_cast<double>(entry->log_probability), entry->next);
+    const Context& left = context_[context];
+    sum += static_cast<double>(left.back_off);
+    context = left.shorter < context ? left.shorter : 0;
   }
-  return {sum, kEmpty};
+  const Word& alone = word_[wanted];
+  return step_to(sum + static_cast<double>(alone.log_probability), alone.next);
 }
 
 // A word's listed probability counts with the weights of the longer contexts, which may be positive.
 void NGram::largest(std::span<double> bounds) const {
   double weights = 0;  // of all longer contexts together, at most
-  for (const float weight : back_off_) weights = std::max(weights, static_cast<double>(weight));
+  for (const Context& context : context_) weights = std::max(weights, static_cast<double>(context.back_off));
   weights *= header_->order - 1;
-  for (double& bound : bounds) bound = -std::numeric_limits<double>::infinity();
-  for (std::size_t e = 0; e < word_.size(); ++e)
-    if (word_[e] < bounds.size())
-      bounds[word_[e]] = std::max(bounds[word_[e]], static_cast<double>(value_[e].log_probability) + weights);
+  for (std::size_t k = 0; k < bounds.size(); ++k) bounds[k] = static_cast<double>(word_[k].most) + weights;
 }
 
 std::int32_t NGram::find(std::string_view word) const {
-  const std::size_t mask = slots_.size() - 1;
-  std::size_t slot = static_cast<std::size_t>(hash_of_word(word)) & mask;
-  for (std::size_t tries = 0; tries < slots_.size() && slots_[slot] != 0; ++tries, slot = (slot + 1) & mask) {
-    const std::uint32_t number = slots_[slot] - 1;
-    if (number < header_->words && this->word(static_cast<std::int32_t>(number)) == word)
-      return static_cast<std::int32_t>(number);
+  const std::size_t mask = word_slot_.size() - 1;
+  const std::uint64_t hash = hash_of_word(word);
+  std::size_t slot = static_cast<std::size_t>(hash) & mask;
+  for (std::size_t tries = 0; tries < word_slot_.size() && word_slot_[slot].number != 0; ++tries) {
+    const WordSlot& at = word_slot_[slot];
+    if (at.hash == static_cast<std::uint32_t>(hash >> 32) && at.number <= header_->words &&
+        this->word(static_cast<std::int32_t>(at.number - 1)) == word)
+      return static_cast<std::int32_t>(at.number - 1);
+    slot = (slot + 1) & mask;
   }
   return -1;
 }
 
+void NGram::find_all(std::span<const std::string_view> words, std::span<std::int32_t> numbers) const {
+  const std::size_t mask = word_slot_.size() - 1;
+  for (const std::string_view word : words)
+    __builtin_prefetch(&word_slot_[static_cast<std::size_t>(hash_of_word(word)) & mask]);
+  for (std::size_t k = 0; k < words.size(); ++k) numbers[k] = find(words[k]);
+}
+
+// For each word the n-grams that begin with it, from the shortest on: those of one length do not wait for each other.
+void NGram::prefetch(std::span<const std::int32_t> words) const {
+  for (const std::int32_t word : words)
+    if (word >= 0) __builtin_prefetch(&word_[static_cast<std::size_t>(word)]);
+  std::vector<std::uint32_t> contexts(words.size(), 0);
+  for (std::size_t k = 0; k < words.size(); ++k)
+    if (words[k] >= 0) contexts[k] = word_[static_cast<std::size_t>(words[k])].next;
+  for (std::size_t length = 2; length <= header_->order; ++length) {
+    const std::size_t count = words.size() < length ? 0 : words.size() - length + 1;
+    const auto next = [&](std::size_t k) { return static_cast<std::uint32_t>(words[k + length - 1]); };
+    for (std::size_t k = 0; k < count; ++k)
+      if (contexts[k] != 0 && words[k + length - 1] >= 0) {
+        __builtin_prefetch(&entry_[static_cast<std::size_t>(slots_.place(contexts[k], next(k)).slot)]);
+        __builtin_prefetch(&context_[contexts[k] % context_.size()]);
+      }
+    if (length == header_->order) break;
+    for (std::size_t k = 0; k < count; ++k) {
+      const NGramEntry* const entry =
+          contexts[k] != 0 && words[k + length - 1] >= 0 ? slots_.find(entry_, contexts[k], next(k)) : nullptr;
+      contexts[k] = entry == nullptr ? 0 : entry->next;
+    }
+  }
+}
+
 std::string_view NGram::word(std::int32_t number) const {
   const auto at = static_cast<std::size_t>(number);
-  const std::uint32_t begin = text_begin_[at], end = text_begin_[at + 1];
+  const std::uint32_t begin = word_[at].text, end = word_[at + 1].text;
   return begin <= end && end <= text_.size() ? text_.substr(begin, end - begin) : std::string_view{};
 }
 

@@ -14,6 +14,8 @@ namespace {
 
 constexpr float kUnlisted = std::numeric_limits<float>::quiet_NaN();  // of an n-gram that only begins others
 constexpr std::uint64_t kMostReserved = 1 << 20;                      // n-grams of a length: their count may be wrong
+constexpr double kLoad = 0.85;                                        // of the table of n-grams
+constexpr std::size_t kAhead = 16;                                    // n-grams for which memory is read ahead
 constexpr std::uint32_t kNone = ~std::uint32_t{0};
 
 // Sorts keys, and the numbers beside them, byte by byte from the lowest; only the bytes that differ.
@@ -205,13 +207,16 @@ std::vector<std::byte> NGramBuilder::build() {
       if (here.first_child[e] < here.first_child[e + 1] || sections_[level].back_off[here.source[e]] != 0)
         context_of[level][e] = static_cast<std::uint32_t>(header.contexts++);
   }
+  const std::uint64_t longer = header.entries - words();
+  header.slots = std::max(NGramSlots::least_slots(header.contexts, words(), longer),
+                          static_cast<std::uint64_t>(static_cast<double>(longer) / kLoad));
   if (header.entries >= (std::uint64_t{1} << 31)) throw std::runtime_error("it has more than 2^31 n-grams");
   header.magic = NGramHeader::kMagic;
   header.version = NGramHeader::kVersion;
   header.order = static_cast<std::uint32_t>(levels_.size());
   header.words = words();
   header.text_bytes = text_.size();
-  header.slots = slots_.size();
+  header.word_slots = slots_.size();
   const auto number_of = [&](std::initializer_list<const char*> names) {
     for (const char* const name : names)
       if (const std::int64_t number = find(name); number >= 0) return static_cast<std::int32_t>(number);
@@ -225,49 +230,46 @@ std::vector<std::byte> NGramBuilder::build() {
   std::vector<std::byte> image(layout.size);
   std::memcpy(image.data(), &header, sizeof header);
   const auto at = [&]<class T>(std::size_t place, T) { return reinterpret_cast<T*>(image.data() + place); };
-  std::uint32_t* const first = at(layout.first, std::uint32_t{});
-  float* const back_off = at(layout.back_off, float{});
-  std::uint32_t* const shorter = at(layout.shorter, std::uint32_t{});
-  std::uint32_t* const word = at(layout.word, std::uint32_t{});
-  NGram::Value* const value = at(layout.value, NGram::Value{});
-  std::copy(text_begin_.begin(), text_begin_.end(), at(layout.text_begin, std::uint32_t{}));
-  std::copy(slots_.begin(), slots_.end(), at(layout.slots, std::uint32_t{}));
+  NGram::Word* const word = at(layout.word, NGram::Word{});
+  NGram::Context* const context = at(layout.context, NGram::Context{});
+  NGram::WordSlot* const word_slot = at(layout.word_slot, NGram::WordSlot{});
+  for (std::size_t k = 0; k <= words(); ++k) word[k].text = text_begin_[k];
+  for (std::size_t k = 0; k < slots_.size(); ++k)
+    if (slots_[k] != 0)
+      word_slot[k] = {static_cast<std::uint32_t>(hash_of_word(this->word(slots_[k] - 1)) >> 32), slots_[k]};
   std::memcpy(image.data() + layout.text, text_.data(), text_.size());
+  const NGramSlots slots(header.contexts, header.words, header.slots);
+  const std::span entries(at(layout.entry, NGramEntry{}), static_cast<std::size_t>(slots.room()));
+  std::fill(entries.begin(), entries.end(), NGramEntry{NGramSlots::kFree, 0, 0});
 
-  // The entries of a level follow those of the level before. So do its contexts, and the numbers of both ascend.
-  first[0] = 0;
-  std::size_t base = 0;
-  std::uint32_t context = 1;
-  for (std::size_t level = 0; level < levels_.size(); ++level) {
-    const Level& here = levels_[level];
-    const std::size_t next_base = base + here.source.size();
-    for (std::size_t e = 0; e < here.source.size(); ++e) {
-      word[base + e] = here.word[e];
-      if (context_of[level][e] == kNone) continue;
-      first[context] = static_cast<std::uint32_t>(next_base + here.first_child[e]);
-      back_off[context++] = sections_[level].back_off[here.source[e]];
-    }
-    base = next_base;
-  }
-  first[header.contexts] = static_cast<std::uint32_t>(base);
-  // (The last entries of a context of level k are followed by those of its next one, and then by those of level k + 1.)
-
+  // An n-gram goes on where the same word leads after the next shorter context, unless it is a context itself.
   const NGram made(image);
-  base = 0;
   for (std::size_t level = 0; level < levels_.size(); ++level) {
     const Level& here = levels_[level];
     for (std::size_t e = 0; e < here.source.size(); ++e) {
-      const std::uint32_t parent = level == 0 ? 0 : context_of[level - 1][here.parent[e]];
-      NGram::Step from_shorter{0, NGram::kEmpty};  // the same word after the next shorter context
-      if (level > 0)
-        from_shorter = made.step(static_cast<std::int32_t>(shorter[parent]), static_cast<std::int32_t>(here.word[e]));
-      const float listed = sections_[level].log_probability[here.source[e]];
-      const double backed_off = level > 0 ? static_cast<double>(back_off[parent]) + from_shorter.log_probability : 0;
-      const std::uint32_t own = context_of[level][e], after = static_cast<std::uint32_t>(from_shorter.next);
-      value[base + e] = {std::isnan(listed) ? static_cast<float>(backed_off) : listed, own == kNone ? after : own};
-      if (own != kNone) shorter[own] = after;
+      if (level > 0 && e + kAhead < here.source.size()) {  // places in the table are all over the memory
+        const std::uint32_t parent = context_of[level - 1][here.parent[e + kAhead]], last = here.word[e + kAhead];
+        __builtin_prefetch(&entries[static_cast<std::size_t>(slots.place(parent, last).slot)], 1);
+        if (level > 1)
+          __builtin_prefetch(&entries[static_cast<std::size_t>(slots.place(context[parent].shorter, last).slot)]);
+      }
+      const std::uint32_t source = here.source[e], last = here.word[e], own = context_of[level][e];
+      const float listed = sections_[level].log_probability[source];
+      std::uint32_t shorter = NGram::kEmpty;
+      if (level == 0) {
+        word[last] = {listed, own == kNone ? 0 : own, listed, word[last].text};
+      } else {
+        const std::uint32_t parent = context_of[level - 1][here.parent[e]];
+        const NGram::Step from_shorter =
+            made.step(static_cast<std::int32_t>(context[parent].shorter), static_cast<std::int32_t>(last));
+        shorter = static_cast<std::uint32_t>(from_shorter.next);
+        const double backed_off = static_cast<double>(context[parent].back_off) + from_shorter.log_probability;
+        const float log_probability = std::isnan(listed) ? static_cast<float>(backed_off) : listed;
+        slots.add(entries, parent, last, log_probability, own == kNone ? shorter : own);
+        word[last].most = std::max(word[last].most, log_probability);
+      }
+      if (own != kNone) context[own] = {sections_[level].back_off[source], shorter};
     }
-    base += here.source.size();
   }
   return image;
 }

@@ -129,11 +129,13 @@ class NGram:
         Raises:
             ArgumentTypeError: if one is no string.
         """
-        state, total = self.initial(bos=bos), 0.0
-        for word in words.split() if isinstance(words, str) else words:
-            gain, state = self.advance(state, word)
-            total += gain
-        return total + (self._advance(state, self.core.end)[0] if eos else 0.0)
+        if isinstance(words, str):
+            return self.core.score_text(words if words.isascii() else " ".join(words.split()), bos, eos)
+        listed = list(words)
+        for place, word in enumerate(listed):
+            if not isinstance(word, str):
+                raise ArgumentTypeError(f"words[{place}] is {word!r}, a {type(word).__name__}, but must be a string")
+        return self.core.score_words(listed, bos, eos)
 
     def initial(self, bos: bool = True) -> int:
         """Return the state before the first word: after the beginning of a sentence, or without a context."""

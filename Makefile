@@ -117,7 +117,7 @@ FUZZ_FLAGS := -std=c++20 -O1 -g -Inative -Wall -Wextra -Werror \
   -fno-sanitize=pointer-overflow  # of a buffer that is not needed, rows are computed and not touched: null and so many
 FUZZ_SOURCES := $(addprefix native/,core base/schedule base/workers graph/best graph/sum kernels_baseline \
   $(addprefix decoding/,decode final_beam kernels_baseline phrase_scorer prefix_tree search token_scorer word_scorer) \
-  $(addprefix language/,arpa kenlm ngram ngram_builder word_trie))
+  $(addprefix language/,arpa kenlm ngram ngram_builder ngram_table word_trie))
 ifeq ($(shell uname -m),x86_64)
   FUZZ_SOURCES += native/kernels_avx2 native/decoding/kernels_avx2
   FUZZ_FLAGS += -DCTCKIT_WITH_AVX2

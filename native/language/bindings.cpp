@@ -110,8 +110,8 @@ double score_words(const Model& self, const nb::sequence& words, bool bos, bool 
   for (const nb::handle word : words) {
     Py_ssize_t size = 0;
     const char* const text = PyUnicode_AsUTF8AndSize(word.ptr(), &size);
-    if (text == nullptr) nb::raise_python_error();
-    views.emplace_back(text, static_cast<std::size_t>(size));
+    if (text == nullptr) PyErr_Clear();  // a surrogate alone is in no word
+    views.emplace_back(text == nullptr ? "" : text, static_cast<std::size_t>(size));
   }
   return score(*self.model, views, bos, eos);
 }

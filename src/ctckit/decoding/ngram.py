@@ -129,8 +129,10 @@ class NGram:
         Raises:
             ArgumentTypeError: if one is no string.
         """
+        if isinstance(words, str) and words.isascii():
+            return self.core.score_text(words, bos, eos)
         if isinstance(words, str):
-            return self.core.score_text(words if words.isascii() else " ".join(words.split()), bos, eos)
+            words = words.split()
         listed = list(words)
         for place, word in enumerate(listed):
             if not isinstance(word, str):

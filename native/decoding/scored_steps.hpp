@@ -13,9 +13,10 @@ namespace ctckit::CTCKIT_ISA {
 namespace {
 
 class ScoredSteps {
-  static constexpr double kAbove = 1 + 1e-12;  // more than the rounding errors of exponentials
-  static constexpr std::int64_t kTokens = 1;  // in the first turn: the next ones have twice as many, as the bound rises
-  static constexpr std::int64_t kMostTokens = 64;  // a bit each
+  static constexpr double kAbove = 1 + 1e-12;      // more than the rounding errors of exponentials
+  static constexpr std::int64_t kMostTokens = 64;  // of a turn: a bit each
+  // Classes of the first turn. Each next one has twice as many, as the bound rises.
+  static constexpr std::int64_t kTokens = 1, kTokensOfNarrow = 8, kNarrow = 32;
 
  public:
   // `total` has the masses of the prefixes. No prefix with less mass than `bound` enters the next beam.
@@ -42,12 +43,13 @@ class ScoredSteps {
   // `SearchState::token`, the most probable first.
   void collect(std::int64_t tokens) {
     find_children();
-    std::int64_t step = s_.whole_frames ? kMostTokens : kTokens;
+    std::int64_t step = s_.whole_frames ? kMostTokens : s_.options.width < kNarrow ? kTokensOfNarrow : kTokens;
     for (first_ = 0; first_ < tokens && may_enter(largest_ * s_.token_probability[first_]); first_ = end_) {
       end_ = first_ + step < tokens ? first_ + step : tokens;
       step = 2 * step < kMostTokens ? 2 * step : kMostTokens;
       for (std::int64_t r = first_; r < end_; ++r) {
-        s_.token_factor[r] = class_factor(s_, s_.token[r]);
+        const double known = s_.class_factor[s_.token[r]];
+        s_.token_factor[r] = known != 0 ? known : class_factor(s_, s_.token[r]);
         if (may_enter(total_[0] * s_.token_probability[r] * most_rest_)) add_rest(r);
       }
       list_pairs();

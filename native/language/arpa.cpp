@@ -10,7 +10,7 @@ namespace ctckit {
 namespace {
 
 constexpr double kLog10 = 2.302585092994045684;
-constexpr double kMostWeight = 1e30;                     // far beyond any, and a finite float in nats
+constexpr double kMostWeight = 1e37;                     // a finite float in nats
 constexpr std::size_t kMostLine = std::size_t{1} << 20;  // bytes
 
 bool is_space(char c) { return c == ' ' || c == '\t'; }

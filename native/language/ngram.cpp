@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 #include <stdexcept>
 #include <string>
 
@@ -16,9 +17,18 @@ std::size_t aligned(std::size_t bytes) { return (bytes + kLine - 1) / kLine * kL
 }  // namespace
 
 std::uint64_t hash_of_word(std::string_view word) {
-  std::uint64_t hash = 0xcbf29ce484222325;
-  for (const char c : word) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;  // FNV-1a
-  return hash ^ hash >> 32;
+  constexpr std::uint64_t factor = 0x9E3779B97F4A7C15;
+  std::uint64_t hash = word.size() * factor, part;
+  while (word.size() >= sizeof part) {
+    std::memcpy(&part, word.data(), sizeof part);
+    hash = (hash ^ part) * factor;
+    hash ^= hash >> 32;
+    word.remove_prefix(sizeof part);
+  }
+  part = 0;
+  std::memcpy(&part, word.data(), word.size());
+  hash = (hash ^ part) * factor;
+  return hash ^ hash >> 29;
 }
 
 NGram::Layout::Layout(const NGramHeader& header) {
@@ -96,9 +106,10 @@ void NGram::largest(std::span<double> bounds) const {
   for (std::size_t k = 0; k < bounds.size(); ++k) bounds[k] = static_cast<double>(word_[k].most) + weights;
 }
 
-std::int32_t NGram::find(std::string_view word) const {
+std::int32_t NGram::find(std::string_view word) const { return find(word, hash_of_word(word)); }
+
+std::int32_t NGram::find(std::string_view word, std::uint64_t hash) const {
   const std::size_t mask = word_slot_.size() - 1;
-  const std::uint64_t hash = hash_of_word(word);
   std::size_t slot = static_cast<std::size_t>(hash) & mask;
   for (std::size_t tries = 0; tries < word_slot_.size() && word_slot_[slot].number != 0; ++tries) {
     const WordSlot& at = word_slot_[slot];
@@ -112,9 +123,12 @@ std::int32_t NGram::find(std::string_view word) const {
 
 void NGram::find_all(std::span<const std::string_view> words, std::span<std::int32_t> numbers) const {
   const std::size_t mask = word_slot_.size() - 1;
-  for (const std::string_view word : words)
-    __builtin_prefetch(&word_slot_[static_cast<std::size_t>(hash_of_word(word)) & mask]);
-  for (std::size_t k = 0; k < words.size(); ++k) numbers[k] = find(words[k]);
+  std::vector<std::uint64_t> hashes(words.size());
+  for (std::size_t k = 0; k < words.size(); ++k) {
+    hashes[k] = hash_of_word(words[k]);
+    __builtin_prefetch(&word_slot_[static_cast<std::size_t>(hashes[k]) & mask]);
+  }
+  for (std::size_t k = 0; k < words.size(); ++k) numbers[k] = find(words[k], hashes[k]);
 }
 
 // For each word the n-grams that begin with it, from the shortest on: those of one length do not wait for each other.

@@ -76,6 +76,7 @@ class NGram : public LanguageModel {
     explicit Layout(const NGramHeader& header);
     std::size_t word, context, entry, word_slot, text, size;
   };
+  std::int32_t find(std::string_view word, std::uint64_t hash) const;
   template <class T>
   std::span<const T> array(std::size_t at, std::uint64_t count) const;
 
@@ -89,7 +90,7 @@ class NGram : public LanguageModel {
   std::string_view text_;
 };
 
-// Hash of a word, the same on every machine.
+// Hash of a word, of which images have parts.
 std::uint64_t hash_of_word(std::string_view word);
 
 }  // namespace ctckit

@@ -120,7 +120,7 @@ def test_ways_to_write_the_same_model(change: Callable[[str], str], tmp_path: Pa
         ("ab ba", "ab abba", 'line 14: the word "abba" is not among the 1-grams'),
         ("<s> ab", "ab ba", 'it lists "ab ba" twice'),
         ("-1.5\tba", "-1.5\tab", 'line 10: the word "ab" is there twice'),
-        ("-1.5\tba", "-1.5\tba\t1e31", "line 10: it must have 1 word and a back-off weight"),
+        ("-1.5\tba", "-1.5\tba\t1e38", "line 10: it must have 1 word and a back-off weight"),
         ("-1.5\tba", "-1.5\tba\t-inf", "line 10: it must have 1 word and a back-off weight"),
         ("-1.5\tba", "1.5\tba", "line 10: it must begin with a logarithm"),
         ("\\2-grams:\n-0.5\tab ba\n-0.3\t<s> ab\n", "", r'line 14: it must be "\\2-grams:", but is "\\end\\"'),

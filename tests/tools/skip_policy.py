@@ -39,6 +39,7 @@ ALLOWED = (
         r"(pyctcdecode|kenlm|flashlight|torchaudio|transformers) is not installed.*",
         "peers of ctckit.compat, which ask for an old numpy, or are built for minutes",
     ),
+    Allowed(r"pocketsphinx is not installed: .*", "its wheel, with a language model, is as large as all others"),
     Allowed(r"no file system can be mounted here: .*", "only root may mount the small disk that is filled"),
     Allowed(r"sanitizers keep what is freed", "memory use is measured without sanitizers", sanitized=True),
     Allowed(r"no address space.*", "AddressSanitizer refuses allocations of many gigabytes", sanitized=True),

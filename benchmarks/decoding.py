@@ -179,7 +179,7 @@ def _beside(
         serve = "benchmarks.decoding_calls:serve", peer, asdict(case), search, len(emissions.items)
         try:
             with Process(*serve, seconds=SECONDS, python=python, quiet=True) as process:
-                measured = _meet(process, ours, emissions, effort)
+                measured = meet(process, ours, emissions, effort)
                 theirs = judge(emissions, process.ask(classes=True))
         except ProcessError as problem:
             out[peer] = f"at width {width}: {problem}"
@@ -188,13 +188,14 @@ def _beside(
         yield row | measured | theirs._asdict() | {"our_loss": mine.loss, "worse_by": mine.loss - theirs.loss}
 
 
-def _meet(peer: Process, ours: Ours, emissions: EmissionSet, effort: Effort) -> Row:
+def meet(peer: Process, ours: Callable[[], object], emissions: EmissionSet, effort: Effort) -> Row:
+    """Time a peer in turn with ctckit."""
     loaded = peer.ask()
     if loaded["checksum"] != emission_sets.checksum(emissions):
         raise ProcessError("its NumPy makes other emissions")
     mine = Call(lambda: awake(Call(ours))[1])
     measured = compare(Call(peer.ask), mine, effort, warm=True)  # both have been called
-    return {"version": loaded["version"], **_each_of(measured, emissions)}
+    return {"version": loaded["version"], **per_item(measured, emissions)}
 
 
 def _search_alone(case: cases.Case, width: int, emissions: EmissionSet, effort: Effort) -> Row:
@@ -206,8 +207,8 @@ def _search_alone(case: cases.Case, width: int, emissions: EmissionSet, effort: 
     measured = compare(Call(ours), alone, effort)
     calls = compare(Call(Ours(case, width, emissions, rescore=False, one_by_one=True)), alone, effort)
     row = {"who": "without the exact score", "case": case.name, "beam_width": width}
-    call_ms = _each_of(calls, emissions)["first_ms"]
-    return row | _each_of(measured, emissions) | found._asdict() | {"call_ms": call_ms}
+    call_ms = per_item(calls, emissions)["first_ms"]
+    return row | per_item(measured, emissions) | found._asdict() | {"call_ms": call_ms}
 
 
 def _greedy(case: cases.Case, emissions: EmissionSet, effort: Effort) -> Row:
@@ -252,7 +253,7 @@ def _each(ms: np.ndarray, emissions: EmissionSet) -> dict[str, float]:
     return percentiles(ms / len(emissions.items))
 
 
-def _each_of(measured: Row, emissions: EmissionSet) -> Row:
+def per_item(measured: Row, emissions: EmissionSet) -> Row:
     """Turn the milliseconds of a set into those of an item."""
     count = len(emissions.items)
     times = {key: {name: ms / count for name, ms in measured[key].items()} for key in ("first_ms", "second_ms")}

@@ -181,13 +181,26 @@ def serve(
     The first answer has a checksum of the emissions and the peer's version; all items have then been decoded once. A
     request without a message decodes them again and answers the seconds; {"classes": true} answers what was found.
     """
+    yield from answers(*DECODERS[peer], case, search, count, takes_probabilities=peer in TAKES_PROBABILITIES)
+
+
+def answers(
+    prepare: Callable[[int, Search], Prepared],
+    _: str,
+    distribution: str,
+    case: dict[str, Any],
+    search: tuple[int, float | None, float | None],
+    count: int,
+    *,
+    takes_probabilities: bool = False,
+) -> Generator[Any, dict[str, Any], None]:
+    """Answer requests about one decoder."""
     limit_threads(1)
     limit_memory()
     shape = cases.Case(**case)
     emissions = emission_sets.make(shape).first(count)
-    prepare, _, distribution = DECODERS[peer]
     decode, to_classes = prepare(shape.C, Search(*search))
-    items = [np.exp(item) for item in emissions.items] if peer in TAKES_PROBABILITIES else emissions.items
+    items = [np.exp(item) for item in emissions.items] if takes_probabilities else emissions.items
     results = decode_all(decode, items)
     version = f"{distribution} {importlib.metadata.version(distribution)}"
     message = yield {"checksum": emission_sets.checksum(emissions), "version": version}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from benchmarks import cases
+from benchmarks import cases, language
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +46,10 @@ KINDS = {
     "long letters": MIXED,
     "short letters": MIXED,
     "pieces": Kind(20.0, (3.0, 12.0), 0.66),
+    "peaked words": PEAKED,
+    "flat words": FLAT,
 }
+OF_WORDS = ("peaked words", "flat words")  # of the language of `language`
 
 
 class EmissionSet(NamedTuple):
@@ -98,7 +101,8 @@ def _synthetic(case: cases.Case, kind: Kind) -> EmissionSet:
     random = np.random.default_rng(zlib.crc32(repr((case.name, case.T, case.C, case.S)).encode()))
     made = EmissionSet([], [])
     for _ in range(case.N):  # more items begin with the same ones
-        target = random.integers(1, case.C, case.S)
+        of_words = case.name in OF_WORDS
+        target = language.sentence(random, case.S) if of_words else random.integers(1, case.C, case.S)
         path = cases.spread(random, target, case.T)
         sure = random.random(case.T) < kind.share
         margin = np.where(sure, kind.sure, random.uniform(*kind.unsure, case.T))

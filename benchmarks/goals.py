@@ -73,6 +73,17 @@ DECODING = {  # times faster than the peers that count, one thread, by case and 
     ("noisy lines", 10): Goal(15, 30),
     ("noisy lines", 100): Goal(18, 40),
 }
+WORD_DECODING = {  # the same with a language model
+    ("peaked words", 10): Goal(9, 20),
+    ("flat words", 10): Goal(8, 20),
+    ("flat words", 100): Goal(8, 20),
+    ("flat words", 500): Goal(8, 20),
+}
+LEXICON = Goal(1.0, at_most=True)  # times the time without
+HOTWORDS = Goal(1.1, at_most=True)  # of 1,000 phrases, times the time without
+NGRAM_BYTES = Goal(20, at_most=True)  # of a file, for each n-gram
+NGRAM_OPEN_MS = Goal(20, at_most=True)
+NGRAM_LOAD, NGRAM_QUERY = Goal(1), Goal(2)  # times faster than kenlm
 NOT_WORSE = Goal(1e-3, at_most=True)  # nats by which our hypotheses are less probable than a peer's, at equal width
 GREEDY = Goal(1.2, 1.05, at_most=True)  # times the time of NumPy's argmax
 DECODING_THREADS = Goal(1.8, 1.95)  # 2 threads against 1, a batch of 32
@@ -132,3 +143,24 @@ def decoding(row: Row) -> dict[str, Goal]:
     if row["counts"]:
         goal = DECODING.get((row["case"], row["beam_width"]))
     return {"worse_by": NOT_WORSE} if goal is None else {"ratio": goal, "worse_by": NOT_WORSE}
+
+
+def word_decoding(row: Row) -> dict[str, Goal]:
+    """The same for "word-decoding"."""
+    who = row.get("who", "")
+    if who.startswith("a lexicon"):
+        return {"ratio": LEXICON}
+    if who.startswith("1,000 hotwords"):
+        return {"ratio": HOTWORDS}
+    if "worse_by" not in row:
+        return {}
+    goal = WORD_DECODING.get((row["case"], row["beam_width"])) if row["counts"] else None
+    return {"worse_by": NOT_WORSE} if goal is None else {"ratio": goal, "worse_by": NOT_WORSE}
+
+
+def ngrams(row: Row) -> dict[str, Goal]:
+    """The same for "ngrams"."""
+    if "problem" in row:
+        return {}
+    found = {"bytes_each": NGRAM_BYTES, "open_ms": NGRAM_OPEN_MS}
+    return found | ({"load_ratio": NGRAM_LOAD, "query_ratio": NGRAM_QUERY} if "load_ratio" in row else {})

@@ -5,7 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from benchmarks import accuracy, alignment, decoding, decoding_tables, goals, memory, peers, plots, speed, tables
+from benchmarks import (
+    accuracy,
+    alignment,
+    decoding,
+    decoding_tables,
+    goals,
+    memory,
+    ngrams,
+    peers,
+    plots,
+    speed,
+    tables,
+    word_decoding,
+    word_decoding_tables,
+)
 from benchmarks.settings import Row, Settings
 
 
@@ -71,5 +85,14 @@ QUESTIONS = {
     "decoding-width": Question(
         "what does a wider beam bring on real emissions?",
         decoding.widths, None, (decoding_tables.widths,), plots.widths,
+    ),
+    "word-decoding": Question(
+        "how fast is the beam search with a language model, and what do a lexicon and hotwords take?",
+        word_decoding.measure, goals.word_decoding,
+        (word_decoding_tables.word_decoding, word_decoding_tables.word_decoding_knowledge),
+    ),
+    "ngrams": Question(
+        "how fast do n-gram models load and answer, and how large are they, beside kenlm?",
+        ngrams.measure, goals.ngrams, (word_decoding_tables.ngrams,),
     ),
 }  # fmt: skip

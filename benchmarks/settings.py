@@ -11,13 +11,15 @@ from benchmarks.cases import CASES, Case
 from benchmarks.decoding_calls import DECODERS
 from benchmarks.peer_calls import PEERS as LOSSES_AND_ALIGNERS
 from benchmarks.timing import Effort
+from benchmarks.word_decoding_calls import DECODERS as DECODERS_OF_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
 PEERS = {name: module for name, (_, module) in LOSSES_AND_ALIGNERS.items()}  # and the module that each needs
-PEERS |= {name: module for name, (_, module, _) in DECODERS.items()}
+PEERS |= {name: module for name, (_, module, _) in (DECODERS | DECODERS_OF_WORDS).items()}
+PEERS["kenlm"] = "kenlm"
 Row = dict[str, Any]  # one measurement, as it stands in the results
 
 

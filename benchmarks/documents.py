@@ -79,7 +79,7 @@ def _verdicts(results: Results) -> Iterator[tuple[str, str]]:
         goals_of = QUESTIONS[question].goals or (lambda _: {})
         for row in answer["rows"]:
             for field, verdict in goals.verdicts(goals_of(row), row).items():
-                parts = [str(row[key]) for key in ("peer", "who", "case") if key in row]
+                parts = [str(row[key]) for key in ("peer", "who", "model", "case") if key in row]
                 if "beam_width" in row:
                     parts.append(f"width {row['beam_width']}")
                 if row.get("threads", 1) > 1:

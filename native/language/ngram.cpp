@@ -83,6 +83,7 @@ NGram::NGram(std::span<const std::byte> image) : image_(image) {
 LanguageModel::Step NGram::step(std::int32_t state, std::int32_t word) const {
   auto context = static_cast<std::uint32_t>(state);
   const auto wanted = static_cast<std::uint32_t>(word);
+  if (context >= header_->contexts || wanted >= header_->words) return {0, kEmpty};
   const auto step_to = [this](double log_probability, std::uint32_t next) {
     return Step{log_probability, static_cast<std::int32_t>(next < header_->contexts ? next : 0)};
   };

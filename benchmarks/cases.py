@@ -87,7 +87,7 @@ ALIGNMENTS = _named(
     Case("sure lecture", 60_000, 1, 32, 9000, margin=8, about="20 minutes in one piece"),
 )
 HOURS = _named(Case("sure hour", 180_000, 1, 32, 45_000, margin=8, about="an hour in one piece"))  # too large for peers
-DECODING = _named(  # emission_sets makes or reads them; T is the median, S the mean
+DECODING = _named(  # emission_sets makes or reads them; T is the median, S the mean, or of words the most
     Case("peaked letters", 500, 8, 32, 150, about="a model that is sure of most frames"),
     Case("flat letters", 500, 8, 32, 150, about="a model that is sure of none"),
     Case("long letters", 3000, 2, 32, 900, about="flat, a minute"),

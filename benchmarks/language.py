@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SEPARATOR = 1  # class
 LETTERS = string.ascii_letters[:30]  # of the classes from 2
+LONGEST_WORD = 6
 WORDS, FOLLOWERS = 97, 20  # words, and how many of them follow each
 KNOWN = 0.8  # the share of probability that the model gives to them
 LM_WEIGHT, WORD_BONUS, UNKNOWN_SCORE = 0.5, 1.5, -10.0  # nats; the weight is of natural logarithms
@@ -62,7 +63,7 @@ def language() -> Language:
     random = np.random.default_rng(97)
     words: dict[str, None] = {}
     while len(words) < WORDS:
-        words["".join(random.choice(list(LETTERS), random.integers(2, 7)))] = None
+        words["".join(random.choice(list(LETTERS), random.integers(2, LONGEST_WORD + 1)))] = None
     names = sorted(words)
     chances = np.zeros((WORDS + 1, WORDS))  # of each word after each, and last at the beginning
     for row in chances:

@@ -73,10 +73,11 @@ _OF_KNOWLEDGE = (
 )
 _KNOWLEDGE = ("decoding/scorer.hpp", "decoding/phrase_scorer.cpp", "decoding/token_scorer.cpp",
               "decoding/word_scorer.cpp", "language/arpa.cpp", "language/ngram.cpp", "language/ngram_builder.cpp",
-              "language/word_trie.cpp")  # fmt: skip
+              "language/ngram_table.cpp", "language/ngram_table.hpp", "language/word_trie.cpp")  # fmt: skip
 _OF_FILES = {
     **dict.fromkeys((f"decoding/{name}" for name in _DECODING), _OF_DECODING),
     **dict.fromkeys(_KNOWLEDGE, _OF_KNOWLEDGE),
+    "decoding/scored_steps.hpp": ("decoding/test_search_scorers", *_OF_KNOWLEDGE),
     "language/kenlm.cpp": ("decoding/test_kenlm",),
     **dict.fromkeys(
         (

@@ -185,7 +185,8 @@ bool KenlmModel::has_state(std::int64_t state) const {
 
 KenlmModel::State KenlmModel::state_at(std::int32_t number) const {
   const std::shared_lock lock(mutex_);
-  return states_[static_cast<std::size_t>(number)];
+  const auto at = static_cast<std::size_t>(number);
+  return at < states_.size() ? states_[at] : State{};
 }
 
 std::int32_t KenlmModel::number_of(const State& state) const {
@@ -213,6 +214,7 @@ std::int32_t KenlmModel::number_of(const State& state) const {
 }
 
 LanguageModel::Step KenlmModel::step(std::int32_t number, std::int32_t word) const {
+  if (word < 0 || word >= facts_.words) return {0, kEmpty};
   const State from = state_at(number);
   State to;
   const auto last = static_cast<std::uint32_t>(word);

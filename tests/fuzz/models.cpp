@@ -99,6 +99,13 @@ void search(const LanguageModel& model, Random& random) {
   }
 }
 
+// A number that is of no state, or of no word.
+void ask_for_none(const LanguageModel& model, std::int32_t wrong) {
+  require(!model.has_state(wrong), "no state");
+  require(model.has_state(model.step(wrong, 0).next), "a step leads to a state");
+  require(model.has_state(model.step(LanguageModel::kEmpty, wrong).next), "a step leads to a state");
+}
+
 // Whatever file it is from.
 void ask(const LanguageModel& model, Random& random) {
   const LanguageModel::Facts& facts = model.facts();
@@ -119,6 +126,9 @@ void ask(const LanguageModel& model, Random& random) {
     state = model.step(state, word).next;
     require(model.has_state(state), "a step leads to a state");
   }
+  for (const std::int32_t wrong :
+       {-1, std::numeric_limits<std::int32_t>::min(), std::numeric_limits<std::int32_t>::max()})
+    ask_for_none(model, wrong);
   search(model, random);
 }
 
@@ -144,13 +154,7 @@ void check(const NGram& model, Random& random) {
     require(model.has_state(step.next), "a step leads to a state");
     state = step.next;
   }
-  // Numbers that are none.
-  for (const std::int32_t wrong : {-1, std::numeric_limits<std::int32_t>::min(),
-                                   std::numeric_limits<std::int32_t>::max(), static_cast<std::int32_t>(states)}) {
-    require(!model.has_state(wrong), "no state");
-    require(model.has_state(model.step(wrong, 0).next), "a step leads to a state");
-    require(model.has_state(model.step(0, wrong).next), "a step leads to a state");
-  }
+  ask_for_none(model, static_cast<std::int32_t>(states));
 }
 
 struct ReadText {

@@ -37,12 +37,10 @@ def best_paths(emissions: Tensor, rows: Sequence[Row], blank: int) -> list[Label
         rows: the labels, none of them the blank.
         blank: class of the blank.
     """
-    frames = len(emissions)
     if not rows:
         return []
-    lengths = torch.full((len(rows),), frames, dtype=torch.int64, device="cpu")
-    x = emissions[:, None].expand(frames, len(rows), -1)
-    found = host_backend().best_path(x, Lattice.of_rows(rows, lengths, blank))
+    x, lattice = _batch_of(emissions, rows, blank)
+    found = host_backend().best_path(x, lattice)
     states = found.states.numpy()
     results = []
     for row, total, path in zip(rows, found.totals.tolist(), states, strict=True):
@@ -65,11 +63,15 @@ def log_likelihoods(emissions: Tensor, rows: Sequence[Row], blank: int) -> list[
         rows: the labels, none of them the blank.
         blank: class of the blank.
     """
-    frames = len(emissions)
     if not rows:
         return []
-    lengths = torch.full((len(rows),), frames, dtype=torch.int64, device="cpu")
-    lattice = Lattice.of_rows(rows, lengths, blank)
-    x = emissions.double()[:, None].expand(frames, len(rows), -1)
-    found = ctc_loss(x, lattice.labels, lengths, lattice.target_lengths, blank=blank, reduction="none")
+    x, lattice = _batch_of(emissions.double(), rows, blank)
+    found = ctc_loss(x, lattice.labels, lattice.input_lengths, lattice.target_lengths, blank=blank, reduction="none")
     return [-float(loss) for loss in found]
+
+
+def _batch_of(emissions: Tensor, rows: Sequence[Row], blank: int) -> tuple[Tensor, Lattice]:
+    """Return the emissions once for each row, without a copy, and the lattice of the rows."""
+    frames = len(emissions)
+    lengths = torch.full((len(rows),), frames, dtype=torch.int64, device="cpu")
+    return emissions[:, None].expand(frames, len(rows), -1), Lattice.of_rows(rows, lengths, blank)
